@@ -1,0 +1,89 @@
+"""What an attack is: fitted on trials whose world is known, it scores releases whose world is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.dataset import Dataset
+from mechanisms.protocol import Access, GaussianLaw, ReleaseSpec
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What an attack needs beyond the trials.
+
+    Parameters
+    ----------
+    access
+        Kinds of release that it can score.
+    law
+        True when it needs the law of the claimed mechanism.
+    """
+
+    access: tuple[Access, ...] = (Access.WHITE_BOX,)
+    law: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackContext:
+    """What the threat model grants. Never a claim's epsilon, never the world of a scored trial.
+
+    Parameters
+    ----------
+    retained, deleted
+        The two parts of the data.
+    release
+        Shape and kind of one release.
+    parameters
+        The mechanism's public hyper-parameters.
+    law_unlearned, law_retrained
+        Laws of the CLAIMED mechanism where they are known, else ``None``.
+    """
+
+    retained: Dataset
+    deleted: Dataset
+    release: ReleaseSpec
+    parameters: Mapping[str, int | float | str] = field(default_factory=dict)
+    law_unlearned: GaussianLaw | None = None
+    law_retrained: GaussianLaw | None = None
+
+
+class FittedAttack(Protocol):
+    """An attack that is ready to score; picklable, because workers score."""
+
+    def score(self, releases: Array) -> Array:
+        """Return one score a release, shape (n,); higher means "unlearned world"."""
+        ...
+
+
+class Attack(Protocol):
+    """A way to tell the unlearned world from the retrained world."""
+
+    @property
+    def name(self) -> str:
+        """Name in plans and reports."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs beyond the trials."""
+        ...
+
+    def fit(
+        self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
+    ) -> FittedAttack:
+        """Fit on trials of both worlds (batch on axis 0).
+
+        Raises
+        ------
+        NotApplicableError
+            When the release or the context does not grant what the attack needs.
+        """
+        ...

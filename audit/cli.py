@@ -1,0 +1,232 @@
+"""The command line. Imports are lazy: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.errors import ExitCode, PlanError, SchemaError, TrialError
+from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, UnreachableTargetError
+
+if TYPE_CHECKING:
+    from audit.result import AuditCollection, AuditResult
+
+USAGE_ERRORS = (InvalidInputError, PlanError, SchemaError, UnreachableTargetError, NotApplicableError)
+DEFAULT_JOBS = min(os.cpu_count() or 1, 8)
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for report.html, .md and .json.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1), default=DEFAULT_JOBS, show_default=True, help="Worker processes."
+)
+seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="unlearn-audit")
+def main() -> None:
+    """Audit claims of certified unlearning: retrain against unlearn, attack, count, and refute what does not hold.
+
+    Exit codes: 0 nothing refuted, 1 a claim refuted, 2 usage or configuration, 3 inconclusive, 4 internal error or a
+    mechanism that crashed, 130 interrupted.
+    """
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(100, 1797), default=1500, show_default=True, help="Digits to train on.")
+@click.option(
+    "--trials", type=click.IntRange(200), default=20_000, show_default=True, help="Releases a world and record."
+)
+@out_option
+@json_option
+@jobs_option
+@seed_option
+def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, seed: int | None) -> int:
+    """Delete three digits and audit who really deleted them (a few minutes)."""
+    from audit.demo import DemoSettings, run_demo
+    from audit.progress import show_progress
+    from audit.trials import Engine
+
+    settings = (
+        DemoSettings(rows=rows, trials=trials) if seed is None else DemoSettings(rows=rows, trials=trials, seed=seed)
+    )
+    with show_progress() as progress:
+        outcome = run_demo(settings, engine=Engine(n_jobs=jobs), progress=progress)
+    _publish(outcome.collection, out or Path("out/demo"), as_json)
+    if not outcome.as_expected:
+        click.echo("Some verdicts differ from what the exact laws predict: see 'Expected and found'.", err=True)
+    return ExitCode.OK if outcome.as_expected else ExitCode.REFUTED
+
+
+@main.command()
+def init() -> int:
+    """Print a commented plan that runs: unlearn-audit init > plan.toml."""
+    from audit.config import EXAMPLE_PLAN
+
+    click.echo(EXAMPLE_PLAN, nl=False)
+    return ExitCode.OK
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["mechanisms", "attacks", "datasets"]))
+def list_(what: str) -> int:
+    """List what a plan can name."""
+    from attacks.registry import SUMMARIES
+    from mechanisms.dataset import NAMED
+    from mechanisms.registry import MECHANISMS
+
+    entries = {
+        "mechanisms": MECHANISMS,
+        "attacks": SUMMARIES,
+        "datasets": {name: entry.summary for name, entry in NAMED.items()},
+    }[what]
+    width = max(map(len, entries))
+    for name, summary in entries.items():
+        click.echo(f"{name:<{width}}  {summary}")
+    return ExitCode.OK
+
+
+@main.command()
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@out_option
+@json_option
+@jobs_option
+@seed_option
+@click.option("--trials", type=click.IntRange(20), default=None, help="Overrides the plan's trials.")
+@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+def run(
+    plan: Path,
+    out: Path | None,
+    as_json: bool,
+    jobs: int,
+    seed: int | None,
+    trials: int | None,
+    allow_inconclusive: bool,
+) -> int:
+    """Run the audit of a plan file."""
+    from audit.config import read_plan
+    from audit.progress import show_progress
+    from audit.runner import run as run_audit
+    from audit.trials import Engine
+
+    resolved = read_plan(plan, seed=seed, trials=trials)
+    command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
+    with show_progress() as progress:
+        result = run_audit(
+            resolved.mechanism,
+            resolved.data,
+            resolved.plan,
+            engine=Engine(n_jobs=jobs),
+            progress=progress,
+            title=resolved.title,
+            command=command,
+        )
+    _publish(result, out, as_json)
+    return exit_code(result, allow_inconclusive=allow_inconclusive)
+
+
+@main.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/report"),
+    show_default=True,
+    help="Folder for report.html, .md and .json.",
+)
+def report(results: tuple[Path, ...], out: Path) -> int:
+    """Render stored results (JSON) again."""
+    import reports
+    from audit.result import load_json
+
+    loaded = []
+    for path in results:
+        try:
+            loaded.append(load_json(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
+    for written in reports.write(loaded[0] if len(loaded) == 1 else loaded, out):
+        click.echo(written)
+    return ExitCode.OK
+
+
+def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
+    """Return the exit code of a result."""
+    from audit.verdict import Verdict
+
+    if result.verdict is Verdict.REFUTED:
+        return ExitCode.REFUTED
+    if result.verdict is Verdict.INCONCLUSIVE and not allow_inconclusive:
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.OK
+
+
+def _publish(result: AuditResult | AuditCollection, out: Path | None, as_json: bool) -> None:
+    """Write the report files, and print JSON or the short table."""
+    import reports
+
+    written = reports.write(result, out) if out is not None else ()
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        from reports.terminal import summary
+
+        click.echo(summary(result))
+    for path in written:
+        click.echo(path, err=True)
+
+
+def entry_point() -> None:
+    """Run the command line and exit with a code that never confuses a crash with a refuted claim."""
+    sys.exit(int(guarded(sys.argv[1:])))
+
+
+def guarded(arguments: list[str]) -> int:
+    """Run the command line with arguments and return its exit code; errors go to standard error."""
+    try:
+        return int(main.main(args=arguments, prog_name="unlearn-audit", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except USAGE_ERRORS as error:
+        click.echo(f"Error: {error}", err=True)
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing was written.", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`... | head`): not an error of ours, and not a verdict.
+        sys.stderr.close()
+        return ExitCode.INTERNAL
+    except TrialError as error:
+        _show_cause(error)
+        click.echo(f"Error: {error}", err=True)
+        return ExitCode.INTERNAL
+    except UnlearnAuditError as error:
+        click.echo(f"Error: {error}", err=True)
+        return ExitCode.INTERNAL
+    except Exception as error:
+        _show_cause(error)
+        click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
+        return ExitCode.INTERNAL
+
+
+def _show_cause(error: BaseException) -> None:
+    """Print the traceback of what went wrong inside: the reader may need to mend their own mechanism."""
+    import traceback
+
+    cause = error.__cause__ or error
+    click.echo("".join(traceback.format_exception(cause)), err=True)

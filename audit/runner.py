@@ -1,0 +1,371 @@
+"""Run an audit: bind, draw, attack, count, decide. The one entry point is :func:`run`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from attacks.protocol import Attack, AttackContext
+from attacks.registry import applicable_attacks
+from audit.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
+from audit.controls import check_same_retraining, neglected_control, null_control, replay
+from audit.errors import TrialError
+from audit.findings import make_finding, roles_of
+from audit.multiplicity import ledger
+from audit.plan import AuditPlan, CertifiedClaim
+from audit.result import (
+    AuditResult,
+    Control,
+    DataRecord,
+    Environment,
+    Family,
+    Finding,
+    PlanRecord,
+)
+from audit.trials import Engine, Source, Stream, worker_limits
+from mechanisms.claim import Certificate, Claim
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, World
+
+LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundRecord:
+    """One forget set, bound: the deletion, its claims and what attackers are granted."""
+
+    forget: tuple[int, ...]
+    label: str
+    deletion: Deletion
+    claims: tuple[Claim, ...]
+    certificates: tuple[Certificate, ...]
+    context: AttackContext
+
+
+def run(
+    mechanism: Mechanism,
+    data: Dataset,
+    plan: AuditPlan | None = None,
+    *,
+    forget: int | Sequence[int] | None = None,
+    claim: Claim | CertifiedClaim | None = None,
+    trials: int | None = None,
+    attacks: Sequence[Attack] | None = None,
+    seed: int | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    title: str | None = None,
+    command: str | None = None,
+) -> AuditResult:
+    """Audit a mechanism's claims: return verdicts that are wrong with probability at most the plan's significance.
+
+    A claim that holds is REFUTED with at most that probability, over everything in the plan together. NOT_REFUTED
+    proves nothing about the claim: it says that this audit did not find evidence against it.
+
+    Parameters
+    ----------
+    mechanism
+        What to audit.
+    data
+        The data set D.
+    plan
+        Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
+    forget, claim, trials, attacks, seed
+        A forget set (or one record), a claim, the releases per world, the attacks (every applicable one by
+        default) and the seed, for an audit without a plan.
+    engine
+        Worker processes; one process by default.
+    progress
+        Called with (phase, trials done, trials in all).
+    title, command
+        For the report.
+
+    Returns
+    -------
+    AuditResult
+
+    Raises
+    ------
+    InvalidInputError
+        For input out of range, before anything is drawn.
+    TrialError
+        When the mechanism fails.
+    """
+    if plan is None:
+        plan = _default_plan(mechanism, data, forget, claim, trials, attacks, seed)
+    elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
+        raise InvalidInputError(
+            field="plan",
+            expected="given alone, without forget, claim, trials, attacks or seed",
+            got="both",
+            fix="put them into the plan",
+        )
+    services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
+    return run_services(services, data, plan, engine=engine, progress=progress, command=command)[0]
+
+
+def run_services(
+    services: Mapping[str, Mechanism],
+    data: Dataset,
+    plan: AuditPlan,
+    *,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> tuple[AuditResult, ...]:
+    """Audit several unlearning services against one retrained world, whose releases are drawn once.
+
+    Each result is a family of its own at the plan's significance, equal to that of :func:`run` alone but for the
+    null control, which the first service carries for all.
+
+    Parameters
+    ----------
+    services
+        Mechanisms by the title of their result. All must retrain alike: for the same random stream their retrained
+        worlds give the same releases.
+    data, plan, engine, progress, command
+        As for :func:`run`.
+
+    Raises
+    ------
+    InvalidInputError, TrialError
+        As for :func:`run`; also when two services do not retrain alike.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    engine = engine or Engine()
+    with worker_limits():
+        # For each forget set, every service bound to it.
+        bound = [[_bind(m, data, plan, i) for m in services.values()] for i in range(len(plan.forget))]
+    families = [_family(plan, [row[s] for row in bound]) for s in range(len(services))]
+    audited = [
+        _audit_forget_set(
+            plan, families, row, i, engine=engine, progress=_shown_progress(progress, i, len(plan.forget))
+        )
+        for i, row in enumerate(bound)
+    ]
+    environment = _environment(started, time.monotonic() - clock, engine, command)
+    return tuple(
+        AuditResult(
+            title=title,
+            mechanism=mechanism.name,
+            sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
+            plan=_plan_record(plan),
+            findings=tuple(finding for row in audited for finding in row[s][0]),
+            controls=tuple(control for row in audited for control in row[s][1]),
+            family=families[s],
+            data=_data_record(data),
+            environment=environment,
+        )
+        for s, (title, mechanism) in enumerate(services.items())
+    )
+
+
+def _shown_progress(progress: Progress | None, record: int, n_records: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda phase, done, total: progress(f"forget set {record + 1}/{n_records}: {phase}", done, total)
+
+
+def _default_plan(
+    mechanism: Mechanism,
+    data: Dataset,
+    forget: int | Sequence[int] | None,
+    claim: Claim | CertifiedClaim | None,
+    trials: int | None,
+    attacks: Sequence[Attack] | None,
+    seed: int | None,
+) -> AuditPlan:
+    if forget is None or claim is None:
+        missing = "forget" if forget is None else "claim"
+        raise InvalidInputError(
+            field=missing, expected="given when there is no plan", got=None, fix=f"pass {missing}=..., or an AuditPlan"
+        )
+    records = validate_forget((forget,) if isinstance(forget, int) else tuple(forget), data.n_records)
+    if attacks is None:
+        attacks = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
+    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=tuple(attacks))
+    return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
+
+
+def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
+    """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
+    laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}
+    return AttackContext(
+        retained=data.without(forget),
+        deleted=data.take(forget),
+        release=deletion.release,
+        parameters=dict(deletion.parameters()) if isinstance(deletion, HasParameters) else {},
+        law_unlearned=laws.get(World.UNLEARNED),
+        law_retrained=laws.get(World.RETRAINED),
+    )
+
+
+def _bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
+    forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
+    try:
+        deletion = mechanism.bind(data, forget)
+    except UnlearnAuditError:
+        raise
+    except Exception as error:
+        raise TrialError(
+            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
+        ) from error
+    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
+    claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
+    return BoundRecord(
+        forget=forget,
+        label=plan.labels[index] if plan.labels else "",
+        deletion=deletion,
+        claims=claims,
+        certificates=certificates,
+        context=make_context(deletion, data, forget),
+    )
+
+
+def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:
+    """Return the claim itself, or that of the named certificate; refuse one about another reference world."""
+    if isinstance(claim, CertifiedClaim):
+        stated = {certificate.method: certificate.claim for certificate in certificates}
+        if claim.method not in stated:
+            raise InvalidInputError(
+                field="claim",
+                expected=f"from one of the mechanism's certificates ({', '.join(stated) or 'it states none'})",
+                got=repr(claim.method),
+                fix="name one of them, or give the claim itself",
+            )
+        claim = stated[claim.method]
+    if claim.reference is not deletion.reference:
+        raise InvalidInputError(
+            field="claim.reference",
+            expected=f'"{deletion.reference.value}", the reference world that the mechanism samples',
+            got=claim.reference.value,
+            fix="a claim about one reference world says nothing about the other; make the two agree",
+        )
+    return claim
+
+
+def _family(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
+    members = [
+        (i, record.forget, attack.name, role)
+        for record in records
+        for i, claim in enumerate(record.claims)
+        for attack in plan.attacks
+        for role in roles_of(claim, plan.delta)
+    ]
+    return ledger(significance=plan.significance, correction=plan.correction, members=members)
+
+
+Audited = tuple[list[Finding], list[Control]]
+
+
+def _audit_forget_set(
+    plan: AuditPlan,
+    families: Sequence[Family],
+    services: Sequence[BoundRecord],
+    index: int,
+    *,
+    engine: Engine,
+    progress: Progress | None,
+) -> list[Audited]:
+    """Return findings and controls of every service about one forget set."""
+    check_same_retraining([service.deletion for service in services], plan, index)
+    source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
+    retrained = Sample(deletion=services[0].deletion, source=source, trials=plan.trials)
+    contrasts = [
+        contrast
+        for s, service in enumerate(services)
+        for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
+    ]
+    evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
+    return [
+        _judge(plan, families[s].members[0].level, service, index, evidence, s) for s, service in enumerate(services)
+    ]
+
+
+def _judge(
+    plan: AuditPlan, level: float, record: BoundRecord, index: int, evidence: Mapping[Key, Evidence], service: int
+) -> Audited:
+    """Turn one service's evidence about one forget set into findings and controls."""
+    forget, label = record.forget, record.label
+    replayed = replay(record.deletion, plan, index, forget, label)
+    null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attacks))
+    neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
+    n_counted = plan.trials - n_fit_trials(plan)
+    findings = [
+        make_finding(
+            claim=claim,
+            forget=forget,
+            label=label,
+            evidence=evidence[Kind.CLAIMS, service],
+            delta=plan.delta,
+            level=level,
+            reproducible=replayed.as_expected and (null.as_expected or null.p_value is None),
+            n_counted=(n_counted, n_counted),
+            certificates=record.certificates,
+            parameters=record.context.parameters,
+            deleted=record.context.deleted,
+        )
+        for claim in record.claims
+    ]
+    return findings, [replayed, null, neglected]
+
+
+def n_fit_trials(plan: AuditPlan) -> int:
+    """Return how many releases a world fit and choose; the others are counted."""
+    sizes = plan.chunk_sizes(plan.trials)
+    return sum(sizes[: plan.counting.n_fit_chunks(sizes)])
+
+
+def _plan_record(plan: AuditPlan) -> PlanRecord:
+    n_fit = n_fit_trials(plan)
+    return PlanRecord(
+        claims=tuple(
+            f"{c.method} certificate" if isinstance(c, CertifiedClaim) else repr(c.guarantee) for c in plan.claims
+        ),
+        forget=plan.forget,
+        labels=plan.labels,
+        attacks=tuple(attack.name for attack in plan.attacks),
+        trials=plan.trials,
+        n_fit=n_fit,
+        n_counted=plan.trials - n_fit,
+        control_trials=plan.n_control_trials,
+        counting=plan.counting,
+        significance=plan.significance,
+        delta=plan.delta,
+        seed=plan.seed,
+        chunk_size=plan.chunk_size,
+    )
+
+
+def _data_record(data: Dataset) -> DataRecord:
+    return DataRecord(
+        name=data.name,
+        sha256=data.sha256(),
+        n_records=data.n_records,
+        n_features=data.features.shape[1],
+        n_targets=data.targets.shape[1],
+        kind=data.kind,
+    )
+
+
+def _environment(started: datetime, seconds: float, engine: Engine, command: str | None) -> Environment:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return Environment(
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        libraries=versions,
+        n_jobs=engine.n_jobs,
+        command=command,
+    )

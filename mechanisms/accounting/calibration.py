@@ -1,0 +1,202 @@
+"""From a target epsilon to the smallest noise that meets it, on the safe side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mechanisms.errors import InvalidInputError, UnreachableTargetError
+
+# Each stretch of the bracket multiplies or divides the noise by this; 128 stretches reach any sensible scale.
+_STRETCH = 4.0
+_MAX_STRETCHES = 128
+# Stretches in a row without any fall of epsilon before the target counts as out of reach.
+_PATIENCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The noise that meets a target.
+
+    Parameters
+    ----------
+    noise
+        Smallest noise found; 0 when none is needed.
+    epsilon
+        Epsilon evaluated at exactly that noise, at most the target.
+    epsilon_without_noise
+        Epsilon at noise 0: what is already there before this mechanism adds anything.
+    target
+        The epsilon that was asked for.
+    """
+
+    noise: float
+    epsilon: float
+    epsilon_without_noise: float
+    target: float
+
+    @property
+    def needed(self) -> bool:
+        """Whether any noise had to be added."""
+        return self.noise > 0
+
+
+def smallest_noise(
+    epsilon_fn: Callable[[float], float],
+    *,
+    target: float,
+    scale: float,
+    maximum: float = math.inf,
+    relative_tolerance: float = 1e-6,
+) -> Calibration:
+    """Return the smallest noise with ``epsilon_fn(noise) <= target``, never a noise that was not evaluated.
+
+    Parameters
+    ----------
+    epsilon_fn
+        Non-increasing function of the noise, in nats; must accept 0 (and may return infinity there).
+    target
+        Epsilon to meet, at least 0.
+    scale
+        Where to start looking, positive; any value works, a near one is faster.
+    maximum
+        Largest noise allowed.
+    relative_tolerance
+        The returned noise exceeds the smallest one by at most this share.
+
+    Returns
+    -------
+    Calibration
+        Noise 0 when ``epsilon_fn(0)`` meets the target.
+
+    Raises
+    ------
+    InvalidInputError
+        When an argument is out of range.
+    UnreachableTargetError
+        When no noise up to ``maximum`` meets the target, or epsilon stops falling before it does.
+
+    Notes
+    -----
+    Brackets by factors of four from ``scale`` and bisects the logarithm. If ``epsilon_fn`` is not monotone the
+    returned noise still meets the target, but need not be the smallest.
+
+    Examples
+    --------
+    >>> found = smallest_noise(lambda noise: 1.0 / noise if noise else float("inf"), target=0.5, scale=1.0)
+    >>> 2.0 <= found.noise <= 2.0 * (1 + 1e-6), found.epsilon <= 0.5
+    (True, True)
+    """
+    _check(target=target, scale=scale, maximum=maximum, relative_tolerance=relative_tolerance)
+    without = _evaluated(epsilon_fn, 0.0)
+    if without <= target:
+        return Calibration(noise=0.0, epsilon=without, epsilon_without_noise=without, target=target)
+    low, high, epsilon = _bracket(
+        epsilon_fn, target=target, start=min(scale, maximum), maximum=maximum, without=without
+    )
+    while low > 0 and high > low * (1.0 + relative_tolerance):
+        middle = math.sqrt(low) * math.sqrt(high)
+        if not low < middle < high:
+            break
+        value = _evaluated(epsilon_fn, middle)
+        if value <= target:
+            high, epsilon = middle, value
+        else:
+            low = middle
+    return Calibration(noise=high, epsilon=epsilon, epsilon_without_noise=without, target=target)
+
+
+def round_up_to_grid(noise: float, ratio: float = 1.25) -> float:
+    """Return the smallest power of ``ratio`` that is at least ``noise``: a coarse grid that says less about the record.
+
+    Parameters
+    ----------
+    noise
+        At least 0; 0 and infinity are returned as they are.
+    ratio
+        Above 1. The grid is ``ratio ** k`` for whole k, the same for every record and data set.
+
+    Raises
+    ------
+    InvalidInputError
+        When an argument is out of range.
+
+    Examples
+    --------
+    >>> round_up_to_grid(1.1), round_up_to_grid(1.25), round_up_to_grid(0.0)
+    (1.25, 1.25, 0.0)
+    """
+    if not noise >= 0:
+        raise InvalidInputError(field="noise", expected="at least 0", got=noise, fix="give a standard deviation")
+    if not 1 < ratio < math.inf:
+        raise InvalidInputError(field="ratio", expected="above 1", got=ratio, fix="use the default 1.25")
+    if noise == 0 or math.isinf(noise):
+        return noise
+    k = math.ceil(math.log(noise) / math.log(ratio))
+    # The logarithms are rounded; the powers themselves decide.
+    while ratio**k < noise:
+        k += 1
+    while ratio ** (k - 1) >= noise:
+        k -= 1
+    return float(ratio**k)
+
+
+def _bracket(
+    epsilon_fn: Callable[[float], float], *, target: float, start: float, maximum: float, without: float
+) -> tuple[float, float, float]:
+    """Return (a noise that fails, one that meets the target, epsilon at the latter); the first may be 0."""
+    noise, epsilon = start, _evaluated(epsilon_fn, start)
+    if epsilon <= target:
+        for _ in range(_MAX_STRETCHES):
+            below = noise / _STRETCH
+            value = _evaluated(epsilon_fn, below)
+            if value > target:
+                return below, noise, epsilon
+            noise, epsilon = below, value
+        # Epsilon jumps at 0: no positive noise fails.
+        return 0.0, noise, epsilon
+    best, idle = min(without, epsilon), 0
+    for _ in range(_MAX_STRETCHES):
+        if noise >= maximum or idle >= _PATIENCE:
+            break
+        low, noise = noise, min(noise * _STRETCH, maximum)
+        epsilon = _evaluated(epsilon_fn, noise)
+        if epsilon <= target:
+            return low, noise, epsilon
+        # From infinity to infinity nothing is known yet: only a finite plateau is one.
+        idle = idle + 1 if math.isfinite(best) and epsilon >= best * (1.0 - 1e-9) else 0
+        best = min(best, epsilon)
+    limit = (
+        f"the largest noise allowed, {maximum:.6g}"
+        if noise >= maximum
+        else f"a part of epsilon that noise does not lower (it stays there up to noise {noise:.3g})"
+    )
+    raise UnreachableTargetError(
+        f"Expected a target epsilon that some noise meets, got {target:.6g}; the best reachable epsilon is {best:.6g}, "
+        f"limited by {limit}; raise the target or lift that limit."
+    )
+
+
+def _evaluated(epsilon_fn: Callable[[float], float], noise: float) -> float:
+    epsilon = float(epsilon_fn(noise))
+    if math.isnan(epsilon):
+        raise InvalidInputError(
+            field=f"epsilon_fn({noise:.6g})",
+            expected="a number or infinity",
+            got="NaN",
+            fix="check the mechanism's laws",
+        )
+    return epsilon
+
+
+def _check(*, target: float, scale: float, maximum: float, relative_tolerance: float) -> None:
+    checks = (
+        ("target", target, target >= 0, "at least 0", "give epsilon in nats"),
+        ("scale", scale, 0 < scale < math.inf, "positive and finite", "give a typical noise of the mechanism"),
+        ("maximum", maximum, maximum > 0, "positive", "allow some noise"),
+        ("relative_tolerance", relative_tolerance, 1e-14 <= relative_tolerance < 1, "in [1e-14, 1)", "use 1e-6"),
+    )
+    for field, value, valid, expected, fix in checks:
+        if not valid:
+            raise InvalidInputError(field=field, expected=expected, got=value, fix=fix)

@@ -1,0 +1,245 @@
+"""Gaussian differential privacy: delta, epsilon and mu of one another, inverses rounded to the safe side.
+
+References
+----------
+Dong, Roth, Su 2022, "Gaussian differential privacy", Corollary 1 (arXiv:1905.02383).
+Balle, Wang 2018, "Improving the Gaussian mechanism", Theorem 8 (arXiv:1805.06530).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import erfcx, log_ndtr
+
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Array
+
+# Bound on the error of log_delta, absolute down to delta = 1e-300 and relative to |log_delta| below (see tests).
+LOG_DELTA_ERROR = 1e-12
+
+_GL_NODES, _GL_WEIGHTS = np.polynomial.legendre.leggauss(16)
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@overload
+def log_delta(mu: float, epsilon: float) -> float: ...
+@overload
+def log_delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array: ...
+def log_delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array:
+    """Return the logarithm of the exact delta of mu-GDP at epsilon, the best value.
+
+    Parameters
+    ----------
+    mu
+        GDP parameter, at least 0; broadcast with ``epsilon``.
+    epsilon
+        In nats, any sign.
+
+    Returns
+    -------
+    float or array
+        At most 0; ``-inf`` for delta = 0.
+
+    Raises
+    ------
+    InvalidInputError
+        When mu is negative, or either is NaN.
+
+    Notes
+    -----
+    ``delta = phi(x) (R(x) - R(y))`` with ``x = eps/mu - mu/2``, ``y = x + mu`` and R the Mills ratio. The difference
+    is integrated where it would cancel; for x < 0 it is written as one minus two tails.
+
+    Examples
+    --------
+    >>> round(float(log_delta(1.0, 0.0)), 6)
+    -0.959916
+    """
+    m, e = np.broadcast_arrays(np.asarray(mu, dtype=np.float64), np.asarray(epsilon, dtype=np.float64))
+    if not np.all(m >= 0):
+        raise InvalidInputError(field="mu", expected="at least 0", got=mu, fix="give a GDP parameter, say 0.5")
+    if np.any(np.isnan(e)):
+        raise InvalidInputError(field="epsilon", expected="a number", got=epsilon, fix="give epsilon in nats")
+    out = np.full(m.shape, -math.inf)
+    with np.errstate(all="ignore"):
+        zero = m == 0
+        out[zero] = np.where(e[zero] < 0, np.log(-np.expm1(np.minimum(e[zero], 0.0))), -math.inf)
+        out[np.isinf(m) | (e == -math.inf)] = 0.0
+        usual = ~zero & np.isfinite(m) & np.isfinite(e)
+        out[usual] = _usual_log_delta(m[usual], e[usual])
+    return float(out) if out.ndim == 0 else out
+
+
+@overload
+def delta(mu: float, epsilon: float) -> float: ...
+@overload
+def delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array: ...
+def delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array:
+    """Return the exact delta of mu-GDP at epsilon, the best value; see :func:`log_delta`.
+
+    Examples
+    --------
+    >>> round(float(delta(0.5016, 2.0)), 9)
+    1.0018e-05
+    """
+    value = np.exp(log_delta(mu, epsilon))
+    return float(value) if value.ndim == 0 else np.asarray(value)
+
+
+def epsilon(mu: float, delta: float) -> float:
+    """Return the smallest epsilon that mu-GDP gives at delta, rounded up: the true delta there is at most ``delta``.
+
+    Parameters
+    ----------
+    mu
+        GDP parameter, at least 0 or infinite.
+    delta
+        In [0, 1].
+
+    Returns
+    -------
+    float
+        In nats, at least 0. Infinite when delta = 0 and mu > 0, or mu is infinite and delta < 1.
+
+    Raises
+    ------
+    InvalidInputError
+        When mu or delta is out of range.
+
+    Examples
+    --------
+    >>> round(epsilon(0.5016, 1e-5), 3)
+    2.0
+    """
+    target = _log_target(delta)
+    if delta == 1 or _upper(log_delta(mu, 0.0)) <= target:
+        return 0.0
+    if delta == 0 or math.isinf(mu):
+        return math.inf
+
+    def excess(value: float) -> tuple[float, float]:
+        log = log_delta(mu, value)
+        return _upper(log) - target, -_exp(value + float(log_ndtr(-value / mu - mu / 2)) - log)
+
+    return smallest_passing(excess, start=mu * mu / 2 + mu)
+
+
+def mu(epsilon: float, delta: float) -> float:
+    """Return the largest mu whose GDP implies (epsilon, delta), rounded down: delta at the value is at most ``delta``.
+
+    Parameters
+    ----------
+    epsilon
+        In nats, at least 0.
+    delta
+        In [0, 1].
+
+    Returns
+    -------
+    float
+        0 when delta = 0 (and epsilon is finite), infinite when delta = 1 or epsilon is infinite.
+
+    Raises
+    ------
+    InvalidInputError
+        When epsilon is negative or delta out of range.
+
+    Examples
+    --------
+    >>> round(mu(1.0, 1e-5), 4)
+    0.2681
+    """
+    target = _log_target(delta)
+    if not epsilon >= 0:
+        raise InvalidInputError(field="epsilon", expected="at least 0", got=epsilon, fix="give epsilon in nats")
+    if delta == 1 or math.isinf(epsilon):
+        return math.inf
+    if delta == 0:
+        return 0.0
+
+    # In 1/mu the excess falls, so that the same search returns the safe side.
+    def excess(inverse: float) -> tuple[float, float]:
+        mu = 1.0 / inverse
+        log, x = log_delta(mu, epsilon), epsilon * inverse - mu / 2
+        return _upper(log) - target, -mu * mu * _exp(-0.5 * x * x - _LOG_SQRT_2PI - log)
+
+    return math.nextafter(1.0 / smallest_passing(excess, start=1.0 / (0.25 + epsilon / 2)), 0.0)
+
+
+def _log_target(delta: float) -> float:
+    if not 0 <= delta <= 1:
+        raise InvalidInputError(field="delta", expected="in [0, 1]", got=delta, fix="give a probability, say 1e-5")
+    return math.log(delta) if delta > 0 else -math.inf
+
+
+def _upper(log_value: float) -> float:
+    return log_value + LOG_DELTA_ERROR * max(1.0, abs(log_value) / 690) if math.isfinite(log_value) else log_value
+
+
+def smallest_passing(
+    excess: Callable[[float], tuple[float, float]], *, start: float, tolerance: float = 2e-12
+) -> float:
+    """Return a value above 0 whose excess is at most 0 and at least ``-tolerance``, or as near as floats allow.
+
+    Parameters
+    ----------
+    excess
+        Decreasing function of a positive number, positive near 0; returns its value and its slope (the slope only
+        guides the search).
+    start
+        First guess, positive.
+    tolerance
+        How far below zero the excess of the returned value may lie.
+    """
+    low, high, value = 0.0, math.inf, start
+    for _ in range(400):
+        gap, slope = excess(value)
+        if gap <= 0:
+            high = value
+            if gap >= -tolerance:
+                break
+        else:
+            low = value
+        if math.isfinite(high) and high - low <= 4e-16 * high:
+            break
+        moved = value - (gap + tolerance / 2) / slope if math.isfinite(gap) and slope < 0 else math.inf
+        if not low < moved < min(high, 16 * value):
+            moved = (low + high) / 2 if math.isfinite(high) else 4 * value
+        value = moved if low > 0 or moved > value / 16 else value / 16
+    return high
+
+
+def _exp(log_value: float) -> float:
+    return math.exp(min(log_value, 700.0))
+
+
+def _usual_log_delta(m: Array, e: Array) -> Array:
+    x = e / m - m / 2
+    y = x + m
+    # 1 - delta = Phi(x) + e^eps Phi(-y), sound where x < 0 unless mu is so small that delta is small as well.
+    by_tails = np.log1p(-np.exp(log_ndtr(x)) - np.exp(e + log_ndtr(-y)))
+    close = m <= np.maximum(1.0, x)
+    difference = np.where(close, _mills_difference(x, m), _mills(x) - _mills(y))
+    by_mills = np.log(difference) - 0.5 * x * x - _LOG_SQRT_2PI
+    return np.where((x < 0) & ~close, by_tails, np.where(np.isfinite(x), by_mills, -math.inf))
+
+
+def _mills(z: Array) -> Array:
+    return np.asarray(math.sqrt(math.pi / 2) * erfcx(z / math.sqrt(2)))
+
+
+def _mills_difference(x: Array, m: Array) -> Array:
+    """R(x) - R(x + m) as the integral of -R' = 1 - z R(z) over [x, x + m], for m <= max(1, x)."""
+    z = x[..., None] + m[..., None] * (0.5 + 0.5 * _GL_NODES)
+    # Past 20 the difference 1 - z R cancels and its asymptotic series, 1/z^2 - 3/z^4 + 15/z^6 ..., is exact.
+    w = 1.0 / np.maximum(z, 20.0) ** 2
+    series = np.ones_like(w)
+    for k in range(12, 0, -1):
+        series = 1.0 - (2 * k + 1) * w * series
+    falling = np.where(z < 20.0, 1.0 - z * _mills(z), w * series)
+    return np.asarray(m * (falling @ (0.5 * _GL_WEIGHTS)))

@@ -1,0 +1,1 @@
+"""Bring your own mechanism: adapters around functions (and, later, estimators and modules)."""

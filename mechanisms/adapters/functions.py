@@ -1,0 +1,154 @@
+"""A mechanism from two or three plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.claim import Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.protocol import Access, ReleaseSpec, World
+
+Array = NDArray[np.float64]
+LearnFn = Callable[[Dataset, np.random.Generator], Any]
+UnlearnFn = Callable[..., Any]
+CalibrateFn = Callable[[Dataset, Dataset], Any]
+
+
+class EmptyForgetSetError(UnlearnAuditError):
+    """The user's ``unlearn`` failed on an empty forget set, which the reference world needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionsMechanism:
+    """A mechanism made of functions; build it with :func:`from_functions`."""
+
+    learn: LearnFn
+    unlearn: UnlearnFn
+    calibrate: CalibrateFn | None
+    reference: Reference
+    release: ReleaseSpec
+    name: str
+    public: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
+        """Call ``calibrate`` once and freeze its value for all worlds."""
+        forget = validate_forget(forget, data.n_records)
+        retained, deleted = data.without(forget), data.take(forget)
+        calibration = () if self.calibrate is None else (self.calibrate(data, deleted),)
+        return FunctionsDeletion(mechanism=self, data=data, retained=retained, deleted=deleted, calibration=calibration)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FunctionsDeletion:
+    """One deletion by the user's functions; ``calibration`` is empty or holds one value."""
+
+    mechanism: FunctionsMechanism
+    data: Dataset
+    retained: Dataset
+    deleted: Dataset
+    calibration: tuple[Any, ...]
+
+    @property
+    def release(self) -> ReleaseSpec:
+        """Shape and kind of one release."""
+        return self.mechanism.release
+
+    @property
+    def reference(self) -> Reference:
+        """The reference world."""
+        return self.mechanism.reference
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return the hyper-parameters that the user made public."""
+        return self.mechanism.public
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n independent releases, one call of the user's functions each."""
+        return np.stack([self._release(world, rng) for _ in range(n)])
+
+    def _release(self, world: World, rng: np.random.Generator) -> Array:
+        learn, unlearn = self.mechanism.learn, self.mechanism.unlearn
+        if world is World.UNLEARNED:
+            released = unlearn(learn(self.data, rng), self.retained, self.deleted, rng, *self.calibration)
+        elif world is World.NEGLECTED:
+            released = self._unlearn_nothing(learn(self.data, rng), self.data, rng)
+        elif self.reference is Reference.RETRAIN_ONLY:
+            released = learn(self.retained, rng)
+        else:
+            released = self._unlearn_nothing(learn(self.retained, rng), self.retained, rng)
+        return self._checked(released)
+
+    def _unlearn_nothing(self, model: Any, data: Dataset, rng: np.random.Generator) -> Any:
+        try:
+            return self.mechanism.unlearn(model, data, self.data.take(()), rng, *self.calibration)
+        except Exception as error:
+            raise EmptyForgetSetError(
+                f"unlearn failed on an empty forget set ({type(error).__name__}: {error}). The reference world "
+                "retrain_then_unlearn runs unlearn with the same noise and nothing to delete: return the model plus "
+                "that noise when len(forget.features) == 0, or set reference=Reference.RETRAIN_ONLY."
+            ) from error
+
+    def _checked(self, released: Any) -> Array:
+        array = np.asarray(released, dtype=np.float64)
+        if array.shape != self.release.shape:
+            raise InvalidInputError(
+                field="release",
+                expected=f"of shape {self.release.shape}, as declared in ReleaseSpec",
+                got=f"shape {array.shape}",
+                fix="return an array of that shape from unlearn, or declare the true shape",
+            )
+        if not np.all(np.isfinite(array)):
+            raise InvalidInputError(
+                field="release", expected="finite numbers", got="NaN or infinity", fix="mend learn or unlearn"
+            )
+        return array
+
+
+def from_functions(
+    *,
+    learn: LearnFn,
+    unlearn: UnlearnFn,
+    release: ReleaseSpec | tuple[int, ...],
+    calibrate: CalibrateFn | None = None,
+    reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
+    name: str = "user_functions",
+    parameters: Mapping[str, int | float | str] | None = None,
+) -> FunctionsMechanism:
+    """Return a mechanism that calls the user's functions.
+
+    Parameters
+    ----------
+    learn
+        ``learn(data, rng) -> model``: ``data`` is a :class:`~mechanisms.dataset.Dataset`; every random number
+        must come from ``rng``.
+    unlearn
+        ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget`` in the
+        reference world ``retrain_then_unlearn``, where it must add the same noise.
+    release
+        Shape of what ``unlearn`` returns (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
+    calibrate
+        ``calibrate(data, forget) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
+        BOTH worlds.
+    reference
+        With ``RETRAIN_ONLY`` the retrained world releases what ``learn`` returns.
+    name
+        For reports.
+    parameters
+        Public hyper-parameters, granted to attacks (``penalty`` enables the influence attack).
+    """
+    spec = release if isinstance(release, ReleaseSpec) else ReleaseSpec(shape=tuple(release), access=Access.WHITE_BOX)
+    return FunctionsMechanism(
+        learn=learn,
+        unlearn=unlearn,
+        calibrate=calibrate,
+        reference=reference,
+        release=spec,
+        name=name,
+        public=dict(parameters or {}),
+    )

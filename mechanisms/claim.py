@@ -1,0 +1,318 @@
+"""What a claim says. A leaf: how a claim is derived lives in ``mechanisms.accounting``.
+
+The auditor shares nothing with the code that calibrates a mechanism but the data in this module, so the few
+formulas here (a Gaussian trade-off curve) are written independently of the accounting on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_ndtr, ndtr, ndtri
+
+from mechanisms.errors import InvalidInputError
+
+# Infinities are legal (a claim without noise has epsilon = inf): JSON carries them as strings.
+JSON_CONFIG: dict[str, Any] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
+
+
+class Direction(Enum):
+    """Which world's events are bounded by the other's.
+
+    With P the law of the unlearned world and Q that of the retrained world, ``UNLEARNED_FROM_RETRAINED`` is
+    ``P(E) <= e^epsilon Q(E) + delta`` for every event E, and ``RETRAINED_FROM_UNLEARNED`` swaps P and Q.
+    """
+
+    UNLEARNED_FROM_RETRAINED = "unlearned_from_retrained"
+    RETRAINED_FROM_UNLEARNED = "retrained_from_unlearned"
+
+    @property
+    def opposite(self) -> Direction:
+        """The other direction."""
+        return _OPPOSITE[self]
+
+
+_OPPOSITE = {
+    Direction.UNLEARNED_FROM_RETRAINED: Direction.RETRAINED_FROM_UNLEARNED,
+    Direction.RETRAINED_FROM_UNLEARNED: Direction.UNLEARNED_FROM_RETRAINED,
+}
+BOTH_DIRECTIONS = (Direction.UNLEARNED_FROM_RETRAINED, Direction.RETRAINED_FROM_UNLEARNED)
+
+
+class Reference(Enum):
+    """The reference world that the unlearned model is compared with.
+
+    ``RETRAIN_THEN_UNLEARN`` retrains without the forget set and then runs the unlearning steps on an empty
+    forget set, with the same noise (the published definition). ``RETRAIN_ONLY`` retrains and stops: a stricter
+    and usually far larger divergence.
+    """
+
+    RETRAIN_THEN_UNLEARN = "retrain_then_unlearn"
+    RETRAIN_ONLY = "retrain_only"
+
+
+Provenance = Literal["exact", "repaired", "published", "user"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpsilonDelta:
+    """The plain guarantee ``P(E) <= e^epsilon Q(E) + delta`` at one point.
+
+    Parameters
+    ----------
+    epsilon
+        In nats, at least 0; infinity is allowed and says nothing.
+    delta
+        In [0, 1].
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    epsilon: float
+    delta: float
+    kind: Literal["epsilon_delta"] = "epsilon_delta"
+
+    def __post_init__(self) -> None:
+        if not self.epsilon >= 0:
+            raise InvalidInputError(
+                field="epsilon", expected="at least 0", got=self.epsilon, fix="give epsilon in nats, for example 1.0"
+            )
+        if not 0 <= self.delta <= 1:
+            raise InvalidInputError(
+                field="delta", expected="in [0, 1]", got=self.delta, fix="give a probability, for example 1e-5"
+            )
+
+    def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
+        """Return the one point; it holds in both directions."""
+        return (self,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianDP:
+    """Gaussian differential privacy: distinguishing P from Q is at least as hard as N(mu, 1) from N(0, 1).
+
+    Parameters
+    ----------
+    mu
+        At least 0.
+
+    References
+    ----------
+    Dong, Roth, Su 2022, "Gaussian differential privacy", Definition 4 and Corollary 1 (arXiv:1905.02383).
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    mu: float
+    kind: Literal["gaussian_dp"] = "gaussian_dp"
+
+    def __post_init__(self) -> None:
+        if not self.mu >= 0:
+            raise InvalidInputError(field="mu", expected="at least 0", got=self.mu, fix="give a GDP parameter, say 0.5")
+
+    def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
+        """Return the claim's (epsilon, delta) points on a fixed grid, delta rounded up (each is implied)."""
+        if self.mu == 0:
+            return (EpsilonDelta(epsilon=0.0, delta=0.0),)
+        if math.isinf(self.mu):
+            return (EpsilonDelta(epsilon=math.inf, delta=1.0),)
+        # Events of probability .97 down to 1e-9 under P: x is the threshold on the Gaussian score.
+        x = np.linspace(-2.0, 6.0, 33)
+        epsilons = np.unique(np.maximum(self.mu * x + self.mu**2 / 2, 0.0))
+        upper, lower = self.mu / 2 - epsilons / self.mu, -self.mu / 2 - epsilons / self.mu
+        deltas = np.exp(log_ndtr(upper)) - np.exp(epsilons + log_ndtr(lower))
+        # The subtraction cancels for tiny delta; its absolute error is far below 1e-13.
+        rounded = np.minimum(deltas * (1 + 1e-9) + 1e-13, 1.0)
+        return tuple(EpsilonDelta(epsilon=float(e), delta=float(d)) for e, d in zip(epsilons, rounded, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyProfile:
+    """A finite table of delta(epsilon) per direction; every row is a point guarantee.
+
+    Chords are safe: delta is convex in e^epsilon, so interpolating linearly in e^epsilon between rows gives a
+    valid (larger) delta.
+
+    Parameters
+    ----------
+    epsilons
+        Increasing, at least 0, in nats, length m.
+    log_deltas
+        For each direction, m natural logarithms of delta, at most 0 (``-inf`` for delta = 0), not increasing.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    epsilons: tuple[float, ...]
+    log_deltas: Mapping[Direction, tuple[float, ...]]
+    kind: Literal["privacy_profile"] = "privacy_profile"
+
+    def __post_init__(self) -> None:
+        steps = np.diff(self.epsilons)
+        if not self.epsilons or self.epsilons[0] < 0 or not np.all(steps > 0):
+            raise InvalidInputError(
+                field="epsilons", expected="increasing and at least 0", got=self.epsilons[:5], fix="sort the table"
+            )
+        for direction, values in self.log_deltas.items():
+            if len(values) != len(self.epsilons) or not np.all(np.asarray(values) <= 0):
+                raise InvalidInputError(
+                    field=f"log_deltas[{direction.value}]",
+                    expected=f"{len(self.epsilons)} values at most 0",
+                    got=values[:5],
+                    fix="give one log(delta) for every epsilon",
+                )
+
+    def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
+        """Return the rows of the table for one direction."""
+        rows = zip(self.epsilons, self.log_deltas[direction], strict=True)
+        return tuple(EpsilonDelta(epsilon=e, delta=math.exp(log_delta)) for e, log_delta in rows)
+
+
+Guarantee = EpsilonDelta | GaussianDP | PrivacyProfile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A guarantee together with the reference world and the directions that it is about.
+
+    Parameters
+    ----------
+    guarantee
+        What is promised.
+    reference
+        The reference world; a claim about one says nothing about the other.
+    provenance
+        "exact", "repaired", "published" (named routes of the accounting) or "user".
+    directions
+        Directions in which the promise is made.
+    assumptions
+        Sentences that the derivation rests on; printed in every report.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    guarantee: Guarantee
+    reference: Reference = Reference.RETRAIN_THEN_UNLEARN
+    provenance: Provenance = "user"
+    directions: tuple[Direction, ...] = BOTH_DIRECTIONS
+    assumptions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.directions:
+            raise InvalidInputError(
+                field="directions", expected="at least one Direction", got=(), fix="name the direction that is claimed"
+            )
+
+    def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
+        """Return point claims that the claim implies in a direction (none if it says nothing there)."""
+        return self.guarantee.points(direction) if direction in self.directions else ()
+
+    def epsilon_at(self, delta: float, direction: Direction) -> float:
+        """Return the smallest epsilon that the claim promises at ``delta`` in a direction, in nats.
+
+        Rounded to the generous side: a table's row or a chord between two rows. Infinity when the claim
+        promises nothing at that delta.
+        """
+        if direction not in self.directions:
+            return math.inf
+        if isinstance(self.guarantee, GaussianDP):
+            return _gaussian_epsilon(self.guarantee.mu, delta)
+        return _table_epsilon(self.points(direction), delta)
+
+    def max_tpr(self, fpr: ArrayLike, direction: Direction) -> NDArray[np.float64]:
+        """Return the largest true-positive rate that the claim allows at each false-positive rate.
+
+        Parameters
+        ----------
+        fpr
+            Probabilities of an event under the null world, in [0, 1].
+        direction
+            ``UNLEARNED_FROM_RETRAINED``: the null is the retrained world (fpr = Q(E), tpr = P(E)); the other
+            direction swaps them. Both of the claim's directions constrain the result: the direct one through
+            the event, the opposite one through its complement.
+        """
+        rate = np.asarray(fpr, dtype=np.float64)
+        if isinstance(self.guarantee, GaussianDP) and len(self.directions) == 2:
+            # The trade-off function itself: no table in between. Rounded up.
+            return np.minimum(ndtr(ndtri(rate) + self.guarantee.mu) * (1 + 1e-12), 1.0)
+        bound = np.ones_like(rate)
+        for point in self.points(direction):
+            if math.isfinite(point.epsilon):
+                bound = np.minimum(bound, np.exp(point.epsilon) * rate + point.delta)
+        for point in self.points(direction.opposite):
+            if math.isfinite(point.epsilon):
+                bound = np.minimum(bound, 1 - np.exp(-point.epsilon) * np.maximum(1 - rate - point.delta, 0.0))
+        return np.minimum(bound, 1.0)
+
+
+def _gaussian_epsilon(mu: float, delta: float) -> float:
+    """Smallest epsilon >= 0 with delta(epsilon) <= delta for mu-GDP, rounded up."""
+    if mu == 0:
+        return 0.0
+    if math.isinf(mu) or delta <= 0:
+        return math.inf
+
+    def promised(epsilon: float) -> float:
+        upper, lower = mu / 2 - epsilon / mu, -mu / 2 - epsilon / mu
+        return float(np.exp(log_ndtr(upper)) - np.exp(epsilon + log_ndtr(lower)))
+
+    low, high = 0.0, 1.0
+    if promised(low) <= delta:
+        return 0.0
+    while promised(high) > delta:
+        low, high = high, 2 * high
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if promised(middle) > delta else (low, middle)
+    return high
+
+
+def _table_epsilon(points: tuple[EpsilonDelta, ...], delta: float) -> float:
+    """Smallest epsilon of a row, or on a chord (linear in e^epsilon) between two rows, with delta at most ``delta``."""
+    meeting = [i for i, point in enumerate(points) if point.delta <= delta]
+    if not meeting:
+        return math.inf
+    i = meeting[0]
+    if i == 0:
+        return points[0].epsilon
+    low, high = points[i - 1], points[i]
+    if math.isinf(high.epsilon) or low.delta == high.delta:
+        return high.epsilon
+    share = (low.delta - delta) / (low.delta - high.delta)
+    # e^eps = e^low + share (e^high - e^low), written so that nothing overflows and rounded up.
+    step = (
+        high.epsilon + math.log(share + (1 - share) * math.exp(low.epsilon - high.epsilon))
+        if share > 0
+        else low.epsilon
+    )
+    return min(high.epsilon, step * (1 + 1e-12))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """A claim together with how it was derived: an upper bound on epsilon, or its exact value.
+
+    Parameters
+    ----------
+    claim
+        What the certificate promises.
+    method
+        Name of the route, for example "exact" or "published".
+    epsilon, delta
+        The headline point, the larger epsilon of the claim's directions at ``delta``.
+    numerical_error
+        Bound on the relative numerical error of epsilon; the value is already rounded up by more than that.
+    epsilon_without_unlearning
+        Epsilon at ``delta`` of the learning noise alone, with no unlearning step. A certificate that is hardly
+        below this number says nothing about the unlearning. ``None`` where it is not known.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    claim: Claim
+    method: str
+    epsilon: float
+    delta: float
+    numerical_error: float
+    epsilon_without_unlearning: float | None = None

@@ -1,0 +1,46 @@
+"""Errors of the whole project. A leaf: everything may import it, it imports nothing of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class UnlearnAuditError(Exception):
+    """Base class of every error that this project raises on purpose."""
+
+
+class InvalidInputError(UnlearnAuditError, ValueError):
+    """An input is outside its range. The text names the field, the value and the fix.
+
+    Parameters
+    ----------
+    field
+        Name of the argument, file column or configuration path.
+    expected
+        The range that would have been accepted, in words.
+    got
+        The offending value.
+    fix
+        What to do about it, an imperative sentence.
+    """
+
+    def __init__(self, *, field: str, expected: str, got: Any, fix: str) -> None:
+        self.field, self.expected, self.got, self.fix = field, expected, got, fix
+        shown = got if isinstance(got, str) else repr(got)
+        super().__init__(f"Expected {field} to be {expected}, got {shown}; {fix}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_invalid_input, (self.field, self.expected, self.got, self.fix))
+
+
+def _rebuild_invalid_input(field: str, expected: str, got: Any, fix: str) -> InvalidInputError:
+    # Keyword-only constructors do not survive pickling on their own; workers send errors back by pickle.
+    return InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+
+
+class UnreachableTargetError(UnlearnAuditError):
+    """No amount of noise meets the target; the text names the best reachable epsilon and what limits it."""
+
+
+class NotApplicableError(UnlearnAuditError):
+    """An attack needs something that this release or threat model does not grant."""

@@ -1,0 +1,133 @@
+"""What a mechanism is to an auditor: a Protocol, the worlds, and the shape of a release. A leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.claim import Certificate, Reference
+from mechanisms.dataset import Dataset
+
+Array = NDArray[np.float64]
+
+
+class World(Enum):
+    """The process that a release comes from; A learns, U unlearns, D is the data and S the forget set.
+
+    ``UNLEARNED`` is U(A(D), D minus S, S). ``RETRAINED`` is the claim's reference world. ``NEGLECTED`` is
+    U(A(D), D, {}): the same steps with the deletion ignored, the positive control of every audit.
+    """
+
+    UNLEARNED = "unlearned"
+    RETRAINED = "retrained"
+    NEGLECTED = "neglected"
+
+
+class Access(Enum):
+    """What an attacker sees of a release."""
+
+    WHITE_BOX = "white_box"
+    BLACK_BOX = "black_box"
+    TRANSCRIPT = "transcript"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSpec:
+    """Shape and kind of one release.
+
+    Parameters
+    ----------
+    shape
+        Shape of one release, without the batch axis.
+    access
+        ``WHITE_BOX``: parameters; ``BLACK_BOX``: outputs on a probe set; ``TRANSCRIPT``: before and after.
+    continuous
+        True when two independent releases are equal with probability 0.
+    """
+
+    shape: tuple[int, ...]
+    access: Access = Access.WHITE_BOX
+    continuous: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GaussianLaw:
+    """The law of a (p, q) matrix whose q columns are independent Gaussians with one common covariance.
+
+    Parameters
+    ----------
+    mean
+        Shape (p, q).
+    covariance
+        Shape (p, p), symmetric positive semi-definite.
+    """
+
+    mean: Array
+    covariance: Array
+
+
+@runtime_checkable
+class Deletion(Protocol):
+    """A mechanism bound to one data set and forget set: everything that defines the laws is frozen here."""
+
+    @property
+    def release(self) -> ReleaseSpec:
+        """Shape and kind of one release."""
+        ...
+
+    @property
+    def reference(self) -> Reference:
+        """The reference world that ``World.RETRAINED`` samples."""
+        ...
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n independent releases of a world, shape (n, *release.shape)."""
+        ...
+
+
+class Mechanism(Protocol):
+    """A way to learn and to unlearn."""
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        ...
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+        """Freeze every quantity (step size, calibrated noise, preprocessing) from the data and the forget set.
+
+        Calibration happens here, once, for all worlds: recomputing anything inside a world is another law.
+        """
+        ...
+
+
+@runtime_checkable
+class HasLaw(Protocol):
+    """A deletion whose laws are known in closed form."""
+
+    def law(self, world: World) -> GaussianLaw:
+        """Return the exact law of a world."""
+        ...
+
+
+@runtime_checkable
+class HasCertificates(Protocol):
+    """A deletion that states certificates; they reach the auditor as data."""
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return certificates, the primary one first."""
+        ...
+
+
+@runtime_checkable
+class HasParameters(Protocol):
+    """A deletion that publishes its hyper-parameters (reported, and granted to attacks)."""
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return public hyper-parameters by name, for example ``penalty`` and ``sigma_unlearn``."""
+        ...

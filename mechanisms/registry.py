@@ -1,0 +1,8 @@
+"""Mechanisms by name, for plans and the command line; Python functions take objects."""
+
+from __future__ import annotations
+
+MECHANISMS: dict[str, str] = {
+    "ridge_langevin": "ridge regression by noisy gradient descent, unlearning noise calibrated per record",
+    "exact_downdate": "ridge regression with an exact low-rank downdate: no noise, epsilon = 0",
+}

@@ -1,0 +1,1 @@
+"""Per-instance certified unlearning of ridge regression trained by Langevin dynamics."""

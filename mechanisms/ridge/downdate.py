@@ -1,0 +1,133 @@
+"""The honest baseline: ridge regression deletes a record exactly, by a low-rank downdate, with no noise at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import ReleaseSpec, World
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RidgeSolution:
+    """The ridge optimum with the inverse curvature that a downdate needs.
+
+    Parameters
+    ----------
+    weights
+        Shape (p, q).
+    inverse
+        ``(X'X + penalty I)^-1``, shape (p, p).
+    """
+
+    weights: Array
+    inverse: Array
+
+    @staticmethod
+    def of(data: Dataset, penalty: float) -> RidgeSolution:
+        """Solve the normal equations in O(n p^2)."""
+        x = data.features
+        inverse = np.linalg.inv(x.T @ x + penalty * np.eye(x.shape[1]))
+        return RidgeSolution(weights=inverse @ (x.T @ data.targets), inverse=inverse)
+
+    def without(self, deleted: Dataset) -> RidgeSolution:
+        """Return the solution without the deleted records, in O(m p^2) (Sherman-Morrison-Woodbury)."""
+        x, y = deleted.features, deleted.targets
+        columns = self.inverse @ x.T
+        gain = np.linalg.solve(np.eye(len(x)) - x @ columns, columns.T).T
+        return RidgeSolution(
+            weights=self.weights + gain @ (x @ self.weights - y), inverse=self.inverse + gain @ columns.T
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactDowndate:
+    """Ridge regression with exact deletion: epsilon = delta = 0 without noise.
+
+    Parameters
+    ----------
+    penalty
+        lambda, positive.
+    decimals
+        Releases are rounded to this many decimals, the same in every world: floating-point rounding differs
+        between a downdate and a retraining in the last digits and would tell the two apart.
+    """
+
+    penalty: float = 1.0
+    decimals: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.penalty < np.inf:
+            raise InvalidInputError(
+                field="penalty", expected="positive and finite", got=self.penalty, fix="1.0 is a good start"
+            )
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "exact_downdate"
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> DowndateDeletion:
+        """Solve once with and once without the forget set."""
+        forget = validate_forget(forget, data.n_records)
+        full = RidgeSolution.of(data, self.penalty)
+        outputs = {
+            World.UNLEARNED: full.without(data.take(forget)).weights,
+            World.RETRAINED: RidgeSolution.of(data.without(forget), self.penalty).weights,
+            World.NEGLECTED: full.weights,
+        }
+        return DowndateDeletion(
+            outputs={world: np.round(weights, self.decimals) for world, weights in outputs.items()},
+            penalty=self.penalty,
+            release=ReleaseSpec(shape=full.weights.shape, continuous=False),
+            reference=Reference.RETRAIN_ONLY,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DowndateDeletion:
+    """A deterministic deletion: every release of a world is the same."""
+
+    outputs: Mapping[World, Array]
+    penalty: float
+    release: ReleaseSpec
+    reference: Reference
+    sampler: Literal["deterministic"] = "deterministic"
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n copies of the world's weights; uses no randomness."""
+        return np.repeat(self.outputs[world][None], n, axis=0)
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return epsilon = delta = 0; what holds without the downdate is infinite, since there is no noise."""
+        claim = Claim(
+            guarantee=EpsilonDelta(epsilon=0.0, delta=0.0),
+            reference=self.reference,
+            provenance="exact",
+            directions=BOTH_DIRECTIONS,
+            assumptions=("Releases are rounded, so that floating-point error does not mark a world.",),
+        )
+        changed = not np.array_equal(self.outputs[World.NEGLECTED], self.outputs[World.RETRAINED])
+        return (
+            Certificate(
+                claim=claim,
+                method="exact",
+                epsilon=0.0,
+                delta=0.0,
+                numerical_error=0.0,
+                epsilon_without_unlearning=np.inf if changed else 0.0,
+            ),
+        )
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return the public hyper-parameters."""
+        return {"penalty": self.penalty, "sampler": self.sampler}

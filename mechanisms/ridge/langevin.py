@@ -1,0 +1,336 @@
+"""The reference mechanism: ridge regression by Langevin dynamics, with unlearning noise calibrated per record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
+from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
+from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
+from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.sensitivity import PublishedRoute
+from mechanisms.ridge.stepwise import StepwiseSampler
+
+Array = NDArray[np.float64]
+Route = Literal["exact", "published"]
+SamplerName = Literal["stepwise", "closed_form"]
+DEFAULT_DELTA = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedNoise:
+    """Calibrate the unlearning noise for each deletion: the smallest that meets a target on a named route.
+
+    Parameters
+    ----------
+    route
+        "exact" (dense, no bound and no failure probability) or "published" (with its proof gap).
+    epsilon, delta
+        Target; epsilon in nats.
+    grid_ratio
+        Round the noise up to a public geometric grid with this ratio (1.25 is usual): a noise that is calibrated
+        per record is a function of the record and leaks when it is published. ``None`` for no rounding.
+    """
+
+    route: Route
+    epsilon: float
+    delta: float = DEFAULT_DELTA
+    grid_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.route not in ("exact", "published"):
+            raise InvalidInputError(
+                field="sigma_unlearn.calibrate", expected='"exact" or "published"', got=self.route, fix="name a route"
+            )
+        if not (self.epsilon > 0 and np.isfinite(self.epsilon)):
+            raise InvalidInputError(
+                field="sigma_unlearn.epsilon", expected="positive and finite", got=self.epsilon, fix="0.5 is usual"
+            )
+        if not 0 < self.delta < 1:
+            raise InvalidInputError(
+                field="sigma_unlearn.delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual"
+            )
+        if self.grid_ratio is not None and not self.grid_ratio > 1:
+            raise InvalidInputError(
+                field="sigma_unlearn.grid_ratio", expected="above 1", got=self.grid_ratio, fix="1.25 is usual"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeLangevin:
+    """Ridge regression trained and unlearned by noisy full-batch gradient descent.
+
+    Parameters
+    ----------
+    penalty
+        lambda of the objective ``1/2 |XW - Y|^2 + (lambda/2) |W|^2``, positive.
+    n_learn, n_unlearn
+        Steps of learning (T >= 1) and unlearning (K >= 0).
+    sigma_learn
+        Standard deviation of the noise added at each learning step. For the convention
+        ``sqrt(2 step_size) * sigma`` use :meth:`from_temperature`.
+    sigma_unlearn
+        The same while unlearning: a number, or :class:`CalibratedNoise`.
+    step_size
+        eta; 1 / lambda_max(X'X + lambda I) of the full data by default. Frozen when the deletion is bound.
+    reference
+        The reference world of the claims and of ``World.RETRAINED``.
+    sampler
+        "stepwise" simulates every step; "closed_form" draws from the exact law, hundreds of times faster, but an
+        audit with it cannot refute an error in that law.
+    delta
+        Delta of the certificates when the noise is given and not calibrated.
+
+    References
+    ----------
+    Benarroch, Atif, Cappe 2026, arXiv:2602.15602.
+    """
+
+    penalty: float = 1.0
+    n_learn: int = 300
+    n_unlearn: int = 100
+    sigma_learn: float = 0.001
+    sigma_unlearn: float | CalibratedNoise = 0.01
+    step_size: float | None = None
+    reference: Reference = Reference.RETRAIN_THEN_UNLEARN
+    sampler: SamplerName = "stepwise"
+    delta: float = DEFAULT_DELTA
+
+    def __post_init__(self) -> None:
+        sigma = self.sigma_unlearn if isinstance(self.sigma_unlearn, int | float) else 0.0
+        checks: tuple[tuple[bool, str, str, object, str], ...] = (
+            (0 < self.penalty < np.inf, "penalty", "positive and finite", self.penalty, "1.0 is a good start"),
+            (self.n_learn >= 1, "n_learn", "at least 1", self.n_learn, "300 is a good start"),
+            (self.n_unlearn >= 0, "n_unlearn", "at least 0", self.n_unlearn, "0 means no unlearning at all"),
+            (
+                0 <= self.sigma_learn < np.inf,
+                "sigma_learn",
+                "at least 0 and finite",
+                self.sigma_learn,
+                "0.001 is usual",
+            ),
+            (0 <= sigma < np.inf, "sigma_unlearn", "at least 0 and finite", sigma, "or calibrate it"),
+            (0 < self.delta < 1, "delta", "in (0, 1)", self.delta, "1e-5 is usual"),
+            (
+                self.sampler in ("stepwise", "closed_form"),
+                "sampler",
+                "stepwise or closed_form",
+                self.sampler,
+                "name one",
+            ),
+        )
+        for holds, field, expected, got, fix in checks:
+            if not holds:
+                raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+
+    @staticmethod
+    def from_temperature(
+        *, step_size: float, sigma_learn: float, sigma_unlearn: float, **others: object
+    ) -> RidgeLangevin:
+        """Return the mechanism for the convention that adds ``sqrt(2 step_size) * sigma * Z`` at each step."""
+        scale = float(np.sqrt(2 * step_size))
+        return RidgeLangevin(
+            step_size=step_size,
+            sigma_learn=scale * sigma_learn,
+            sigma_unlearn=scale * sigma_unlearn,
+            **others,  # type: ignore[arg-type]
+        )
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "ridge_langevin"
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> RidgeDeletion:
+        """Freeze step size and noise from the data and the forget set.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range, or a step size that diverges.
+        UnreachableTargetError
+            When no noise meets the calibration's target.
+        """
+        forget = validate_forget(forget, data.n_records)
+        process = RidgeProcess(
+            data=data,
+            retained=data.without(forget),
+            deleted=data.take(forget),
+            penalty=self.penalty,
+            step_size=self._step_size(data),
+            n_learn=self.n_learn,
+            n_unlearn=self.n_unlearn,
+            sigma_learn=self.sigma_learn,
+            sigma_unlearn=0.0,
+            reference=self.reference,
+        )
+        return RidgeDeletion.of(process, noise=self.sigma_unlearn, sampler=self.sampler, delta=self.delta)
+
+    def _step_size(self, data: Dataset) -> float:
+        smoothness = float(np.linalg.norm(data.features, 2)) ** 2 + self.penalty
+        if self.step_size is None:
+            return 1 / smoothness
+        if not 0 < self.step_size < 2 / smoothness:
+            raise InvalidInputError(
+                field="step_size",
+                expected=f"in (0, {2 / smoothness:.6g}) = (0, 2/L) for these data",
+                got=self.step_size,
+                fix="lower it, or leave it out for 1/L",
+            )
+        return self.step_size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RidgeDeletion:
+    """One deletion with everything frozen; build it with ``RidgeLangevin.bind``."""
+
+    laws: RidgeLaws
+    stepwise: StepwiseSampler
+    closed_form: ClosedFormSampler
+    sampler: SamplerName
+    release: ReleaseSpec
+    reference: Reference
+    public: Mapping[str, int | float | str]
+    stated: tuple[Certificate, ...]
+
+    @staticmethod
+    def of(
+        process: RidgeProcess, *, noise: float | CalibratedNoise, sampler: SamplerName, delta: float
+    ) -> RidgeDeletion:
+        """Calibrate the noise and return the deletion."""
+        laws = RidgeLaws.of(process)
+        delta = noise.delta if isinstance(noise, CalibratedNoise) else delta
+        has_published = process.reference is Reference.RETRAIN_THEN_UNLEARN
+        published = PublishedRoute.of(process, laws.full, delta=delta) if has_published else None
+        sigma = _calibrated(noise, laws, published) if isinstance(noise, CalibratedNoise) else float(noise)
+        bound = replace(process, sigma_unlearn=sigma)
+        laws = laws.with_noise(sigma)
+        certificates = [exact_certificate(laws, delta=delta)]
+        if published is not None:
+            without = certificates[0].epsilon_without_unlearning
+            certificates.append(published.certificate(sigma, epsilon_without_unlearning=without or 0.0))
+        if isinstance(noise, CalibratedNoise) and noise.route == "published":
+            certificates.reverse()
+        return RidgeDeletion(
+            laws=laws,
+            stepwise=StepwiseSampler.of(bound),
+            closed_form=ClosedFormSampler.of(laws),
+            sampler=sampler,
+            release=ReleaseSpec(shape=process.shape, continuous=process.sigma_learn > 0 or sigma > 0),
+            reference=process.reference,
+            public=_public_parameters(bound, sampler),
+            stated=tuple(certificates),
+        )
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n independent releases of a world, shape (n, p, q)."""
+        chosen = self.stepwise if self.sampler == "stepwise" else self.closed_form
+        return chosen.sample(world, n, rng=rng)
+
+    def law(self, world: World) -> GaussianLaw:
+        """Return the exact law of a world."""
+        return self.laws.law(world)
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return the certificate of the route that calibrated the noise first."""
+        return self.stated
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return the public hyper-parameters; ``sigma_unlearn`` depends on the deleted record and leaks."""
+        return self.public
+
+
+def exact_pair(laws: RidgeLaws) -> GaussianPair:
+    """Return the pair (unlearned, retrained) whose privacy profile is exact.
+
+    Without unlearning noise both covariances are numerically singular (A'^(2K)); A' is generically invertible and
+    the divergence then equals that of the models before the unlearning steps (data processing gives "at most" when
+    A' is singular), so those well-conditioned laws are used.
+    """
+    then_unlearn = laws.reference is Reference.RETRAIN_THEN_UNLEARN
+    if then_unlearn and (laws.sigma_unlearn == 0 or laws.n_unlearn == 0):
+        return pair_without_unlearning(laws)
+    return GaussianPair.from_laws(laws.law(World.UNLEARNED), laws.law(World.RETRAINED))
+
+
+def pair_without_unlearning(laws: RidgeLaws) -> GaussianPair:
+    """Return the pair A(D) against A(D minus S): what the learning noise gives without a single unlearning step."""
+    return GaussianPair.from_laws(laws.learned(World.UNLEARNED), laws.learned(World.RETRAINED))
+
+
+def two_sided_epsilon(pair: GaussianPair, delta: float) -> float:
+    """Return the larger of the two directions' epsilon at ``delta``, rounded up."""
+    return max(pair.epsilon(delta), pair.reversed().epsilon(delta))
+
+
+def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
+    """Return the exact certificate of a deletion: its whole privacy profile, both directions, rounded up."""
+    pair = exact_pair(laws)
+    claim = Claim(
+        guarantee=pair.profile(),
+        reference=laws.reference,
+        provenance="exact",
+        directions=BOTH_DIRECTIONS,
+        assumptions=("The noise is Gaussian and independent across steps.", "The last iterate alone is released."),
+    )
+    return Certificate(
+        claim=claim,
+        method="exact",
+        epsilon=two_sided_epsilon(pair, delta),
+        delta=delta,
+        numerical_error=RELATIVE_ERROR,
+        epsilon_without_unlearning=two_sided_epsilon(pair_without_unlearning(laws), delta),
+    )
+
+
+def _calibrated(noise: CalibratedNoise, laws: RidgeLaws, published: PublishedRoute | None) -> float:
+    if noise.route == "published":
+        if published is None:
+            raise InvalidInputError(
+                field="sigma_unlearn.calibrate",
+                expected='"exact" for the reference "retrain_only"',
+                got='"published"',
+                fix='the published route covers "retrain_then_unlearn" only',
+            )
+        found = smallest_noise(published.epsilon, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
+    else:
+        found = _calibrate_exact(noise, laws)
+    if noise.grid_ratio is not None and found.noise > 0:
+        return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
+    return found.noise
+
+
+def _calibrate_exact(noise: CalibratedNoise, laws: RidgeLaws) -> Calibration:
+    if laws.reference is Reference.RETRAIN_ONLY:
+        raise InvalidInputError(
+            field="sigma_unlearn",
+            expected='a number for the reference "retrain_only"',
+            got="a calibration",
+            fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
+        )
+
+    def epsilon(sigma: float) -> float:
+        return two_sided_epsilon(exact_pair(laws.with_noise(sigma)), noise.delta)
+
+    return smallest_noise(epsilon, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
+
+
+def _public_parameters(process: RidgeProcess, sampler: str) -> dict[str, int | float | str]:
+    return {
+        "penalty": process.penalty,
+        "step_size": process.step_size,
+        "n_learn": process.n_learn,
+        "n_unlearn": process.n_unlearn,
+        "sigma_learn": process.sigma_learn,
+        "sigma_unlearn": process.sigma_unlearn,
+        "sampler": sampler,
+    }

@@ -1,0 +1,250 @@
+"""The command line as a user runs it: messages, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
+PLAN = """
+schema = "unlearn-audit/plan/1"
+seed = 3
+trials = 400
+{extra}
+[data]
+name = "digits"
+rows = 200
+[mechanism]
+name = "ridge_langevin"
+n_learn = 30
+n_unlearn = 5
+sigma_unlearn = {noise}
+sampler = "closed_form"
+[records]
+forget = [[3]]
+[[claims]]
+{claim}
+[[attacks]]
+name = "likelihood_ratio"
+"""
+EXACT = 'kind = "profile"\nfrom = "exact"'
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def write_plan(folder: Path, *, claim: str = EXACT, noise: str = "0.01", extra: str = "") -> Path:
+    path = folder / "plan.toml"
+    path.write_text(PLAN.format(claim=claim, noise=noise, extra=extra))
+    return path
+
+
+def test_run_writes_reports_and_exits_zero(tmp_path: Path) -> None:
+    done = run("run", write_plan(tmp_path), "--out", tmp_path / "out", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.html", "report.json", "report.md"}
+    again = run("report", tmp_path / "out" / "report.json", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    for name in ("report.html", "report.json", "report.md"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_json_is_on_standard_output_and_progress_is_not(tmp_path: Path) -> None:
+    done = run("run", write_plan(tmp_path), "--json", "--jobs", "1")
+    assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
+    assert "counted trials: 100 %" in done.stderr
+
+
+def test_false_claim_is_refuted_with_exit_code_one(tmp_path: Path) -> None:
+    claim = 'kind = "epsilon_delta"\nepsilon = 0.01\ndelta = 1e-5'
+    done = run("run", write_plan(tmp_path, claim=claim, noise="0.00001"), "--trials", "2000", "--jobs", "1")
+    assert done.returncode == 1, done.stderr
+    assert "refuted" in done.stdout.lower()
+
+
+def test_undecidable_claim_exits_three_unless_allowed(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, claim='kind = "epsilon_delta"\nepsilon = 12.0\ndelta = 1e-5')
+    assert run("run", plan, "--jobs", "1").returncode == 3
+    assert run("run", plan, "--jobs", "1", "--allow-inconclusive").returncode == 0
+
+
+BROKEN_PLANS = {
+    "several_at_once": (
+        lambda text: text.replace("trials = 400", "trials = 3").replace("n_learn = 30", 'n_learn = "30"\nspeed = 9'),
+        ["trials", "mechanism.ridge_langevin.n_learn", "'30'", "mechanism.ridge_langevin.speed", "remove it", "3 problem"],
+    ),
+    "unknown_mechanism": (
+        lambda text: text.replace('"ridge_langevin"', '"ridge"'),
+        ["mechanism", "ridge_langevin", "'ridge'", "choose one"],
+    ),
+    "record_out_of_range": (
+        lambda text: text.replace("[[3]]", "[[3000]]"),
+        ["records.forget[0]", "[0, 199]", "3000", "count records from 0"],
+    ),
+    "unknown_data": (lambda text: text.replace('"digits"', '"mnist"'), ["data", "mnist", "digits, diabetes"]),
+    "unknown_attack": (
+        lambda text: text.replace('"likelihood_ratio"', '"magic"'),
+        ["attacks.0", "magic", "likelihood_ratio, target_loss, influence, lda"],
+    ),
+    "wrong_schema": (lambda text: text.replace("plan/1", "plan/9"), ["schema", "unlearn-audit/plan/1", "plan/9"]),
+    "no_claims": (lambda text: text.replace("[[claims]]", "[[claimz]]"), ["claims", "add it", "claimz", "remove it"]),
+    "not_toml": (lambda text: text + "\n= 3", ["TOML", "line"]),
+    "reference_mismatch": (
+        lambda text: text.replace('from = "exact"', 'from = "exact"\nreference = "retrain_only"'),
+        ["claims.reference", "retrain_then_unlearn", "retrain_only", "agree"],
+    ),
+    "calibration_for_retrain_only": (
+        lambda text: text.replace(
+            "sigma_unlearn = 0.01", 'reference = "retrain_only"\nsigma_unlearn = { calibrate = "exact", epsilon = 1.0 }'
+        ),
+        ["sigma_unlearn", "retrain_only", "give the noise"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_PLANS)
+def test_broken_plan_names_field_value_and_fix(tmp_path: Path, case: str) -> None:
+    edit, expected = BROKEN_PLANS[case]
+    path = write_plan(tmp_path)
+    path.write_text(edit(path.read_text()))
+    done = run("run", path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for words in expected:
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a,y\n1,2\n3,oops\n", ["line 3, column y", "'oops'", "encode text"]),
+        ("a,y\n1,2\nnan,3\n4,5\n", ["features[1, 0]", "nan", "impute"]),
+        ("a,y\n1,7\n2,7\n3,7\n", ["targets", "constant [7.0]", "another target column"]),
+        ("a,b\n1,2\n2,3\n", ["data.target", "columns a, b", "name the target column"]),
+        ("a,y\n1,2\n3\n", ["line 3", "2 cells", "mend the row"]),
+    ],
+)
+def test_broken_data_file_names_field_value_and_fix(tmp_path: Path, rows: str, words: list[str]) -> None:
+    (tmp_path / "data.csv").write_text(rows)
+    path = write_plan(tmp_path)
+    path.write_text(path.read_text().replace('name = "digits"\nrows = 200', 'path = "data.csv"'))
+    done = run("run", path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_missing_files_are_usage_errors(tmp_path: Path) -> None:
+    for command in ("run", "report"):
+        done = run(command, tmp_path / "nowhere")
+        assert done.returncode == 2
+        assert "nowhere" in done.stderr
+        assert "Traceback" not in done.stderr
+    (tmp_path / "bad.json").write_text('{"schema": "other"}')
+    done = run("report", tmp_path / "bad.json")
+    assert done.returncode == 2
+    assert "unlearn-audit/result/1" in done.stderr
+
+
+def test_bad_options_are_usage_errors() -> None:
+    assert run("demo", "--rows", "0").returncode == 2
+    assert run("frobnicate").returncode == 2
+    assert run("list", "nothing").returncode == 2
+    assert run().returncode == 2
+
+
+def test_crashing_mechanism_exits_four_and_names_the_chunk(tmp_path: Path) -> None:
+    """A mechanism that raises in a worker is an error of its own, never a verdict."""
+    script = tmp_path / "crash.py"
+    script.write_text(
+        "import audit.cli as cli\n"
+        "from mechanisms.ridge.langevin import RidgeDeletion\n"
+        "def crash(self, world, n, *, rng):\n"
+        "    if n > 2: raise ZeroDivisionError('the trainer broke')\n"
+        "    return self.closed_form.sample(world, n, rng=rng)\n"
+        "RidgeDeletion.sample = crash\n"
+        f"raise SystemExit(cli.guarded(['run', {str(write_plan(tmp_path))!r}, '--jobs', '1']))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "the trainer broke" in done.stderr
+    assert "chunk 0, seed 3" in done.stderr
+
+
+def test_interrupted_run_exits_130(tmp_path: Path) -> None:
+    path = write_plan(tmp_path)
+    path.write_text(path.read_text().replace("closed_form", "stepwise").replace("n_learn = 30", "n_learn = 3000"))
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(path), "--trials", "200000", "--jobs", "2", "--out", str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys; from audit.cli import guarded; guarded(['--help']); "
+        "heavy = {'numpy', 'scipy', 'torch', 'sklearn', 'pydantic', 'matplotlib', 'joblib'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "init", "list", "run", "report"):
+        assert command in done.stdout
+
+
+def test_no_command_imports_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from audit.cli import guarded; "
+        f"code = guarded(['run', {str(write_plan(tmp_path))!r}, '--jobs', '1']); "
+        "sys.exit('torch imported' if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_init_prints_a_plan_that_runs(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(run("init").stdout)
+    done = run("run", plan, "--trials", "300", "--jobs", "1", "--allow-inconclusive", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("what", ["mechanisms", "attacks", "datasets"])
+def test_list(what: str) -> None:
+    done = run("list", what)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) >= 2
+
+
+@pytest.mark.parametrize(("seed", "rows"), [("11", "700")])
+def test_demo_with_other_seed_and_rows(tmp_path: Path, seed: str, rows: str) -> None:
+    """A small demonstration still works; with so few trials only the crash-free path and the files are checked."""
+    done = run("demo", "--seed", seed, "--rows", rows, "--trials", "400", "--out", tmp_path / "out", "--jobs", "2")
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    collection = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(collection["results"]) == 5
+    assert {r["plan"]["seed"] for r in collection["results"]} == {11}
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

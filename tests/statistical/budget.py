@@ -1,0 +1,22 @@
+"""The false-alarm budget of the whole test suite.
+
+A statistical assert fails on correct code with some probability. All of them together fail with probability at
+most ``FALSE_ALARM_BUDGET``: each takes its limits from here, and there are at most ``MAX_ASSERTS``.
+"""
+
+from __future__ import annotations
+
+from scipy.stats import binom
+
+FALSE_ALARM_BUDGET = 1e-6
+MAX_ASSERTS = 1000
+
+
+def binomial_limits(trials: int, probability: float) -> tuple[int, int]:
+    """Return the smallest and largest count that ``trials`` with this probability may show.
+
+    A count outside [low, high] has at most this assert's share of the budget.
+    """
+    share = FALSE_ALARM_BUDGET / MAX_ASSERTS
+    low, high = int(binom.ppf(share / 2, trials, probability)), int(binom.isf(share / 2, trials, probability))
+    return low, high

@@ -1,0 +1,246 @@
+"""Chunks: independent streams, replay, the same results on any number of workers, and clear failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import audit
+from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.registry import ATTACKS
+from audit.errors import TrialError
+from audit.plan import AuditPlan, CertifiedClaim
+from audit.result import AuditResult, load_json
+from audit.trials import ChunkTask, Engine, Source, Stream, draw, make_generator, score
+from audit.verdict import Reason, Verdict
+from mechanisms.adapters.functions import from_functions
+from mechanisms.claim import Claim, EpsilonDelta, Reference
+from mechanisms.dataset import Dataset, load_named
+from mechanisms.errors import InvalidInputError, NotApplicableError
+from mechanisms.protocol import World
+from mechanisms.ridge.langevin import RidgeLangevin
+
+Array = NDArray[np.float64]
+SMALL = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.003, sampler="closed_form")
+PLAN = AuditPlan(
+    claims=(CertifiedClaim(method="exact"), CertifiedClaim(method="published")),
+    forget=((3,), (5, 9)),
+    attacks=tuple(ATTACKS.values()),
+    trials=500,
+    chunk_size=100,
+    seed=4,
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_named("digits", rows=150)
+
+
+def evidence_of(result: AuditResult) -> AuditResult:
+    """The result without the environment, the only part that may differ between runs."""
+    from dataclasses import replace
+
+    from audit.result import Environment
+
+    blank = Environment(started="", seconds=0.0, python="", platform="", libraries={}, n_jobs=1)
+    return replace(result, environment=blank)
+
+
+@pytest.fixture(scope="module")
+def result(digits: Dataset) -> AuditResult:
+    return audit.run(SMALL, digits, PLAN)
+
+
+def test_two_workers_find_exactly_what_one_finds(digits: Dataset, result: AuditResult) -> None:
+    assert evidence_of(audit.run(SMALL, digits, PLAN, engine=Engine(n_jobs=2))) == evidence_of(result)
+
+
+def test_order_of_chunks_does_not_matter(
+    digits: Dataset, result: AuditResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = Engine.stream
+
+    def backwards(self: Engine, function: Any, calls: Any) -> Any:
+        return straight(self, function, calls[::-1])
+
+    monkeypatch.setattr(Engine, "stream", backwards)
+    assert evidence_of(audit.run(SMALL, digits, PLAN)) == evidence_of(result)
+
+
+def test_another_seed_is_another_audit(digits: Dataset, result: AuditResult) -> None:
+    from dataclasses import replace
+
+    assert evidence_of(audit.run(SMALL, digits, replace(PLAN, seed=5))) != evidence_of(result)
+
+
+def test_json_round_trip_is_exact(result: AuditResult) -> None:
+    assert AuditResult.from_json(result.to_json()) == result
+    assert load_json(result.to_json()) == result
+
+
+def test_family_holds_every_hypothesis_and_spends_at_most_the_significance(result: AuditResult) -> None:
+    keys = {(m.claim, m.forget, m.attack, m.role) for m in result.family.members}
+    # 2 claims x 2 forget sets x 4 attacks x 2 roles (both claims are profiles).
+    assert len(keys) == len(result.family.members) == 32
+    assert sum(m.level for m in result.family.members) <= result.family.significance
+    assert len(result.findings) == 4
+    for finding in result.findings:
+        assert len(finding.tests) == 8
+        assert {test.bound.level for test in finding.tests} == {result.family.members[0].level}
+
+
+def test_fit_and_counting_splits_are_whole_chunks(result: AuditResult) -> None:
+    # Ten percent chunks: 500 trials in chunks of 50, 30 % of them fit.
+    assert (result.plan.n_fit, result.plan.n_counted) == (150, 350)
+    for finding in result.findings:
+        assert all(test.bound.counts.n_unlearned == 350 for test in finding.tests)
+
+
+def test_streams_and_worlds_are_independent() -> None:
+    draws = {
+        (stream, record, world, chunk): make_generator(9, stream, record, world, chunk).random()
+        for stream in Stream
+        for record in range(3)
+        for world in range(3)
+        for chunk in range(3)
+    }
+    assert len(set(draws.values())) == len(draws)
+
+
+def test_any_chunk_replays_alone(digits: Dataset) -> None:
+    deletion = SMALL.bind(digits, (3,))
+    source = Source(stream=Stream.RELEASES, world=World.UNLEARNED, record=0)
+    task = ChunkTask(seed=4, source=source, chunk=7, n=10)
+    np.testing.assert_array_equal(draw(deletion, task), draw(deletion, task))
+
+
+def user_mechanism(digits: Dataset, unlearn: Any, **options: Any) -> Any:
+    def learn(data: Dataset, rng: np.random.Generator) -> Array:
+        return data.targets.mean(axis=0)
+
+    return from_functions(learn=learn, unlearn=unlearn, release=(10,), **options)
+
+
+def noisy(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+    return model + rng.standard_normal(10)
+
+
+CLAIM = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))
+
+
+def test_user_functions_run_with_the_attacks_that_apply(digits: Dataset) -> None:
+    result = audit.run(user_mechanism(digits, noisy), digits, forget=3, claim=CLAIM, trials=200)
+    assert result.plan.attacks == ("lda",)
+    assert result.verdict is Verdict.NOT_REFUTED
+    assert result.sampler == "user functions"
+
+
+def test_a_mechanism_that_ignores_its_generator_is_not_reproducible(digits: Dataset) -> None:
+    wild = np.random.default_rng()
+
+    def unlearn(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        return model + wild.standard_normal(10)
+
+    result = audit.run(user_mechanism(digits, unlearn), digits, forget=3, claim=CLAIM, trials=200)
+    assert result.findings[0].verdict is Verdict.INCONCLUSIVE
+    assert result.findings[0].reason is Reason.NOT_REPRODUCIBLE
+
+
+def test_a_sampler_whose_streams_differ_refutes_nothing(digits: Dataset) -> None:
+    """Releases that depend on the stream's own first numbers in a biased way are caught by the null control."""
+    calls = iter(range(10**9))
+
+    def unlearn(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        # The twelve replay draws come first and agree; later the law drifts with every call.
+        count = next(calls)
+        return model + rng.standard_normal(10) + (count > 12) * 1e-2 * count
+
+    result = audit.run(user_mechanism(digits, unlearn), digits, forget=3, claim=CLAIM, trials=400)
+    null = next(c for c in result.controls if c.name == "null")
+    assert not null.as_expected
+    assert result.findings[0].reason is Reason.NOT_REPRODUCIBLE
+
+
+def test_empty_forget_sets_must_be_handled_and_the_message_says_how(digits: Dataset) -> None:
+    def unlearn(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        return model + forget.features[0, :10]
+
+    with pytest.raises(Exception, match=r"empty forget set .*IndexError.*Reference\.RETRAIN_ONLY"):
+        audit.run(user_mechanism(digits, unlearn), digits, forget=3, claim=CLAIM, trials=200)
+
+
+@pytest.mark.parametrize(
+    ("unlearn", "pattern"),
+    [
+        (lambda m, r, f, rng: np.full(10, np.nan), "finite numbers"),
+        (lambda m, r, f, rng: np.zeros(3), r"shape \(10,\).*got shape \(3,\)"),
+        (lambda m, r, f, rng: 1 / 0, "ZeroDivisionError|division by zero"),
+    ],
+)
+def test_unusable_releases_name_the_trial(digits: Dataset, unlearn: Any, pattern: str) -> None:
+    mechanism = user_mechanism(digits, unlearn, reference=Reference.RETRAIN_ONLY)
+    task = ChunkTask(
+        seed=4, source=Source(stream=Stream.RELEASES, world=World.UNLEARNED, record=0), chunk=2, n=3
+    )
+    with pytest.raises(TrialError, match=pattern) as caught:
+        draw(mechanism.bind(digits, (3,)), task)
+    assert "world unlearned, forget set 0, chunk 2, seed 4" in str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    name: str = "broken"
+    needs: Needs = Needs()
+    stage: str = "fit"
+
+    def fit(self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: Any) -> FittedAttack:
+        if self.stage == "fit":
+            raise NotApplicableError("broken needs something else")
+        return self
+
+    def score(self, releases: Array) -> Array:
+        return np.full(len(releases), np.nan) if self.stage == "nan" else np.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "pattern"), [("fit", "needs something else"), ("nan", "NaN"), ("shape", "expected scores of shape")]
+)
+def test_a_failed_attack_makes_the_audit_inconclusive(digits: Dataset, stage: str, pattern: str) -> None:
+    from dataclasses import replace
+
+    plan = replace(PLAN, attacks=(ATTACKS["lda"], Broken(stage=stage)), forget=((3,),), trials=200)
+    finding = audit.run(SMALL, digits, plan).findings[0]
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason is Reason.ATTACK_FAILED
+    assert pattern in finding.failures["broken"]
+    assert {test.bound.attack for test in finding.tests} == {"lda"}
+
+
+def test_scores_that_are_not_one_number_a_release_are_explained() -> None:
+    assert "expected scores of shape (4,)" in str(score(Broken(stage="shape"), np.zeros((4, 2))))
+
+
+def test_a_claim_about_the_other_reference_world_is_refused(digits: Dataset) -> None:
+    claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5), reference=Reference.RETRAIN_ONLY)
+    with pytest.raises(InvalidInputError, match=r"claim\.reference.*retrain_then_unlearn.*retrain_only"):
+        audit.run(SMALL, digits, forget=3, claim=claim)
+
+
+def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
+    with pytest.raises(InvalidInputError, match="forget"):
+        audit.run(SMALL, digits, claim=CLAIM)
+    with pytest.raises(InvalidInputError, match="claim"):
+        audit.run(SMALL, digits, forget=3)
+    with pytest.raises(InvalidInputError, match="plan"):
+        audit.run(SMALL, digits, PLAN, forget=3)
+    with pytest.raises(InvalidInputError, match="certificates .*exact, published.*'repaired'"):
+        audit.run(SMALL, digits, forget=3, claim=CertifiedClaim(method="repaired"))
+    with pytest.raises(InvalidInputError, match=r"\[0, 149\]"):
+        audit.run(SMALL, digits, forget=150, claim=CLAIM)
+    with pytest.raises(InvalidInputError, match="n_jobs"):
+        Engine(n_jobs=0)
