@@ -13,11 +13,13 @@ from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 
 Array = NDArray[np.float64]
+# Relative spreads below these are rounding (a constant column), and relative gaps above them are not.
+CONSTANT, SEPARATE = 1e-14, 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearDiscriminant:
-    """scikit-learn's LDA with Ledoit-Wolf shrinkage on the flattened release.
+    """Fisher's linear discriminant on the flattened release, with scikit-learn's Ledoit-Wolf covariance.
 
     Needs no law and no knowledge of the model, but trials: with d parameters and m fitting trials a side it keeps
     about ``mu / sqrt(mu^2 + 2 d / m)`` of a signal mu (Ledoit and Wolf 2004 for the shrinkage).
@@ -36,16 +38,28 @@ class LinearDiscriminant:
         NotApplicableError
             With fewer than two trials in a world.
         """
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from scipy.linalg import solve
+        from sklearn.covariance import ledoit_wolf
 
         if min(len(unlearned), len(retrained)) < 2:
             raise NotApplicableError("lda needs at least 2 fitting trials a world; raise trials or fit_fraction")
-        flat = np.concatenate([unlearned.reshape(len(unlearned), -1), retrained.reshape(len(retrained), -1)])
-        varying = flat.max(axis=0) > flat.min(axis=0)
-        weights = np.zeros(flat.shape[1])
-        if not np.any(varying):
-            return LinearScore(weights=weights.reshape(unlearned.shape[1:]))
-        labels = np.repeat([1, 0], [len(unlearned), len(retrained)])
-        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(flat[:, varying], labels)
-        weights[varying] = model.coef_[0]
-        return LinearScore(weights=weights.reshape(unlearned.shape[1:]), offset=float(model.intercept_[0]))
+        means = [trials.reshape(len(trials), -1).mean(axis=0) for trials in (unlearned, retrained)]
+        within = np.concatenate(
+            [t.reshape(len(t), -1) - mean for t, mean in zip((unlearned, retrained), means, strict=True)]
+        )
+        scale = within.std(axis=0)
+        weights = np.zeros(len(scale))
+        # A column that is constant within each world has no covariance: if its mean differs it decides alone.
+        varying = scale > CONSTANT * np.maximum(np.abs(means[0]), np.abs(means[1]))
+        gap = means[0] - means[1]
+        separating = ~varying & (np.abs(gap) > SEPARATE * np.maximum(np.abs(means[0]), np.abs(means[1])))
+        if np.any(separating):
+            weights[separating] = 1 / gap[separating]
+        elif np.any(varying):
+            within = within[:, varying] if not np.all(varying) else within
+            within /= scale[varying]
+            covariance, _ = ledoit_wolf(within, assume_centered=True)
+            weights[varying] = solve(covariance, gap[varying] / scale[varying], assume_a="pos") / scale[varying]
+        return LinearScore(
+            weights=weights.reshape(unlearned.shape[1:]), offset=-float(weights @ (means[0] + means[1])) / 2
+        )

@@ -55,5 +55,4 @@ def curvature(context: AttackContext, attack: str) -> Array:
 def ridge_optimum(context: AttackContext, attack: str) -> Array:
     """Return the ridge optimum of the retained data, shape (p, q)."""
     x, y = context.retained.features, context.retained.targets
-    optimum: Array = np.linalg.solve(curvature(context, attack), x.T @ y)
-    return optimum
+    return np.asarray(np.linalg.solve(curvature(context, attack), x.T @ y), dtype=np.float64)

@@ -38,6 +38,6 @@ class Influence:
         shape = linear_model(context, self.name)
         x, y = context.deleted.features, context.deleted.targets
         gradient = x.T @ (x @ ridge_optimum(context, self.name) - y)
-        weights: Array = -np.linalg.solve(curvature(context, self.name), gradient)
+        weights = -np.asarray(np.linalg.solve(curvature(context, self.name), gradient), dtype=np.float64)
         norm = float(np.linalg.norm(weights))
         return LinearScore(weights=(weights / norm if norm > 0 else weights).reshape(shape))

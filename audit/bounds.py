@@ -36,6 +36,8 @@ Floats = NDArray[np.float64]
 
 # Scores within this relative distance are ties, and ties belong to the rejection region.
 _TIE = 1e-7
+# A smaller score is zero up to rounding.
+_SMALLEST_SCORE = 1e-6
 # Above this epsilon nothing is ever rejected: no run has e^50 trials.
 _EPSILON_CAP = 50.0
 # The inverted bound stops short of the end of the run by at most this share of it (and of 0.1 nats).
@@ -226,7 +228,7 @@ def _p_value(
         return 1.0
     z = float(score_statistic(k1, n1, k0, n0, epsilon=highest, delta=delta))
     null = NullRange.of(k0, n0, point=EpsilonDelta(epsilon=highest, delta=delta), level=level)
-    if z <= 0 or null.low >= null.high:
+    if z < _SMALLEST_SCORE or null.low >= null.high:
         return 1.0
     region = rejection_region(z * (1 - _TIE), n1=n1, n0=n0, epsilon=lowest, delta=delta, window=null.window)
     if not region.contains(k1, k0):

@@ -210,8 +210,9 @@ def _introduction(settings: DemoSettings, data: Dataset) -> str:
         f"Ridge regression on {data.n_records} handwritten digits, trained by 300 noisy gradient steps. Three records "
         "are deleted, one at a time: the hardest, a median and the easiest to delete. 100 further noisy steps on the "
         f"retained records unlearn each, with noise calibrated per record to epsilon = {settings.epsilon:g} at delta = "
-        f"{settings.delta:g}. (a) audits that exact claim, (b) the claim of the published route at its own noise, and (c) "
-        "a service that makes claim (a) but lost the deletion request."
+        f"{settings.delta:g}. (a) audits that exact claim, (b) the claim of the published route at its own noise, and "
+        "(c) a service that makes claim (a) but lost the deletion request. Audits (a) and (c) of a record share their "
+        "retrained releases."
     )
 
 
@@ -276,9 +277,9 @@ def _reference_table(settings: DemoSettings, bound: Bound) -> Table:
     return Table(
         title="(d) The reference world must be named",
         caption=(
-            f"Exact epsilon at delta = {settings.delta:g} of the same releases against two reference worlds; not audited. "
-            "The published definition retrains and then runs the same noisy steps on an empty forget set. Against plain "
-            "retraining the noise itself gives the release away, because the covariances differ wherever sigma_unlearn "
+            f"Exact epsilon at delta = {settings.delta:g} of the same releases against two reference worlds; not "
+            "audited. The published definition retrains, then runs the same noisy steps on an empty forget set. "
+            "Against plain retraining the noise gives the release away: the covariances differ wherever sigma_unlearn "
             "differs from sigma_learn."
         ),
         columns=("record", "epsilon, retrain then unlearn (claimed)", "epsilon, retrain only"),
@@ -293,8 +294,8 @@ def _verdict_table(verdicts: list[_Expectation]) -> Table:
     return Table(
         title="Expected and found",
         caption=(
-            "Expected verdicts are computed from the exact laws of the sampled worlds: refuted when the planner gives at "
-            "least 90 % power, not refuted when the claim holds."
+            "Expected verdicts are computed from the exact laws of the sampled worlds: refuted when the planner gives "
+            "at least 90 % power, not refuted when the claim holds."
         ),
         columns=("audit", "record", "expected", "found", "as expected"),
         rows=tuple(

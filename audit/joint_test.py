@@ -55,11 +55,19 @@ class Region:
             tail = betainc(first, self.n1 - first + 1, p1[:, None])
             fewer = betainc(np.maximum(first - 1, 1), self.n1 - first + 2, p1[:, None])
             return mass, tail, np.where(first > 1, fewer, 1.0)
+        # Piece by piece, so that the masses stay in the processor's cache.
+        pieces = np.array_split(p1, -(-p1.size * self._left_world.k.size // 200_000))
+        tails = np.concatenate([self._tails(self._left_world, piece) for piece in pieces])
+        return mass, tails[:, 1], tails[:, 0]
+
+    def _tails(self, world: _Binomial, p1: Floats) -> Floats:
+        """P(K1 >= first - 1) and P(K1 >= first), shape (nodes, 2, counts)."""
+        start, last = int(self.first[0]) - 1, float(self.first[-1])
+        masses = np.column_stack([_masses(world, p1), betainc(last, self.n1 - last + 1, p1)])
         # Sums from the far end: all terms are positive, so small tails keep their relative accuracy.
-        start, last = self.first[0] - 1, float(self.first[-1])
-        sums = np.cumsum(_masses(self._left_world, p1)[:, ::-1], axis=1)[:, ::-1]
-        sums = np.column_stack([sums, np.zeros(len(p1))]) + betainc(last, self.n1 - last + 1, p1)[:, None]
-        return mass, sums[:, self.first - start], sums[:, self.first - 1 - start]
+        sums = np.cumsum(masses[:, ::-1], axis=1)[:, ::-1]
+        both: Floats = np.stack([sums[:, self.first - 1 - start], sums[:, self.first - start]], axis=1)
+        return both
 
     @functools.cached_property
     def _null_world(self) -> _Binomial:
@@ -92,8 +100,10 @@ def _masses(world: _Binomial, p: Floats) -> Floats:
     # A finite stand-in for log(0), so that 0 * log(0) is 0.
     with np.errstate(divide="ignore"):
         log_p, log_q = np.maximum(np.log(p), -1e4), np.maximum(np.log1p(-p), -1e4)
-    masses: Floats = np.exp(np.outer(log_p, world.k) + np.outer(log_q, world.rest) + world.log_choose)
-    return masses
+    masses: Floats = np.multiply.outer(log_p, world.k)
+    masses += np.multiply.outer(log_q, world.rest)
+    masses += world.log_choose
+    return np.exp(masses, out=masses)
 
 
 def rejection_region(z: float, *, n1: int, n0: int, epsilon: float, delta: float, window: tuple[int, int]) -> Region:

@@ -377,9 +377,15 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+def _kind(value: AuditResult | AuditCollection) -> Any:
+    return type(value)
+
+
 def _to_json(value: AuditResult | AuditCollection) -> str:
-    text: str = _adapter(type(value)).dump_json(value, indent=1).decode()
-    return text
+    from pydantic_core import to_json
+
+    # Not dump_json: inside a union it writes infinities as null, whatever the configuration says.
+    return to_json(_adapter(_kind(value)).dump_python(value), inf_nan_mode="strings", indent=1).decode()
 
 
 def _from_json(text: str, kind: Any) -> Any:

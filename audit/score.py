@@ -117,12 +117,13 @@ def _middle_root(a3: Floats, a2: Floats, a1: Floats, a0: Floats) -> Floats:
 
 
 def first_rejecting(z: ArrayLike, k0: ArrayLike, *, n1: int, n0: int, epsilon: float, delta: float) -> Floats:
-    """Return, for each k0, the smallest whole k1 whose score is at least z > 0; n1 + 1 where there is none.
+    """Return, for each k0, the smallest whole k1 whose score is at least z; n1 + 1 where there is none.
 
     Parameters
     ----------
     z, k0
-        Scores, and occurrences in the world on the right of the claim (need not be whole); broadcast together.
+        Scores, at least 1e-6 (below, rounding hides the boundary), and occurrences in the world on the right of the
+        claim (need not be whole); broadcast together.
     n1, n0
         Trials of the worlds on the left and the right of the claim.
     epsilon, delta

@@ -39,8 +39,8 @@ def run_tests(
 
 def _test(evidence: Evidence, attack: str, role: Role, event: Event, level: float) -> EventTest:
     counts = event.count(evidence.unlearned[attack], evidence.retrained[attack])
-    p_value = exact_joint_p_value(counts, point=event.point, direction=event.direction, level=level)
-    value = exact_joint_bound(counts, delta=event.point.delta, direction=event.direction, level=level)
+    p_value = float(exact_joint_p_value(counts, point=event.point, direction=event.direction, level=level))
+    value = float(exact_joint_bound(counts, delta=event.point.delta, direction=event.direction, level=level))
     return EventTest(
         role=role,
         point=event.point,

@@ -236,7 +236,8 @@ class Claim:
         rate = np.asarray(fpr, dtype=np.float64)
         if isinstance(self.guarantee, GaussianDP) and len(self.directions) == 2:
             # The trade-off function itself: no table in between. Rounded up.
-            return np.minimum(ndtr(ndtri(rate) + self.guarantee.mu) * (1 + 1e-12), 1.0)
+            curve: NDArray[np.float64] = ndtr(ndtri(rate) + self.guarantee.mu) * (1 + 1e-12)
+            return np.minimum(curve, 1.0)
         bound = np.ones_like(rate)
         for point in self.points(direction):
             if math.isfinite(point.epsilon):

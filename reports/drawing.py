@@ -104,7 +104,8 @@ def to_svg(drawn: Figure, description: str, prefix: str) -> str:
     drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # A style element inside inline SVG would rule the whole page; the page's own style sheet has the rule.
+    text = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", lambda tag: _slim(tag[0], prefix), text)
     label = escape(description, quote=True)
     head = re.search(r'viewBox="[^"]*"', text)

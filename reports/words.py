@@ -177,7 +177,8 @@ def strength(finding: Finding, view: SandwichView | None, significance: float) -
 def notes(finding: Finding) -> tuple[str, ...]:
     """Return what a reader must know of a finding besides its verdict."""
     lines = [f"Attack {name} could not be run: {message}" for name, message in sorted(finding.failures.items())]
-    lines += [_above_exact(s) for s in finding.sandwiches if s.exact is not None and s.bound.value > s.exact]
+    if finding.reason is not Reason.NOT_REPRODUCIBLE:
+        lines += [_above_exact(s) for s in finding.sandwiches if s.exact is not None and s.bound.value > s.exact]
     for certificate in finding.certificates:
         alone = certificate.epsilon_without_unlearning
         if alone is not None and math.isfinite(alone) and certificate.epsilon >= HARDLY_BELOW * alone:
@@ -278,8 +279,9 @@ def _above_exact(sandwich: Sandwich) -> str:
     bound, exact = sandwich.bound, sandwich.exact or 0.0
     digits = enough_digits(bound.value, exact)
     return (
-        f"The lower bound {down(bound.value, digits)} at δ = {nearest(bound.delta)} exceeds the exact ε "
-        f"{up(exact, digits)} that the certificate states: what was sampled is not what the certificate describes."
+        f"The lower bound {down(bound.value, digits)} (level {up(bound.level)}) exceeds the exact ε "
+        f"{up(exact, digits)} that the certificate states at δ = {nearest(bound.delta)}: what was sampled is not "
+        "what the certificate describes, or the certificate is wrong."
     )
 
 

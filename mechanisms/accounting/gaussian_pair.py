@@ -33,12 +33,15 @@ from mechanisms.claim import Direction, PrivacyProfile
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Array, GaussianLaw
 
-# Guaranteed relative error of delta and of both tails wherever they are at least 1e-30 (checked against mpmath), save
-# within a share 1e-4 of a largest loss, where the last digit of epsilon decides and the reported error says so.
+# Guaranteed relative error of delta and of both tails wherever they are at least 1e-30 (checked against mpmath).
+# The one exception is epsilon within a share 1e-4 of a largest loss, or of what nearly is one: there its last digit
+# decides, and the error that every value carries says how much.
 RELATIVE_ERROR = 1e-10
 
 _SUSPECT_ERROR = 5e-12
 _EDGE = 1e-10
+# Log delta at a returned epsilon is below its target by at most this and a few times its own numerical error.
+_SEARCH_TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,15 +227,22 @@ class GaussianPair:
         target = math.log(delta)
         if self.log_delta_upper(0.0) <= target:
             return 0.0
-        guess = saddle_curve(self._loss).level_at(target)
-        start = guess if guess > 0 else 0.1 * math.sqrt(self._loss.variance)
+        largest = self.max_loss
+        guess = min(saddle_curve(self._loss).level_at(target), 0.99 * largest)
+        if guess <= 0:
+            guess = min(0.1 * math.sqrt(self._loss.variance), 0.5 * largest)
+        if math.isinf(largest):
+            return gdp.smallest_passing(lambda e: self._excess(e, target), start=guess)
 
-        def excess(epsilon: float) -> tuple[float, float]:
-            at = self.evaluate(HOCKEY_STICK, epsilon)
-            return float(at.log_upper) - target, -float(at.mean_s)
+        # Near a largest loss delta is a power of what is left of it, so the search is in the logarithm of that.
+        def at(depth: float) -> float:
+            return -largest * math.expm1(-depth)
 
-        found = gdp.smallest_passing(excess, start=min(start, 0.999 * self.max_loss), tolerance=1e-11)
-        return min(found, self.max_loss)
+        def excess(depth: float) -> tuple[float, float, float]:
+            gap, slope, tolerance = self._excess(at(depth), target)
+            return gap, slope * largest * math.exp(-depth), tolerance
+
+        return at(gdp.smallest_passing(excess, start=-math.log1p(-guess / largest)))
 
     def cumulant(self, s: ArrayLike) -> float | Array:
         """Return ``log E_P e^(s loss)`` at real s; infinite outside the interval where it is finite."""
@@ -342,6 +352,12 @@ class GaussianPair:
             log_error=log_error.reshape(t.shape),
             mean_s=mean_s.reshape(t.shape),
         )
+
+    def _excess(self, epsilon: float, target: float) -> tuple[float, float, float]:
+        """How far log delta, rounded up, is above the target; its slope; and what counts as close enough."""
+        result = self.evaluate(HOCKEY_STICK, epsilon)
+        error = float(result.log_error) if math.isfinite(result.log_error) else 0.0
+        return float(result.log_upper) - target, -float(result.mean_s), _SEARCH_TOLERANCE + 4 * error
 
     def _trivial(self, kernel: Kernel, t: Array) -> tuple[Array, Array, Array]:
         """Values known without integration, NaN elsewhere."""

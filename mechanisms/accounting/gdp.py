@@ -122,9 +122,10 @@ def epsilon(mu: float, delta: float) -> float:
     if delta == 0 or math.isinf(mu):
         return math.inf
 
-    def excess(value: float) -> tuple[float, float]:
+    def excess(value: float) -> tuple[float, float, float]:
         log = log_delta(mu, value)
-        return _upper(log) - target, -_exp(value + float(log_ndtr(-value / mu - mu / 2)) - log)
+        slope = -_exp(value + float(log_ndtr(-value / mu - mu / 2)) - log)
+        return _upper(log) - target, slope, 2 * LOG_DELTA_ERROR
 
     return smallest_passing(excess, start=mu * mu / 2 + mu)
 
@@ -163,10 +164,11 @@ def mu(epsilon: float, delta: float) -> float:
         return 0.0
 
     # In 1/mu the excess falls, so that the same search returns the safe side.
-    def excess(inverse: float) -> tuple[float, float]:
+    def excess(inverse: float) -> tuple[float, float, float]:
         mu = 1.0 / inverse
         log, x = log_delta(mu, epsilon), epsilon * inverse - mu / 2
-        return _upper(log) - target, -mu * mu * _exp(-0.5 * x * x - _LOG_SQRT_2PI - log)
+        slope = -mu * mu * _exp(-0.5 * x * x - _LOG_SQRT_2PI - log)
+        return _upper(log) - target, slope, 2 * LOG_DELTA_ERROR
 
     return math.nextafter(1.0 / smallest_passing(excess, start=1.0 / (0.25 + epsilon / 2)), 0.0)
 
@@ -181,24 +183,25 @@ def _upper(log_value: float) -> float:
     return log_value + LOG_DELTA_ERROR * max(1.0, abs(log_value) / 690) if math.isfinite(log_value) else log_value
 
 
-def smallest_passing(
-    excess: Callable[[float], tuple[float, float]], *, start: float, tolerance: float = 2e-12
-) -> float:
-    """Return a value above 0 whose excess is at most 0 and at least ``-tolerance``, or as near as floats allow.
+def smallest_passing(excess: Callable[[float], tuple[float, float, float]], *, start: float) -> float:
+    """Return a value above 0 whose excess is at most 0 and hardly below, or as near to that as floats allow.
 
     Parameters
     ----------
     excess
-        Decreasing function of a positive number, positive near 0; returns its value and its slope (the slope only
-        guides the search).
+        Decreasing function of a positive number, positive near 0. Returns its value, its slope (which only guides the
+        search) and how far below zero is good enough there.
     start
         First guess, positive.
-    tolerance
-        How far below zero the excess of the returned value may lie.
+
+    Returns
+    -------
+    float
+        Always a value at which ``excess`` was evaluated and passed; infinite if none was found.
     """
     low, high, value = 0.0, math.inf, start
     for _ in range(400):
-        gap, slope = excess(value)
+        gap, slope, tolerance = excess(value)
         if gap <= 0:
             high = value
             if gap >= -tolerance:

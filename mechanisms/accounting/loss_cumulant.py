@@ -70,9 +70,11 @@ class LossCumulant:
 
     def value(self, s: Array) -> Array:
         """Return kappa at real s inside the interval where it is finite."""
-        v = 1.0 + s[..., None] * self.gaps
-        quadratic = self.flat_shift + (1.0 / v) @ self.shifts
-        return np.asarray(-0.5 * (s * self.log_ratios + np.log(v) @ self.weights) + 0.5 * s * (1.0 + s) * quadratic)
+        # log1p: near s = 0 kappa is a small difference of small logarithms.
+        product = s[..., None] * self.gaps
+        quadratic = self.flat_shift + (1.0 / (1.0 + product)) @ self.shifts
+        log_v = np.log1p(product) @ self.weights
+        return np.asarray(0.5 * (s * (1.0 + s) * quadratic - s * self.log_ratios - log_v))
 
     def derivatives(self, s: Array) -> tuple[Array, Array]:
         """Return the first and second derivative of kappa at real s, shape of s."""

@@ -36,7 +36,7 @@ class RidgeSolution:
     def of(data: Dataset, penalty: float) -> RidgeSolution:
         """Solve the normal equations in O(n p^2)."""
         x = data.features
-        inverse = np.linalg.inv(x.T @ x + penalty * np.eye(x.shape[1]))
+        inverse: Array = np.asarray(np.linalg.inv(x.T @ x + penalty * np.eye(x.shape[1])), dtype=np.float64)
         return RidgeSolution(weights=inverse @ (x.T @ data.targets), inverse=inverse)
 
     def without(self, deleted: Dataset) -> RidgeSolution:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
-from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, Reference
+from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
@@ -275,8 +275,9 @@ def two_sided_epsilon(pair: GaussianPair, delta: float) -> float:
 def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
     """Return the exact certificate of a deletion: its whole privacy profile, both directions, rounded up."""
     pair = exact_pair(laws)
+    headline = [pair.epsilon(delta), pair.reversed().epsilon(delta)]
     claim = Claim(
-        guarantee=pair.profile(),
+        guarantee=_profile_with_rows(pair, headline),
         reference=laws.reference,
         provenance="exact",
         directions=BOTH_DIRECTIONS,
@@ -285,11 +286,17 @@ def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
     return Certificate(
         claim=claim,
         method="exact",
-        epsilon=two_sided_epsilon(pair, delta),
+        epsilon=max(headline),
         delta=delta,
         numerical_error=RELATIVE_ERROR,
         epsilon_without_unlearning=two_sided_epsilon(pair_without_unlearning(laws), delta),
     )
+
+
+def _profile_with_rows(pair: GaussianPair, epsilons: list[float]) -> PrivacyProfile:
+    """Return the pair's profile with further rows, so that the headline epsilon is a row and not on a chord."""
+    rows = [epsilon for epsilon in epsilons if np.isfinite(epsilon)]
+    return pair.profile(np.union1d(pair.profile().epsilons, rows))
 
 
 def _calibrated(noise: CalibratedNoise, laws: RidgeLaws, published: PublishedRoute | None) -> float:

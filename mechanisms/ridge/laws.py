@@ -174,4 +174,5 @@ class ClosedFormSampler:
 def _factor(covariance: Array) -> Array:
     """Return F with F F' = covariance; an eigendecomposition, because covariances may be singular."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
+    factor: Array = vectors * np.sqrt(np.maximum(values, 0.0))
+    return factor

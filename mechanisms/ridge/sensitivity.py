@@ -83,7 +83,7 @@ class PublishedRoute:
         return min(candidates)
 
     def certificate(self, sigma_unlearn: float, *, epsilon_without_unlearning: float) -> Certificate:
-        """Return the published certificate at an unlearning noise: a table with the sensitivity's delta in every row."""
+        """Return the published certificate at a noise: a table with the sensitivity's delta in every row."""
         epsilon, mu, delta_s = self._best(sigma_unlearn)
         if np.isfinite(epsilon) and mu > 0:
             epsilons = np.unique(epsilon * PROFILE_GRID) if epsilon > 0 else np.array([0.0])
@@ -136,8 +136,8 @@ def _residual_norms(process: RidgeProcess, step: StepMap, x: Array, y: Array, ta
     # W_0 = 0, so x'm_k = x'W* - sum_j projected_j a_j^k target_j; the first residual is deterministic.
     mean = x @ step.optimum - signed_power(step.contraction, iterates) @ (projected[:, None] * target)
     variance = process.sigma_learn**2 * (geometric_sum(step.contraction, iterates) @ projected**2)
-    distance = np.linalg.norm(mean - y, axis=1)
-    norms = distance.copy()
+    distance: Array = np.asarray(np.linalg.norm(mean - y, axis=1))
+    norms: Array = distance.copy()
     random = variance > 0
     norms[random] = _quantile(distance[random], variance[random], len(y), tail)
     return norms
@@ -148,6 +148,6 @@ def _quantile(distance: Array, variance: Array, q: int, tail: float) -> Array:
     noncentrality = distance**2 / variance
     exact = noncentrality <= MAX_NONCENTRALITY
     # The triangle inequality |r| <= |r0| + |noise| is safe where the exact quantile is not available.
-    result = distance + np.sqrt(variance * chi2.isf(tail, q))
+    result: Array = distance + np.sqrt(variance * chi2.isf(tail, q))
     result[exact] = np.sqrt(variance[exact] * ncx2.isf(tail, q, noncentrality[exact]))
     return result

@@ -183,8 +183,8 @@ def test_crashing_mechanism_exits_four_and_names_the_chunk(tmp_path: Path) -> No
 
 
 def test_interrupted_run_exits_130(tmp_path: Path) -> None:
-    path = write_plan(tmp_path)
-    path.write_text(path.read_text().replace("closed_form", "stepwise").replace("n_learn = 30", "n_learn = 3000"))
+    path = write_plan(tmp_path, extra="chunk_size = 20")
+    path.write_text(path.read_text().replace("closed_form", "stepwise").replace("n_learn = 30", "n_learn = 300"))
     process = subprocess.Popen(
         [*COMMAND, "run", str(path), "--trials", "200000", "--jobs", "2", "--out", str(tmp_path / "out")],
         stderr=subprocess.PIPE,

@@ -132,9 +132,7 @@ def _minimise(value: Callable[[mp.mpf], mp.mpf], low: float, top: mp.mpf) -> mp.
     return at((left + right) / 2)
 
 
-def _along(
-    log: Callable[[mp.mpc], mp.mpc], saddle: mp.mpf, width: mp.mpf, direction: float, low: int
-) -> mp.mpf | None:
+def _along(log: Callable[[mp.mpc], mp.mpc], saddle: mp.mpf, width: mp.mpf, direction: float, low: int) -> mp.mpf | None:
     """The integral relative to the integrand at the saddle, or None where it grows or the steps disagree."""
     peak = log(saddle).real
 

@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 FALSE_ALARM_BUDGET = 1e-6
 MAX_ASSERTS = 1000
+CHECK_LEVEL = FALSE_ALARM_BUDGET / MAX_ASSERTS
 
 
 def binomial_limits(trials: int, probability: float) -> tuple[int, int]:
@@ -17,6 +18,5 @@ def binomial_limits(trials: int, probability: float) -> tuple[int, int]:
 
     A count outside [low, high] has at most this assert's share of the budget.
     """
-    share = FALSE_ALARM_BUDGET / MAX_ASSERTS
-    low, high = int(binom.ppf(share / 2, trials, probability)), int(binom.isf(share / 2, trials, probability))
+    low, high = int(binom.ppf(CHECK_LEVEL / 2, trials, probability)), int(binom.isf(CHECK_LEVEL / 2, trials, probability))
     return low, high

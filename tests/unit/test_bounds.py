@@ -185,6 +185,8 @@ class TestExactJointTest:
         assert p_value(10, 10, 0, 10, 0.0, delta=1.0) == 1
         assert p_value(10, 10, 0, 10, math.inf) == 1
         assert p_value(3, 10, 0, 10, 0.0, delta=0.3) == 1
+        # 8/20 - 7/20 is .05 and a rounding error.
+        assert p_value(8, 20, 7, 20, 0.0, delta=0.05) == 1
 
     def test_gamma_is_a_floor_that_the_level_fixes(self) -> None:
         assert 1e-4 <= p_value(1000, 1000, 0, 1000, 0.0) <= 1.01e-4

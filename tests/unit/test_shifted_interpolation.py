@@ -56,7 +56,7 @@ def test_it_agrees_with_a_slow_exact_minorant(seed):
 
 
 def test_the_closed_form_is_invalid_where_the_last_step_forgets():
-    """phi_2 = 0 against phi'_2 = 1 are contractive maps with gap 1: the outputs are N(0, .01) and N(1, .01), mu = 10."""
+    """phi_2 = 0 against phi'_2 = 1 are contractive with gap 1: the outputs are N(0, .01) and N(1, .01), mu = 10."""
     gaps, noises = np.array([0.0, 1.0]), np.array([1.0, 0.1])
     assert _closed_form(1.0, gaps, noises) < 1
     assert gaussian_dp_mu(contraction=1.0, gaps=gaps, noises=noises) == pytest.approx(10.0, rel=1e-11)
