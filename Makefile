@@ -28,6 +28,8 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/gaussian_pair.py
+	$(BIN)/python benchmarks/bounds.py
 
 clean:
 	rm -rf $(VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

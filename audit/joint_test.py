@@ -161,8 +161,8 @@ def largest_probability(
         bounds = _cell_bounds(region, nodes, left, right, c)
         best = float(nodes.value.max())
         refine = bounds > best + max(best * _RELATIVE_GAP, negligible)
-        settled = max([settled, best, *bounds[~refine]])
-        upper = max([settled, *bounds[refine]])
+        settled = float(max([settled, best, *bounds[~refine]]))
+        upper = float(max([settled, *bounds[refine]]))
         if upper == settled or (settle_at is not None and not best <= settle_at < upper):
             return best if settle_at is not None and best > settle_at else upper
         left, right = left[refine], right[refine]
@@ -217,4 +217,5 @@ def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: floa
         rise = nodes.value[right] - nodes.value[left]
         top = np.clip(0.5 + rise / (2 * bump), 0.0, 1.0)
         curved = nodes.value[left] + rise * top + bump * top * (1 - top)
-    return np.where(np.isfinite(curved), np.minimum(corner, curved), corner)
+    smaller: Floats = np.where(np.isfinite(curved), np.minimum(corner, curved), corner)
+    return smaller

@@ -9,6 +9,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -44,10 +45,9 @@ def time_tests() -> None:
             value = exact_joint_bound(table, delta=delta, direction=FORWARD, level=LEVEL)
             pair = clopper_pearson_bound(table, delta=delta, direction=FORWARD, level=LEVEL)
             point = EpsilonDelta(epsilon=value, delta=delta)
-            test = milliseconds(
-                lambda t=table, p=point: exact_joint_p_value(t, point=p, direction=FORWARD, level=LEVEL)
-            )
-            whole = milliseconds(lambda t=table, d=delta: exact_joint_bound(t, delta=d, direction=FORWARD, level=LEVEL))
+            options: Any = {"direction": FORWARD, "level": LEVEL}
+            test = milliseconds(functools.partial(exact_joint_p_value, table, point=point, **options))
+            whole = milliseconds(functools.partial(exact_joint_bound, table, delta=delta, **options))
             print(f"{n:>7} {k1:>7} {k0:>6} {delta:>6.0e} {test:>7.1f} ms {whole:>7.1f} ms {value:>8.3f} {pair:>8.3f}")
 
 

@@ -1,153 +1,159 @@
-"""The published per-instance route: gradient sensitivities with high probability, then shifted interpolation.
+"""How far one deletion moves each learning step: bounds on the gaps between the two chains, as data.
 
-Source: Benarroch, Atif, Cappe 2026 (arXiv:2602.15602), with the privacy amplification of Bok, Su, Altschuler 2024
-(arXiv:2403.00278). The proof conditions on an event that depends on the very noise that it then uses, which is not
-justified as written: every certificate of this route carries that sentence.
+The gap of step k + 1 is the step size times the norm of the deleted records' gradients at the learning iterate W_k,
+``|x_i| |x_i'W_k - y_i|``. The residual is Gaussian, so the gap is bounded by a quantile of the length of a Gaussian
+vector. ``routes`` turns gaps into certificates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, ncx2
+from scipy.special import ndtri
 
-from mechanisms.accounting import gdp
-from mechanisms.accounting.shifted_interpolation import gaussian_dp_mu
-from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile
+from mechanisms.dataset import Dataset
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.quantiles import SAFETY, length_excess
 
 Array = NDArray[np.float64]
 PROOF_GAP = (
     "Proof gap: the published argument conditions on a good event that depends on the noise it then uses; "
     "audit this claim, do not rely on it."
 )
-# Shares of delta that are tried for the sensitivity event; the remainder pays for the mechanism.
-DELTA_SHARES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5)
-# scipy's quantile of the noncentral chi-square becomes too small far above this noncentrality.
-MAX_NONCENTRALITY = 1e9
-# Rows of the certificate's table, in units of the headline epsilon.
-PROFILE_GRID = np.concatenate([np.linspace(0.0, 2.0, 41), np.linspace(2.25, 4.0, 8)])
+# Doubles of residuals that are held at a time while the paths are computed.
+_CHUNK = 4_000_000
+# Nodes of the mean-to-noise ratio at which an excess is tabled, to rule out nearly every record of a maximum.
+_TABLE = np.concatenate([[0.0], np.geomspace(1e-2, 1e6, 256)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PublishedRoute:
-    """Per-step sensitivities of one deletion for each share of delta; the unlearning noise is still free.
+class ResidualPaths:
+    """The law of records' residuals along learning on all data: ``r_k ~ N(mean_k, deviation_k^2 I_q)``, k = 0..T-1.
 
     Parameters
     ----------
-    delta
-        Total delta of the certificate.
-    gaps
-        For each share of ``DELTA_SHARES``, bounds on the gap between the two chains' maps at each of the T
-        learning steps, shape (len(DELTA_SHARES), T); the gap is 0 while unlearning.
+    scale
+        Step size times the norm of the record's features, shape (m,).
+    distance
+        Norm of the mean residual, shape (m, T).
+    deviation
+        Standard deviation of each of its coordinates, shape (m, T); 0 at k = 0, because W_0 is fixed.
+    n_targets
+        q.
     """
 
-    process: RidgeProcess
-    delta: float
-    contraction: float
-    gaps: Array
+    scale: Array
+    distance: Array
+    deviation: Array
+    n_targets: int
 
     @staticmethod
-    def of(process: RidgeProcess, step: StepMap, *, delta: float) -> PublishedRoute:
-        """Return the route for a process; ``step`` is the noiseless step map on the full data."""
-        shrink, largest = 1 - process.step_size * process.penalty, float(np.max(np.abs(step.contraction)))
-        return PublishedRoute(
-            process=process,
-            delta=delta,
-            # 1 - eta lambda for every eta <= 2 / (L + lambda); above that the other end of the spectrum binds.
-            contraction=max(shrink, largest),
-            gaps=np.array([_gaps(process, step, share * delta) for share in DELTA_SHARES]),
+    def of(process: RidgeProcess, step: StepMap, records: Dataset) -> ResidualPaths:
+        """Return the paths of some records; ``step`` is the noiseless step map on all data.
+
+        One matrix product for each chunk of steps, O(m p q T) in all.
+        """
+        m, q, n_steps = records.n_records, records.targets.shape[1], process.n_learn
+        projected, target = records.features @ step.basis, step.basis.T @ step.optimum
+        distance, variance = np.empty((m, n_steps)), np.empty((m, n_steps))
+        size = max(1, _CHUNK // (max(m, step.basis.shape[0]) * q))
+        for start in range(0, n_steps, size):
+            chunk = slice(start, min(start + size, n_steps))
+            k = np.arange(start, chunk.stop)[:, None]
+            # W_0 = 0, so m_k = (1 - A^k) W*: exactly 0 at k = 0.
+            moved = (1 - signed_power(step.contraction, k)).T[:, :, None] * target[:, None, :]
+            residual = (projected @ moved.reshape(len(target), -1)).reshape(m, len(k), q) - records.targets[:, None, :]
+            distance[:, chunk] = np.sqrt(np.einsum("mkq,mkq->mk", residual, residual))
+            variance[:, chunk] = projected**2 @ geometric_sum(step.contraction, k).T
+        return ResidualPaths(
+            scale=process.step_size * np.linalg.norm(records.features, axis=1),
+            distance=distance,
+            deviation=process.sigma_learn * np.sqrt(variance),
+            n_targets=q,
         )
 
-    def _mu(self, share_index: int, sigma_unlearn: float) -> float:
-        process = self.process
-        return gaussian_dp_mu(
-            contraction=self.contraction,
-            gaps=np.concatenate([self.gaps[share_index], np.zeros(process.n_unlearn)]),
-            noises=np.repeat([process.sigma_learn, sigma_unlearn], [process.n_learn, process.n_unlearn]),
-        )
+    @cached_property
+    def ratio(self) -> Array:
+        """Mean over noise; 0 where nothing is random."""
+        return np.divide(self.distance, self.deviation, out=np.zeros_like(self.distance), where=self.deviation > 0)
 
-    def epsilon(self, sigma_unlearn: float) -> float:
-        """Return the published epsilon at ``delta`` for an unlearning noise, minimised over the split of delta."""
-        return self._best(sigma_unlearn)[0]
+    @cached_property
+    def cell(self) -> NDArray[np.intp]:
+        """Index of the last node of the table at or below the ratio."""
+        return np.asarray(np.searchsorted(_TABLE, self.ratio, side="right") - 1, dtype=np.intp)
 
-    def _best(self, sigma_unlearn: float) -> tuple[float, float, float]:
-        """Return (epsilon, mu, delta_s) of the best split."""
-        candidates = []
-        for i, share in enumerate(DELTA_SHARES):
-            mu = self._mu(i, sigma_unlearn)
-            candidates.append((float(gdp.epsilon(mu, (1 - share) * self.delta)), mu, share * self.delta))
-        return min(candidates)
+    def bounds(self, tail: float) -> Array:
+        """Return for each record and step a gap that is exceeded with probability at most ``tail``, shape (m, T)."""
+        return self._bounds(tail, np.ones(self.distance.shape, dtype=np.bool_))
 
-    def certificate(self, sigma_unlearn: float, *, epsilon_without_unlearning: float) -> Certificate:
-        """Return the published certificate at a noise: a table with the sensitivity's delta in every row."""
-        epsilon, mu, delta_s = self._best(sigma_unlearn)
-        if np.isfinite(epsilon) and mu > 0:
-            epsilons = np.unique(epsilon * PROFILE_GRID) if epsilon > 0 else np.array([0.0])
-            deltas = np.minimum(delta_s + gdp.delta(mu, epsilons), 1.0)
-        else:
-            epsilons, deltas = np.array([0.0]), np.array([delta_s if mu == 0 else 1.0])
-        # Rounded up by more than the error of the GDP formula; the headline row keeps delta exactly.
-        log_deltas = np.minimum(np.log(np.maximum(deltas, 1e-300)) + 1e-9, 0.0)
-        row = tuple(float(v) for v in np.minimum.accumulate(log_deltas))
-        guarantee = PrivacyProfile(
-            epsilons=tuple(float(e) for e in epsilons), log_deltas=dict.fromkeys(BOTH_DIRECTIONS, row)
-        )
-        claim = Claim(
-            guarantee=guarantee,
-            reference=self.process.reference,
-            provenance="published",
-            assumptions=(
-                PROOF_GAP,
-                f"Gradient sensitivities hold except with probability {delta_s:.2g}, which is part of every delta.",
-                "The last iterate alone is released.",
-            ),
-        )
-        return Certificate(
-            claim=claim,
-            method="published",
-            epsilon=epsilon,
-            delta=self.delta,
-            numerical_error=1e-9,
-            epsilon_without_unlearning=epsilon_without_unlearning,
-        )
+    def largest(self, tail: float, count: int) -> Array:
+        """Return for each step the sum of the ``count`` largest of :meth:`bounds`, shape (T,).
+
+        Notes
+        -----
+        Exact: the excess falls with the ratio, so a table brackets it, and the quantile is computed only for records
+        whose upper end reaches the ``count``-th largest lower end.
+        """
+        m = len(self.scale)
+        if count >= m:
+            return np.asarray(self.bounds(tail).sum(axis=0))
+        upper = length_excess(_TABLE, self.n_targets, tail)
+        lower = np.append(upper[1:] - 4 * SAFETY * (1 + np.abs(upper[1:])), -float(ndtri(tail)))
+        scale = self.scale[:, None]
+        floor = scale * (self.distance + self.deviation * lower[self.cell])
+        bar = np.partition(floor, m - count, axis=0)[m - count]
+        kept = scale * (self.distance + self.deviation * upper[self.cell]) >= bar
+        candidates = self._bounds(tail, kept)
+        return np.asarray(np.partition(candidates, m - count, axis=0)[m - count :].sum(axis=0))
+
+    def _bounds(self, tail: float, where: NDArray[np.bool_]) -> Array:
+        random = where & (self.deviation > 0)
+        length = np.where(where, self.distance, 0.0)
+        if random.any():
+            length[random] += self.deviation[random] * length_excess(self.ratio[random], self.n_targets, tail)
+        return np.asarray(self.scale[:, None] * length)
 
 
-def _gaps(process: RidgeProcess, step: StepMap, delta_s: float) -> Array:
-    """Return s_k for k = 1..T: with probability 1 - delta_s no deleted gradient moves a step further.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepGaps:
+    """Gaps ``s_1..s_T`` that a deletion of ``n_forget`` of these records does not exceed; a union over its records.
 
-    Each of the forget set's m records at each of the T - 1 random steps gets delta_s / (m (T - 1)).
+    With exactly ``n_forget`` paths it is about those records. With the paths of all records it is about every forget
+    set of that size at once: at each step the sum of the largest gaps.
+
+    Parameters
+    ----------
+    paths
+        Residuals of the records.
+    n_forget
+        Size of a forget set.
     """
-    total = np.zeros(process.n_learn)
-    n_events = max(1, process.deleted.n_records * (process.n_learn - 1))
-    for x, y in zip(process.deleted.features, process.deleted.targets, strict=True):
-        total += process.step_size * np.linalg.norm(x) * _residual_norms(process, step, x, y, delta_s / n_events)
-    return total
 
+    paths: ResidualPaths
+    n_forget: int
+    _known: dict[float, Array] = field(default_factory=dict, repr=False)
 
-def _residual_norms(process: RidgeProcess, step: StepMap, x: Array, y: Array, tail: float) -> Array:
-    """Return quantiles of |x'W_k - y| for k = 0..T-1: each is exceeded with probability at most ``tail``."""
-    iterates = np.arange(process.n_learn)[:, None]
-    projected = step.basis.T @ x
-    target = step.basis.T @ step.optimum
-    # W_0 = 0, so x'm_k = x'W* - sum_j projected_j a_j^k target_j; the first residual is deterministic.
-    mean = x @ step.optimum - signed_power(step.contraction, iterates) @ (projected[:, None] * target)
-    variance = process.sigma_learn**2 * (geometric_sum(step.contraction, iterates) @ projected**2)
-    distance: Array = np.asarray(np.linalg.norm(mean - y, axis=1))
-    norms: Array = distance.copy()
-    random = variance > 0
-    norms[random] = _quantile(distance[random], variance[random], len(y), tail)
-    return norms
+    @cached_property
+    def n_events(self) -> int:
+        """Number of random gradients that must stay below their bounds; each gets an equal part of delta_s."""
+        if not np.any(self.paths.scale[:, None] * self.paths.deviation):
+            return 0
+        return self.n_forget * (self.paths.distance.shape[1] - 1)
 
+    def at(self, delta_s: float) -> Array:
+        """Return the gaps, shape (T,), all of which hold together except with probability ``delta_s``.
 
-def _quantile(distance: Array, variance: Array, q: int, tail: float) -> Array:
-    """Return the upper quantile of |r| for r ~ N(r0, variance I_q) with |r0| = distance."""
-    noncentrality = distance**2 / variance
-    exact = noncentrality <= MAX_NONCENTRALITY
-    # The triangle inequality |r| <= |r0| + |noise| is safe where the exact quantile is not available.
-    result: Array = distance + np.sqrt(variance * chi2.isf(tail, q))
-    result[exact] = np.sqrt(variance[exact] * ncx2.isf(tail, q, noncentrality[exact]))
-    return result
+        Parameters
+        ----------
+        delta_s
+            In (0, 1); any value, also 0, where nothing is random.
+        """
+        if delta_s not in self._known:
+            # Nothing is random when there are no events, and the tail is not used.
+            tail = delta_s / self.n_events if self.n_events else 0.5
+            self._known[delta_s] = self.paths.largest(tail, self.n_forget)
+        return self._known[delta_s]

@@ -18,5 +18,5 @@ def binomial_limits(trials: int, probability: float) -> tuple[int, int]:
 
     A count outside [low, high] has at most this assert's share of the budget.
     """
-    low, high = int(binom.ppf(CHECK_LEVEL / 2, trials, probability)), int(binom.isf(CHECK_LEVEL / 2, trials, probability))
-    return low, high
+    each_side = CHECK_LEVEL / 2
+    return int(binom.ppf(each_side, trials, probability)), int(binom.isf(each_side, trials, probability))
