@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv, betaincinv
 
 from audit.counts import Counts
-from audit.joint_test import largest_probability, rejection_region
+from audit.joint_test import RELATIVE_GAP, largest_probability, rejection_region
 from audit.score import score_statistic
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
@@ -38,6 +38,8 @@ Floats = NDArray[np.float64]
 _TIE = 1e-7
 # A smaller score is zero up to rounding.
 _SMALLEST_SCORE = 1e-6
+# Share of gamma that the window of counts may miss on each side.
+_OUTSIDE = 1e-3
 # Above this epsilon nothing is ever rejected: no run has e^50 trials.
 _EPSILON_CAP = 50.0
 # The inverted bound stops short of the end of the run by at most this share of it (and of 0.1 nats).
@@ -165,12 +167,12 @@ def exact_joint_p_value(counts: Counts, *, point: EpsilonDelta, direction: Direc
     ----------
     Berger, Boos 1994, "P values maximized over a confidence set for the nuisance parameter", JASA 89.
     """
-    return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level, settle=False)
+    return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level)
 
 
 def exact_joint_rejects(counts: Counts, *, point: EpsilonDelta, direction: Direction, level: float) -> bool:
     """Return whether :func:`exact_joint_p_value` is at most ``level``, often sooner than computing it."""
-    return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level, settle=True) <= level
+    return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level, settle_at=level) <= level
 
 
 def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, level: float) -> float:
@@ -190,7 +192,8 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     Returns
     -------
     float
-        In nats: every epsilon from 0 up to the result is refuted. 0 when not even epsilon = 0 is.
+        In nats: :func:`exact_joint_rejects` refutes every epsilon from 0 up to the result. 0 when it does not
+        refute epsilon = 0.
 
     Notes
     -----
@@ -203,8 +206,11 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     _check_level(level)
     _check_delta(delta)
 
+    # Stricter by what a p-value may be too large: then the p-value of each epsilon in the run is at most the level.
+    strict = (level + RELATIVE_GAP * _spent(level)) / (1 + RELATIVE_GAP)
+
     def refuted(low: float, high: float) -> bool:
-        return _p_value(counts, low, high, delta, direction, level, settle=True) <= level
+        return _p_value(counts, low, high, delta, direction, level, settle_at=strict) <= strict
 
     if not refuted(0.0, 0.0):
         return 0.0
@@ -219,9 +225,19 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
 
 
 def _p_value(
-    counts: Counts, lowest: float, highest: float, delta: float, direction: Direction, level: float, *, settle: bool
+    counts: Counts,
+    lowest: float,
+    highest: float,
+    delta: float,
+    direction: Direction,
+    level: float,
+    *,
+    settle_at: float | None = None,
 ) -> float:
-    """Upper bound on the p-values at (epsilon, delta) for every epsilon between ``lowest`` and ``highest``."""
+    """Upper bound on the p-values at (epsilon, delta) for every epsilon between ``lowest`` and ``highest``.
+
+    With ``settle_at`` it may stop early, on the same side of that number.
+    """
     _check_level(level)
     k1, n1, k0, n0 = counts.oriented(direction)
     if highest > _EPSILON_CAP:
@@ -239,8 +255,8 @@ def _p_value(
         high=null.high,
         epsilon=highest,
         delta=delta,
-        negligible=null.spent / 200,
-        settle_at=level - null.spent if settle else None,
+        negligible=RELATIVE_GAP * null.spent,
+        settle_at=None if settle_at is None else settle_at - null.spent,
     )
     return min(1.0, largest + null.spent)
 
@@ -268,15 +284,24 @@ class NullRange:
     @staticmethod
     def of(k0: int, n0: int, *, point: EpsilonDelta, level: float) -> NullRange:
         """Return the range for k0 occurrences in n0 trials; it depends on the level, never on the other world."""
-        gamma = min(1e-4, level / 100)
+        gamma = _gamma(level)
         low, high = (float(end) for end in clopper_pearson(k0, n0, level=gamma))
         high = min(high, (1 - point.delta) * math.exp(-point.epsilon))
-        # Bernstein's inequality at both ends leaves gamma / 1000 outside on each side.
-        x = math.log(1000 / gamma)
+        # Bernstein's inequality at both ends leaves the share ``_OUTSIDE`` of gamma outside on each side.
+        x = math.log(1 / (_OUTSIDE * gamma))
         spread = max(p * (1 - p) for p in (low, high, min(max(0.5, low), max(low, high))))
         margin = math.sqrt(2 * n0 * spread * x) + x / 3
         window = max(0, math.floor(n0 * low - margin)), min(n0, math.ceil(n0 * high + margin))
-        return NullRange(low=low, high=high, window=window, spent=gamma + 2 * gamma / 1000)
+        return NullRange(low=low, high=high, window=window, spent=_spent(level))
+
+
+def _gamma(level: float) -> float:
+    """Share of the level that the interval for p0 may miss with; fixed before the data."""
+    return min(1e-4, level / 100)
+
+
+def _spent(level: float) -> float:
+    return _gamma(level) * (1 + 2 * _OUTSIDE)
 
 
 def _check_level(level: float) -> None:

@@ -123,7 +123,7 @@ def _exact(claim: Claim, bound: EpsilonLowerBound, certificates: Sequence[Certif
 
 def _roc(name: str, evidence: Evidence) -> Roc:
     prepared = evidence.prepared[name]
-    thresholds = candidate_thresholds(prepared.unlearned, prepared.retrained)[-MAX_ROC_POINTS * 2 :]
+    thresholds = candidate_thresholds(prepared.unlearned, prepared.retrained)
     if len(thresholds) > MAX_ROC_POINTS:
         thresholds = thresholds[np.linspace(0, len(thresholds) - 1, MAX_ROC_POINTS).round().astype(int)]
     unlearned, retrained = np.sort(evidence.unlearned[name]), np.sort(evidence.retrained[name])

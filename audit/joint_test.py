@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # Branch and bound stops once the upper bound on the probability is within this factor of an attained value.
-_RELATIVE_GAP = 0.005
+RELATIVE_GAP = 0.005
 _MAX_ROUNDS = 60
 
 
@@ -160,7 +160,7 @@ def largest_probability(
     for _ in range(_MAX_ROUNDS):
         bounds = _cell_bounds(region, nodes, left, right, c)
         best = float(nodes.value.max())
-        refine = bounds > best + max(best * _RELATIVE_GAP, negligible)
+        refine = bounds > best + max(best * RELATIVE_GAP, negligible)
         settled = float(max([settled, best, *bounds[~refine]]))
         upper = float(max([settled, *bounds[refine]]))
         if upper == settled or (settle_at is not None and not best <= settle_at < upper):

@@ -115,6 +115,17 @@ class AuditPlan:
         return (size,) * full + ((rest,) if rest else ())
 
     @property
+    def n_fit(self) -> int:
+        """Releases per world and forget set that fit attacks and choose events."""
+        sizes = self.chunk_sizes(self.trials)
+        return sum(sizes[: self.counting.n_fit_chunks(sizes)])
+
+    @property
+    def n_counted(self) -> int:
+        """Releases per world and forget set that are counted."""
+        return self.trials - self.n_fit
+
+    @property
     def n_control_trials(self) -> int:
         """Releases per world and forget set of each control."""
         return self.control_trials if self.control_trials is not None else min(20_000, max(20, self.trials // 5))

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from attacks.protocol import Attack, AttackContext
-from attacks.registry import applicable_attacks
+from attacks.protocol import Attack
+from audit.binding import BoundRecord, bind, default_plan
 from audit.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
 from audit.controls import check_same_retraining, neglected_control, null_control, replay
-from audit.errors import TrialError
 from audit.findings import make_finding, roles_of
 from audit.multiplicity import ledger
 from audit.plan import AuditPlan, CertifiedClaim
-from audit.result import (
-    AuditResult,
-    Control,
-    DataRecord,
-    Environment,
-    Family,
-    Finding,
-    PlanRecord,
-)
+from audit.provenance import data_record, environment_of, plan_record
+from audit.result import AuditResult, Control, Family, Finding
 from audit.trials import Engine, Source, Stream, worker_limits
-from mechanisms.claim import Certificate, Claim
-from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError, UnlearnAuditError
-from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, World
-
-LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BoundRecord:
-    """One forget set, bound: the deletion, its claims and what attackers are granted."""
-
-    forget: tuple[int, ...]
-    label: str
-    deletion: Deletion
-    claims: tuple[Claim, ...]
-    certificates: tuple[Certificate, ...]
-    context: AttackContext
+from mechanisms.claim import Claim
+from mechanisms.dataset import Dataset
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism, World
 
 
 def run(
@@ -97,7 +72,7 @@ def run(
         When the mechanism fails.
     """
     if plan is None:
-        plan = _default_plan(mechanism, data, forget, claim, trials, attacks, seed)
+        plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
     elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
         raise InvalidInputError(
             field="plan",
@@ -140,7 +115,7 @@ def run_services(
     engine = engine or Engine()
     with worker_limits():
         # For each forget set, every service bound to it.
-        bound = [[_bind(m, data, plan, i) for m in services.values()] for i in range(len(plan.forget))]
+        bound = [[bind(m, data, plan, i) for m in services.values()] for i in range(len(plan.forget))]
     families = [_family(plan, [row[s] for row in bound]) for s in range(len(services))]
     audited = [
         _audit_forget_set(
@@ -148,17 +123,17 @@ def run_services(
         )
         for i, row in enumerate(bound)
     ]
-    environment = _environment(started, time.monotonic() - clock, engine, command)
+    environment = environment_of(started, time.monotonic() - clock, engine, command)
     return tuple(
         AuditResult(
             title=title,
             mechanism=mechanism.name,
             sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
-            plan=_plan_record(plan),
+            plan=plan_record(plan),
             findings=tuple(finding for row in audited for finding in row[s][0]),
             controls=tuple(control for row in audited for control in row[s][1]),
             family=families[s],
-            data=_data_record(data),
+            data=data_record(data),
             environment=environment,
         )
         for s, (title, mechanism) in enumerate(services.items())
@@ -169,84 +144,6 @@ def _shown_progress(progress: Progress | None, record: int, n_records: int) -> P
     if progress is None:
         return None
     return lambda phase, done, total: progress(f"forget set {record + 1}/{n_records}: {phase}", done, total)
-
-
-def _default_plan(
-    mechanism: Mechanism,
-    data: Dataset,
-    forget: int | Sequence[int] | None,
-    claim: Claim | CertifiedClaim | None,
-    trials: int | None,
-    attacks: Sequence[Attack] | None,
-    seed: int | None,
-) -> AuditPlan:
-    if forget is None or claim is None:
-        missing = "forget" if forget is None else "claim"
-        raise InvalidInputError(
-            field=missing, expected="given when there is no plan", got=None, fix=f"pass {missing}=..., or an AuditPlan"
-        )
-    records = validate_forget((forget,) if isinstance(forget, int) else tuple(forget), data.n_records)
-    if attacks is None:
-        attacks = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
-    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=tuple(attacks))
-    return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
-
-
-def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
-    """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
-    laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}
-    return AttackContext(
-        retained=data.without(forget),
-        deleted=data.take(forget),
-        release=deletion.release,
-        parameters=dict(deletion.parameters()) if isinstance(deletion, HasParameters) else {},
-        law_unlearned=laws.get(World.UNLEARNED),
-        law_retrained=laws.get(World.RETRAINED),
-    )
-
-
-def _bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
-    forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
-    try:
-        deletion = mechanism.bind(data, forget)
-    except UnlearnAuditError:
-        raise
-    except Exception as error:
-        raise TrialError(
-            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
-        ) from error
-    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
-    claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
-    return BoundRecord(
-        forget=forget,
-        label=plan.labels[index] if plan.labels else "",
-        deletion=deletion,
-        claims=claims,
-        certificates=certificates,
-        context=make_context(deletion, data, forget),
-    )
-
-
-def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:
-    """Return the claim itself, or that of the named certificate; refuse one about another reference world."""
-    if isinstance(claim, CertifiedClaim):
-        stated = {certificate.method: certificate.claim for certificate in certificates}
-        if claim.method not in stated:
-            raise InvalidInputError(
-                field="claim",
-                expected=f"from one of the mechanism's certificates ({', '.join(stated) or 'it states none'})",
-                got=repr(claim.method),
-                fix="name one of them, or give the claim itself",
-            )
-        claim = stated[claim.method]
-    if claim.reference is not deletion.reference:
-        raise InvalidInputError(
-            field="claim.reference",
-            expected=f'"{deletion.reference.value}", the reference world that the mechanism samples',
-            got=claim.reference.value,
-            fix="a claim about one reference world says nothing about the other; make the two agree",
-        )
-    return claim
 
 
 def _family(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
@@ -295,7 +192,6 @@ def _judge(
     replayed = replay(record.deletion, plan, index, forget, label)
     null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attacks))
     neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
-    n_counted = plan.trials - n_fit_trials(plan)
     findings = [
         make_finding(
             claim=claim,
@@ -305,7 +201,7 @@ def _judge(
             delta=plan.delta,
             level=level,
             reproducible=replayed.as_expected and (null.as_expected or null.p_value is None),
-            n_counted=(n_counted, n_counted),
+            n_counted=(plan.n_counted, plan.n_counted),
             certificates=record.certificates,
             parameters=record.context.parameters,
             deleted=record.context.deleted,
@@ -313,59 +209,3 @@ def _judge(
         for claim in record.claims
     ]
     return findings, [replayed, null, neglected]
-
-
-def n_fit_trials(plan: AuditPlan) -> int:
-    """Return how many releases a world fit and choose; the others are counted."""
-    sizes = plan.chunk_sizes(plan.trials)
-    return sum(sizes[: plan.counting.n_fit_chunks(sizes)])
-
-
-def _plan_record(plan: AuditPlan) -> PlanRecord:
-    n_fit = n_fit_trials(plan)
-    return PlanRecord(
-        claims=tuple(
-            f"{c.method} certificate" if isinstance(c, CertifiedClaim) else repr(c.guarantee) for c in plan.claims
-        ),
-        forget=plan.forget,
-        labels=plan.labels,
-        attacks=tuple(attack.name for attack in plan.attacks),
-        trials=plan.trials,
-        n_fit=n_fit,
-        n_counted=plan.trials - n_fit,
-        control_trials=plan.n_control_trials,
-        counting=plan.counting,
-        significance=plan.significance,
-        delta=plan.delta,
-        seed=plan.seed,
-        chunk_size=plan.chunk_size,
-    )
-
-
-def _data_record(data: Dataset) -> DataRecord:
-    return DataRecord(
-        name=data.name,
-        sha256=data.sha256(),
-        n_records=data.n_records,
-        n_features=data.features.shape[1],
-        n_targets=data.targets.shape[1],
-        kind=data.kind,
-    )
-
-
-def _environment(started: datetime, seconds: float, engine: Engine, command: str | None) -> Environment:
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return Environment(
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(seconds, 3),
-        python=platform.python_version(),
-        platform=platform.platform(),
-        libraries=versions,
-        n_jobs=engine.n_jobs,
-        command=command,
-    )

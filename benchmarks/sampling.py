@@ -21,8 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from attacks.canary import choose_records
 from attacks.registry import ATTACKS
+from audit.binding import make_context
 from audit.plan import AuditPlan, CertifiedClaim
-from audit.runner import make_context, run
+from audit.runner import run
 from audit.trials import ChunkTask, Engine, Source, Stream, make_generator, score_chunk
 from mechanisms.dataset import Dataset, load_named
 from mechanisms.protocol import World
@@ -42,7 +43,7 @@ def median_seconds(function: Callable[[], object]) -> float:
     return float(np.median(times))
 
 
-def plain_loop(data: Dataset, mechanism: RidgeLangevin, deletion: RidgeDeletion, n: int, rng: np.random.Generator) -> None:
+def plain_loop(mechanism: RidgeLangevin, deletion: RidgeDeletion, n: int, rng: np.random.Generator) -> None:
     """One trial at a time, with the Gram matrix computed once: how one would first write it."""
     forget_free = deletion.stepwise.retained
     full = deletion.stepwise.full
@@ -57,7 +58,7 @@ def plain_loop(data: Dataset, mechanism: RidgeLangevin, deletion: RidgeDeletion,
                 weights = weights - deletion.stepwise.step_size * gradient + sigma * rng.standard_normal((65, 10))
 
 
-def sampling(data: Dataset, mechanism: RidgeLangevin, deletion: RidgeDeletion) -> None:
+def sampling(mechanism: RidgeLangevin, deletion: RidgeDeletion) -> None:
     """Print the ratios of the samplers on one core."""
     n, world = 64, World.UNLEARNED
     rng = make_generator(1, Stream.RELEASES)
@@ -71,7 +72,7 @@ def sampling(data: Dataset, mechanism: RidgeLangevin, deletion: RidgeDeletion) -
     with threadpool_limits(1):
         draws = median_seconds(draw_only)
         stepwise = median_seconds(lambda: deletion.stepwise.sample(world, n, rng=rng))
-        loop = median_seconds(lambda: plain_loop(data, mechanism, deletion, n // 4, rng)) * 4
+        loop = median_seconds(lambda: plain_loop(mechanism, deletion, n // 4, rng)) * 4
         closed = median_seconds(lambda: deletion.closed_form.sample(world, 100 * n, rng=rng)) / 100
     print(f"stepwise, one core                {stepwise / n * 1e3:8.2f} ms a release ({steps} steps of 65 x 10)")
     print(f"stepwise / drawing its numbers    {stepwise / draws:8.2f}   (target at most 1.5)")
@@ -85,7 +86,8 @@ def scoring(data: Dataset, deletion: RidgeDeletion, forget: tuple[int, ...]) -> 
     rng = make_generator(1, Stream.FITTING)
     fit = {world: deletion.closed_form.sample(world, 2000, rng=rng) for world in (World.UNLEARNED, World.RETRAINED)}
     fitted = {
-        name: attack.fit(fit[World.UNLEARNED], fit[World.RETRAINED], context, rng=rng) for name, attack in ATTACKS.items()
+        name: attack.fit(fit[World.UNLEARNED], fit[World.RETRAINED], context, rng=rng)
+        for name, attack in ATTACKS.items()
     }
     source = Source(stream=Stream.RELEASES, world=World.UNLEARNED, record=0)
     calls = [(deletion, fitted, ChunkTask(seed=1, source=source, chunk=i, n=1000)) for i in range(200)]
@@ -150,7 +152,7 @@ def main() -> None:
     if arguments.memory:
         memory(data, mechanism, forget)
     else:
-        sampling(data, mechanism, deletion)
+        sampling(mechanism, deletion)
         scoring(data, deletion, forget)
 
 

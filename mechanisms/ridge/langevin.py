@@ -9,19 +9,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
-from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
-from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile, Reference
+from mechanisms.accounting.calibration import round_up_to_grid, smallest_noise
+from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
+from mechanisms.ridge.certificates import exact_certificate as exact_certificate
+from mechanisms.ridge.certificates import exact_pair as exact_pair
+from mechanisms.ridge.certificates import pair_without_unlearning as pair_without_unlearning
+from mechanisms.ridge.certificates import two_sided_epsilon as two_sided_epsilon
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
-from mechanisms.ridge.sensitivity import PublishedRoute
+from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stepwise import StepwiseSampler
 
 Array = NDArray[np.float64]
-Route = Literal["exact", "published"]
+Route = Literal["exact", "published", "repaired", "uniform"]
+ROUTES: tuple[Route, ...] = ("exact", "published", "repaired", "uniform")
 SamplerName = Literal["stepwise", "closed_form"]
 DEFAULT_DELTA = 1e-5
 
@@ -33,7 +37,8 @@ class CalibratedNoise:
     Parameters
     ----------
     route
-        "exact" (dense, no bound and no failure probability) or "published" (with its proof gap).
+        "exact" (no bound and no failure probability), "published" (with its proof gap), "repaired" (rigorous), or
+        "uniform" (the published accounting with the largest gaps over all records: the same noise for everyone).
     epsilon, delta
         Target; epsilon in nats.
     grid_ratio
@@ -47,10 +52,11 @@ class CalibratedNoise:
     grid_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        if self.route not in ("exact", "published"):
+        if self.route not in ROUTES:
             raise InvalidInputError(
-                field="sigma_unlearn.calibrate", expected='"exact" or "published"', got=self.route, fix="name a route"
-            )
+                field="sigma_unlearn.calibrate", expected=f"one of {', '.join(ROUTES)}", got=self.route,
+                fix="name a route",
+            )  # fmt: skip
         if not (self.epsilon > 0 and np.isfinite(self.epsilon)):
             raise InvalidInputError(
                 field="sigma_unlearn.epsilon", expected="positive and finite", got=self.epsilon, fix="0.5 is usual"
@@ -208,18 +214,11 @@ class RidgeDeletion:
     ) -> RidgeDeletion:
         """Calibrate the noise and return the deletion."""
         laws = RidgeLaws.of(process)
+        route: Route = noise.route if isinstance(noise, CalibratedNoise) else "exact"
         delta = noise.delta if isinstance(noise, CalibratedNoise) else delta
-        has_published = process.reference is Reference.RETRAIN_THEN_UNLEARN
-        published = PublishedRoute.of(process, laws.full, delta=delta) if has_published else None
-        sigma = _calibrated(noise, laws, published) if isinstance(noise, CalibratedNoise) else float(noise)
-        bound = replace(process, sigma_unlearn=sigma)
-        laws = laws.with_noise(sigma)
-        certificates = [exact_certificate(laws, delta=delta)]
-        if published is not None:
-            without = certificates[0].epsilon_without_unlearning
-            certificates.append(published.certificate(sigma, epsilon_without_unlearning=without or 0.0))
-        if isinstance(noise, CalibratedNoise) and noise.route == "published":
-            certificates.reverse()
+        routes = RidgeRoutes(process=process, laws=laws, delta=delta)
+        sigma = _calibrated(noise, routes) if isinstance(noise, CalibratedNoise) else float(noise)
+        bound, laws = replace(process, sigma_unlearn=sigma), laws.with_noise(sigma)
         return RidgeDeletion(
             laws=laws,
             stepwise=StepwiseSampler.of(bound),
@@ -228,7 +227,7 @@ class RidgeDeletion:
             release=ReleaseSpec(shape=process.shape, continuous=process.sigma_learn > 0 or sigma > 0),
             reference=process.reference,
             public=_public_parameters(bound, sampler),
-            stated=tuple(certificates),
+            stated=_certificates(routes, laws, first=route),
         )
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
@@ -249,86 +248,36 @@ class RidgeDeletion:
         return self.public
 
 
-def exact_pair(laws: RidgeLaws) -> GaussianPair:
-    """Return the pair (unlearned, retrained) whose privacy profile is exact.
-
-    Without unlearning noise both covariances are numerically singular (A'^(2K)); A' is generically invertible and
-    the divergence then equals that of the models before the unlearning steps (data processing gives "at most" when
-    A' is singular), so those well-conditioned laws are used.
-    """
-    then_unlearn = laws.reference is Reference.RETRAIN_THEN_UNLEARN
-    if then_unlearn and (laws.sigma_unlearn == 0 or laws.n_unlearn == 0):
-        return pair_without_unlearning(laws)
-    return GaussianPair.from_laws(laws.law(World.UNLEARNED), laws.law(World.RETRAINED))
-
-
-def pair_without_unlearning(laws: RidgeLaws) -> GaussianPair:
-    """Return the pair A(D) against A(D minus S): what the learning noise gives without a single unlearning step."""
-    return GaussianPair.from_laws(laws.learned(World.UNLEARNED), laws.learned(World.RETRAINED))
+def _certificates(routes: RidgeRoutes, laws: RidgeLaws, *, first: Route) -> tuple[Certificate, ...]:
+    """Return the certificates at the noise of ``laws``; the uniform one only if it is ``first``, for its cost."""
+    exact = exact_certificate(laws, delta=routes.delta)
+    if laws.reference is Reference.RETRAIN_ONLY:
+        return (exact,)
+    bounds = [routes.published, routes.repaired, *([routes.uniform] if first == "uniform" else [])]
+    # None is left out only by the type: the exact certificate always knows it.
+    without = exact.epsilon_without_unlearning or 0.0
+    stated = [exact, *(bound.certificate(laws.sigma_unlearn, epsilon_without_unlearning=without) for bound in bounds)]
+    return tuple(sorted(stated, key=lambda certificate: certificate.method != first))
 
 
-def two_sided_epsilon(pair: GaussianPair, delta: float) -> float:
-    """Return the larger of the two directions' epsilon at ``delta``, rounded up."""
-    return max(pair.epsilon(delta), pair.reversed().epsilon(delta))
-
-
-def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
-    """Return the exact certificate of a deletion: its whole privacy profile, both directions, rounded up."""
-    pair = exact_pair(laws)
-    headline = [pair.epsilon(delta), pair.reversed().epsilon(delta)]
-    claim = Claim(
-        guarantee=_profile_with_rows(pair, headline),
-        reference=laws.reference,
-        provenance="exact",
-        directions=BOTH_DIRECTIONS,
-        assumptions=("The noise is Gaussian and independent across steps.", "The last iterate alone is released."),
-    )
-    return Certificate(
-        claim=claim,
-        method="exact",
-        epsilon=max(headline),
-        delta=delta,
-        numerical_error=RELATIVE_ERROR,
-        epsilon_without_unlearning=two_sided_epsilon(pair_without_unlearning(laws), delta),
-    )
-
-
-def _profile_with_rows(pair: GaussianPair, epsilons: list[float]) -> PrivacyProfile:
-    """Return the pair's profile with further rows, so that the headline epsilon is a row and not on a chord."""
-    rows = [epsilon for epsilon in epsilons if np.isfinite(epsilon)]
-    return pair.profile(np.union1d(pair.profile().epsilons, rows))
-
-
-def _calibrated(noise: CalibratedNoise, laws: RidgeLaws, published: PublishedRoute | None) -> float:
-    if noise.route == "published":
-        if published is None:
-            raise InvalidInputError(
-                field="sigma_unlearn.calibrate",
-                expected='"exact" for the reference "retrain_only"',
-                got='"published"',
-                fix='the published route covers "retrain_then_unlearn" only',
-            )
-        found = smallest_noise(published.epsilon, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
-    else:
-        found = _calibrate_exact(noise, laws)
-    if noise.grid_ratio is not None and found.noise > 0:
-        return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
-    return found.noise
-
-
-def _calibrate_exact(noise: CalibratedNoise, laws: RidgeLaws) -> Calibration:
+def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
+    laws = routes.laws
     if laws.reference is Reference.RETRAIN_ONLY:
         raise InvalidInputError(
             field="sigma_unlearn",
             expected='a number for the reference "retrain_only"',
-            got="a calibration",
+            got=f'a calibration by the route "{noise.route}"',
             fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
         )
 
-    def epsilon(sigma: float) -> float:
+    def exact(sigma: float) -> float:
         return two_sided_epsilon(exact_pair(laws.with_noise(sigma)), noise.delta)
 
-    return smallest_noise(epsilon, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
+    epsilon_fn = exact if noise.route == "exact" else getattr(routes, noise.route).epsilon
+    found = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
+    if noise.grid_ratio is not None and found.noise > 0:
+        return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
+    return found.noise
 
 
 def _public_parameters(process: RidgeProcess, sampler: str) -> dict[str, int | float | str]:

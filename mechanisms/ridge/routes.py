@@ -79,7 +79,7 @@ class SensitivityRoute:
         Method and provenance of its certificates.
     assumptions
         What it rests on.
-    charged_twice
+    inflated
         Whether delta_s costs ``e^epsilon delta_s`` in the direction from the retrained world (the repaired route).
     process
         The deletion; its own ``sigma_unlearn`` is not used.
@@ -94,7 +94,7 @@ class SensitivityRoute:
     name: RouteName
     provenance: Provenance
     assumptions: tuple[str, ...]
-    charged_twice: bool
+    inflated: bool
     process: RidgeProcess
     gaps: StepGaps
     contraction: float
@@ -116,19 +116,23 @@ class SensitivityRoute:
     def at_split(self, delta_s: float, sigma_unlearn: float) -> Split:
         """Return what one split gives; every split is valid, the search only looks for a good one."""
         mu = self.mu(delta_s, sigma_unlearn)
-        account = epsilon_charged_twice if self.charged_twice else epsilon_charged_once
+        account = inflated_epsilon if self.inflated else additive_epsilon
         return Split(epsilon=account(mu, delta_s, self.delta), mu=mu, delta_s=delta_s)
 
     def split(self, sigma_unlearn: float) -> Split:
         """Return the best split at a noise, on a grid of shares 15 % apart."""
-        if self.gaps.n_events == 0 or math.isinf(self.mu(0.5 * self.delta, sigma_unlearn)):
-            return self.at_split(0.0 if self.gaps.n_events == 0 else 0.5 * self.delta, sigma_unlearn)
+        if self.gaps.n_events == 0:
+            return self.at_split(0.0, sigma_unlearn)
 
         def at(j: int) -> Split:
             return self.at_split(10 ** (-j / 16) * self.delta, sigma_unlearn)
 
+        first = at(SHARE_STARTS[0])
+        if math.isinf(first.mu):
+            # A gap that no noise covers is one for every split.
+            return first
         tried = lattice_search(at, starts=SHARE_STARTS)
-        if math.isinf(tried.epsilon) and self.charged_twice:
+        if math.isinf(tried.epsilon):
             tried = lattice_search(at, starts=FAR_SHARE_STARTS)
         return tried
 
@@ -140,7 +144,7 @@ class SensitivityRoute:
         if 0 < scale < math.inf:
             epsilons = np.unique(np.append(scale * PROFILE_GRID, scale))
         claim = Claim(
-            guarantee=profile(split, epsilons, charged_twice=self.charged_twice),
+            guarantee=profile(split, epsilons, inflated=self.inflated),
             reference=self.process.reference,
             provenance=self.provenance,
             assumptions=(
@@ -175,7 +179,7 @@ class RidgeRoutes:
             name="published",
             provenance="published",
             assumptions=(PROOF_GAP,),
-            charged_twice=False,
+            inflated=False,
             process=self.process,
             gaps=self._own_gaps,
             contraction=self._worst_contraction,
@@ -206,7 +210,7 @@ class RidgeRoutes:
             name="repaired",
             provenance="repaired",
             assumptions=(REPAIR, source),
-            charged_twice=True,
+            inflated=True,
             process=self.process,
             gaps=self._own_gaps,
             contraction=contraction,
@@ -222,7 +226,7 @@ class RidgeRoutes:
             name="uniform",
             provenance="published",
             assumptions=(UNIFORM, PROOF_GAP),
-            charged_twice=False,
+            inflated=False,
             process=process,
             gaps=StepGaps(paths=paths, n_forget=process.deleted.n_records),
             contraction=self._worst_contraction,
@@ -242,7 +246,7 @@ class RidgeRoutes:
         return max(shrink, float(np.max(np.abs(largest))))
 
 
-def epsilon_charged_once(mu: float, delta_s: float, delta: float) -> float:
+def additive_epsilon(mu: float, delta_s: float, delta: float) -> float:
     """Return the smallest epsilon with ``delta_mu(epsilon) + delta_s <= delta``, rounded up; infinite if none.
 
     Parameters
@@ -256,7 +260,7 @@ def epsilon_charged_once(mu: float, delta_s: float, delta: float) -> float:
     return gdp.epsilon(mu, budget) if budget > 0 else math.inf
 
 
-def epsilon_charged_twice(mu: float, delta_s: float, delta: float) -> float:
+def inflated_epsilon(mu: float, delta_s: float, delta: float) -> float:
     """Return the smallest epsilon with ``delta_mu(epsilon) + e^epsilon delta_s <= delta``, rounded up.
 
     Infinite when there is none: the sum is convex in e^epsilon and turns where ``Phi(-epsilon/mu - mu/2)`` equals
@@ -267,12 +271,13 @@ def epsilon_charged_twice(mu: float, delta_s: float, delta: float) -> float:
         return gdp.epsilon(mu, delta * (1 - ROUNDING))
     turn = max(-mu * float(ndtri(delta_s)) - mu * mu / 2, 0.0)
 
-    def excess(epsilon: float) -> tuple[float, float]:
+    def excess(epsilon: float) -> tuple[float, float, float]:
         at = min(epsilon, turn)
         log_event, log_mechanism = at + math.log(delta_s), gdp.log_delta(mu, at)
         total = float(np.logaddexp(log_mechanism, log_event))
         tail = float(log_ndtr(-at / mu - mu / 2)) if mu > 0 else -math.inf
-        return total + gdp.LOG_DELTA_ERROR - target, math.exp(log_event - total) - math.exp(at + tail - total)
+        slope = math.exp(log_event - total) - math.exp(at + tail - total)
+        return total + gdp.LOG_DELTA_ERROR - target, slope, 2 * gdp.LOG_DELTA_ERROR
 
     if excess(0.0)[0] <= 0:
         return 0.0
@@ -281,7 +286,7 @@ def epsilon_charged_twice(mu: float, delta_s: float, delta: float) -> float:
     return min(gdp.smallest_passing(excess, start=min(mu * mu / 2 + mu, turn)), turn)
 
 
-def profile(split: Split, epsilons: Array, *, charged_twice: bool) -> PrivacyProfile:
+def profile(split: Split, epsilons: Array, *, inflated: bool) -> PrivacyProfile:
     """Return delta(epsilon) of a split in both directions, every row rounded up.
 
     A delta that holds at one epsilon holds at every larger one, so rows never increase although
@@ -291,7 +296,7 @@ def profile(split: Split, epsilons: Array, *, charged_twice: bool) -> PrivacyPro
     log_event = math.log(split.delta_s) if split.delta_s > 0 else -math.inf
     charged = {
         Direction.UNLEARNED_FROM_RETRAINED: np.full(len(epsilons), log_event),
-        Direction.RETRAINED_FROM_UNLEARNED: log_event + epsilons if charged_twice else np.full(len(epsilons), log_event),
+        Direction.RETRAINED_FROM_UNLEARNED: log_event + epsilons if inflated else np.full(len(epsilons), log_event),
     }
     log_deltas = {}
     for direction, event in charged.items():

@@ -142,7 +142,7 @@ class StepGaps:
         """Number of random gradients that must stay below their bounds; each gets an equal part of delta_s."""
         if not np.any(self.paths.scale[:, None] * self.paths.deviation):
             return 0
-        return self.n_forget * (self.paths.distance.shape[1] - 1)
+        return self.n_forget * (int(self.paths.distance.shape[1]) - 1)
 
     def at(self, delta_s: float) -> Array:
         """Return the gaps, shape (T,), all of which hold together except with probability ``delta_s``.

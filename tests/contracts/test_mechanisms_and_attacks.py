@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attacks.protocol import AttackContext
 from attacks.registry import ATTACKS, SUMMARIES, applicable_attacks
-from audit.runner import make_context
+from audit.binding import make_context
 from mechanisms.adapters.functions import from_functions
 from mechanisms.dataset import Dataset, load_named
 from mechanisms.errors import NotApplicableError

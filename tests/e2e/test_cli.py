@@ -81,7 +81,14 @@ def test_undecidable_claim_exits_three_unless_allowed(tmp_path: Path) -> None:
 BROKEN_PLANS = {
     "several_at_once": (
         lambda text: text.replace("trials = 400", "trials = 3").replace("n_learn = 30", 'n_learn = "30"\nspeed = 9'),
-        ["trials", "mechanism.ridge_langevin.n_learn", "'30'", "mechanism.ridge_langevin.speed", "remove it", "3 problem"],
+        [
+            "trials",
+            "mechanism.ridge_langevin.n_learn",
+            "'30'",
+            "mechanism.ridge_langevin.speed",
+            "remove it",
+            "3 problem",
+        ],
     ),
     "unknown_mechanism": (
         lambda text: text.replace('"ridge_langevin"', '"ridge"'),

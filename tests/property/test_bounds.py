@@ -20,6 +20,7 @@ from audit.bounds import (
     clopper_pearson_bound,
     exact_joint_bound,
     exact_joint_p_value,
+    exact_joint_rejects,
     score_statistic,
 )
 from audit.counts import Counts
@@ -95,6 +96,9 @@ def test_exact_bound_grows_with_k1_shrinks_with_k0_and_respects_the_ceiling(
 
     here = bound(table)
     assert 0 <= here <= ceiling(n_null=table.n_retrained, level=level, delta=delta)
+    if here > 0:
+        point = EpsilonDelta(epsilon=here, delta=delta)
+        assert exact_joint_rejects(table, point=point, direction=FORWARD, level=level)
     assert bound(changed(table, k1=more)) >= here - BOUND_SLACK
     assert bound(changed(table, k0=more)) <= here + BOUND_SLACK
 

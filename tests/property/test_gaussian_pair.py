@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mechanisms.accounting import gdp
 from mechanisms.accounting.contour import HOCKEY_STICK, TAIL_UNDER_P, TAIL_UNDER_Q
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
+from mechanisms.accounting.loss_cumulant import group_coordinates, merge_near_one
 from mechanisms.claim import Direction
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
@@ -467,6 +468,21 @@ def test_many_coordinates_that_differ_by_nothing_cost_nothing():
     )
     epsilons = np.array([0.0, 1.0, 4.0])
     _close(noisy.delta(epsilons), clean.delta(epsilons))
+
+
+def test_merging_ratios_near_one_keeps_the_second_order():
+    """200,000 gaps of 1e-8 beside one real difference: what merging neglects is bounded by what it says."""
+    ratios = np.concatenate([[0.8], 1 + 1e-8 * np.where(np.arange(20_000) % 2, 1.1, -0.9)])
+    full = group_coordinates(ratios, np.concatenate([[0.1], np.full(20_000, 1e-22)]), 10)
+    merged = merge_near_one(full)
+    assert len(merged.weights) == 1
+    tilts = np.array([1.0, 1e2, 1e4])
+    # The coordinate that is kept contributes 10 s |log .8| and its like, rounded to a few units.
+    rounding = 10 * tilts * 1e-15
+    error = np.abs(merged.value(tilts) - full.value(tilts))
+    assert np.all(error <= merged.skew_neglected * (tilts + 1) ** 3 + rounding)
+    # The second order itself is far larger than that bound.
+    assert 100 * merged.skew_neglected * tilts[-1] ** 3 < 2e5 * 1e-16 * tilts[-1] ** 2 / 4
 
 
 def test_many_small_differences_add_up():

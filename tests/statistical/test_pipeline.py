@@ -81,9 +81,7 @@ def test_claims_of_seven_tenths_are_refuted_with_the_planned_power(small: Datase
     pair = pair_of(small)
     profile = pair.profile()
     scaled = PrivacyProfile(epsilons=tuple(0.7 * e for e in profile.epsilons), log_deltas=profile.log_deltas)
-    plan = AuditPlan(
-        claims=(Claim(guarantee=scaled),), forget=(FORGET,), attacks=(LikelihoodRatio(),), trials=6000
-    )
+    plan = AuditPlan(claims=(Claim(guarantee=scaled),), forget=(FORGET,), attacks=(LikelihoodRatio(),), trials=6000)
     fpr, fnr = pair.trade_off()
     n_counted = 4200
     level = plan.significance / 2

@@ -168,7 +168,9 @@ def test_zero_unlearning_noise_equals_the_learning_noise_alone(digits: Dataset, 
 
 def test_small_noise_approaches_the_limit(small: Dataset) -> None:
     """A' is invertible here, so epsilon at sigma_unlearn -> 0 tends to epsilon without unlearning."""
-    laws = RidgeLangevin(penalty=0.3, n_learn=20, n_unlearn=2, sigma_learn=0.1, sigma_unlearn=0.1).bind(small, (3,)).laws
+    laws = (
+        RidgeLangevin(penalty=0.3, n_learn=20, n_unlearn=2, sigma_learn=0.1, sigma_unlearn=0.1).bind(small, (3,)).laws
+    )
     limit = two_sided_epsilon(pair_without_unlearning(laws), 1e-5)
     assert two_sided_epsilon(exact_pair(laws.with_noise(1e-7)), 1e-5) == pytest.approx(limit, rel=1e-3)
 

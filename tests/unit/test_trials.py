@@ -60,9 +60,7 @@ def test_two_workers_find_exactly_what_one_finds(digits: Dataset, result: AuditR
     assert evidence_of(audit.run(SMALL, digits, PLAN, engine=Engine(n_jobs=2))) == evidence_of(result)
 
 
-def test_order_of_chunks_does_not_matter(
-    digits: Dataset, result: AuditResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_order_of_chunks_does_not_matter(digits: Dataset, result: AuditResult, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = Engine.stream
 
     def backwards(self: Engine, function: Any, calls: Any) -> Any:
@@ -182,9 +180,7 @@ def test_empty_forget_sets_must_be_handled_and_the_message_says_how(digits: Data
 )
 def test_unusable_releases_name_the_trial(digits: Dataset, unlearn: Any, pattern: str) -> None:
     mechanism = user_mechanism(digits, unlearn, reference=Reference.RETRAIN_ONLY)
-    task = ChunkTask(
-        seed=4, source=Source(stream=Stream.RELEASES, world=World.UNLEARNED, record=0), chunk=2, n=3
-    )
+    task = ChunkTask(seed=4, source=Source(stream=Stream.RELEASES, world=World.UNLEARNED, record=0), chunk=2, n=3)
     with pytest.raises(TrialError, match=pattern) as caught:
         draw(mechanism.bind(digits, (3,)), task)
     assert "world unlearned, forget set 0, chunk 2, seed 4" in str(caught.value)
@@ -236,8 +232,8 @@ def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
         audit.run(SMALL, digits, forget=3)
     with pytest.raises(InvalidInputError, match="plan"):
         audit.run(SMALL, digits, PLAN, forget=3)
-    with pytest.raises(InvalidInputError, match="certificates .*exact, published.*'repaired'"):
-        audit.run(SMALL, digits, forget=3, claim=CertifiedClaim(method="repaired"))
+    with pytest.raises(InvalidInputError, match="certificates .*exact, published.*'magic'"):
+        audit.run(SMALL, digits, forget=3, claim=CertifiedClaim(method="magic"))
     with pytest.raises(InvalidInputError, match=r"\[0, 149\]"):
         audit.run(SMALL, digits, forget=150, claim=CLAIM)
     with pytest.raises(InvalidInputError, match="n_jobs"):

@@ -1,0 +1,113 @@
+"""Bind a plan to a mechanism and data: deletions, their claims, and what attackers are granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from attacks.protocol import Attack, AttackContext
+from attacks.registry import applicable_attacks
+from audit.errors import TrialError
+from audit.plan import AuditPlan, CertifiedClaim
+from mechanisms.claim import Certificate, Claim
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, World
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundRecord:
+    """One forget set, bound: the deletion, its claims and what attackers are granted."""
+
+    forget: tuple[int, ...]
+    label: str
+    deletion: Deletion
+    claims: tuple[Claim, ...]
+    certificates: tuple[Certificate, ...]
+    context: AttackContext
+
+
+def default_plan(
+    mechanism: Mechanism,
+    data: Dataset,
+    forget: int | Sequence[int] | None,
+    claim: Claim | CertifiedClaim | None,
+    trials: int | None,
+    attacks: Sequence[Attack] | None,
+    seed: int | None,
+) -> AuditPlan:
+    """Return the plan of an audit that was asked for by arguments.
+
+    Raises
+    ------
+    InvalidInputError
+        When the forget set or the claim is missing.
+    """
+    if forget is None or claim is None:
+        missing = "forget" if forget is None else "claim"
+        raise InvalidInputError(
+            field=missing, expected="given when there is no plan", got=None, fix=f"pass {missing}=..., or an AuditPlan"
+        )
+    records = validate_forget((forget,) if isinstance(forget, int) else tuple(forget), data.n_records)
+    if attacks is None:
+        attacks = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
+    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=tuple(attacks))
+    return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
+
+
+def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
+    """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
+    laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}
+    return AttackContext(
+        retained=data.without(forget),
+        deleted=data.take(forget),
+        release=deletion.release,
+        parameters=dict(deletion.parameters()) if isinstance(deletion, HasParameters) else {},
+        law_unlearned=laws.get(World.UNLEARNED),
+        law_retrained=laws.get(World.RETRAINED),
+    )
+
+
+def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
+    """Return one forget set of the plan, bound, with its claims resolved."""
+    forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
+    try:
+        deletion = mechanism.bind(data, forget)
+    except UnlearnAuditError:
+        raise
+    except Exception as error:
+        raise TrialError(
+            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
+        ) from error
+    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
+    claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
+    return BoundRecord(
+        forget=forget,
+        label=plan.labels[index] if plan.labels else "",
+        deletion=deletion,
+        claims=claims,
+        certificates=certificates,
+        context=make_context(deletion, data, forget),
+    )
+
+
+def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:
+    """Return the claim itself, or that of the named certificate; refuse one about another reference world."""
+    if isinstance(claim, CertifiedClaim):
+        stated = {certificate.method: certificate.claim for certificate in certificates}
+        if claim.method not in stated:
+            raise InvalidInputError(
+                field="claim",
+                expected=f"from one of the mechanism's certificates ({', '.join(stated) or 'it states none'})",
+                got=repr(claim.method),
+                fix="name one of them, or give the claim itself",
+            )
+        claim = stated[claim.method]
+    if claim.reference is not deletion.reference:
+        raise InvalidInputError(
+            field="claim.reference",
+            expected=f'"{deletion.reference.value}", the reference world that the mechanism samples',
+            got=claim.reference.value,
+            fix="a claim about one reference world says nothing about the other; make the two agree",
+        )
+    return claim
