@@ -95,7 +95,8 @@ def clopper_pearson_bound(counts: Counts, *, delta: float, direction: Direction,
 
     Notes
     -----
-    Conservative; :func:`exact_joint_bound` is never much below and often far above.
+    Conservative; with about equal trials a world :func:`exact_joint_bound` is hardly ever below and often far
+    above. It may be below where the left world has many times fewer trials than the right one.
     """
     _check_level(level)
     _check_delta(delta)
@@ -215,12 +216,14 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     if not refuted(0.0, 0.0):
         return 0.0
     n_null = counts.oriented(direction)[3]
-    reached, step = 0.0, ceiling(n_null=n_null, level=level, delta=delta) / 4
+    reached, step, successes = 0.0, ceiling(n_null=n_null, level=level, delta=delta) / 4, 0
     while step > _RELATIVE_STEP * max(reached, 0.1):
         if refuted(reached, reached + step):
-            reached += step
+            reached, successes = reached + step, successes + 1
+            # Past a narrow spot the cells may grow again.
+            step *= 2 if successes > 1 else 1
         else:
-            step /= 2
+            step, successes = step / 2, 0
     return reached
 
 

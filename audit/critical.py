@@ -88,23 +88,31 @@ class CriticalCounts:
         return self._solved[k0]
 
     def _solve(self, k0: int) -> float:
+        """Smallest score, to .005, whose largest null probability is at most the level."""
         z = -float(ndtri(self.level))
         null = NullRange.of(k0, self.n0, point=self.point, level=self.level)
         if k0 >= _LARGE or null.low >= null.high:
             return z
-        low, high = math.asin(math.sqrt(null.low)), math.asin(math.sqrt(null.high))
-        p0 = np.sin(low + (high - low) * _GRID) ** 2
+        angles = math.asin(math.sqrt(null.low)), math.asin(math.sqrt(null.high))
+        p0 = np.sin(angles[0] + (angles[1] - angles[0]) * _GRID) ** 2
         p1 = np.minimum(math.exp(self.point.epsilon) * p0 + self.point.delta, 1.0)
-        for _ in range(4):
-            region = rejection_region(
-                z, n1=self.n1, n0=self.n0, epsilon=self.point.epsilon, delta=self.point.delta, window=null.window
-            )
-            if not region.k0.size:
+        low, high = 0.0, math.inf
+        for _ in range(12):
+            probability = self._largest(z, null, p0, p1)
+            low, high = (low, min(high, z)) if probability <= self.level else (max(low, z), high)
+            if high - low < 0.005:
                 break
-            mass, tail, _ = region.rows(p0, p1)
-            attained = float(np.einsum("ij,ij->i", mass, tail).max()) + null.spent
-            step = float(ndtri(min(attained, 0.9)) - ndtri(self.level))
-            z = max(z + step, 1e-3)
-            if abs(step) < 0.01:
-                break
-        return z
+            # Probits move about as much as the score; the probability is a step function, hence the bracket.
+            z += float(ndtri(min(max(probability, self.level / 50), 0.9)) - ndtri(self.level))
+            if not low < z < high:
+                z = (low + high) / 2 if math.isfinite(high) else low + 0.1
+        return high if math.isfinite(high) else z
+
+    def _largest(self, z: float, null: NullRange, p0: Floats, p1: Floats) -> float:
+        region = rejection_region(
+            z, n1=self.n1, n0=self.n0, epsilon=self.point.epsilon, delta=self.point.delta, window=null.window
+        )
+        if not region.k0.size:
+            return 0.0
+        mass, tail, _ = region.rows(p0, p1)
+        return float(np.einsum("ij,ij->i", mass, tail).max()) + null.spent

@@ -15,7 +15,7 @@ from attacks.canary import RULES, Rule, choose_records
 from attacks.registry import ATTACKS
 from audit.contrast import Progress
 from audit.plan import AuditPlan, CertifiedClaim
-from audit.planning import expected_verdict
+from audit.rehearsal import rehearsed_verdict
 from audit.result import AuditCollection, AuditResult, Finding, Table
 from audit.runner import run_services
 from audit.trials import Engine, Stream, make_generator, worker_limits
@@ -201,7 +201,15 @@ def _expectation(result: AuditResult, finding: Finding, bound: Bound) -> _Expect
     if result.mechanism.startswith("neglected"):
         pair = GaussianPair.from_laws(laws.law(World.NEGLECTED), laws.law(World.RETRAINED))
     fpr, fnr = pair.trade_off()
-    expected = expected_verdict(finding.claim, fpr, 1 - fnr, n=result.plan.n_counted, level=finding.level)
+    expected = rehearsed_verdict(
+        finding.claim,
+        fpr,
+        1 - fnr,
+        n_fit=result.plan.n_fit,
+        n_counted=result.plan.n_counted,
+        level=finding.level,
+        rng=make_generator(result.plan.seed, Stream.REHEARSAL, finding.forget[0]),
+    )
     return _Expectation(title=result.title, label=finding.label, expected=expected, found=finding.verdict)
 
 
@@ -258,7 +266,7 @@ def _noise_table(settings: DemoSettings, data: Dataset, records: Mapping[str, in
 
 
 def _mean_accuracy(deletion: RidgeDeletion, held_out: Dataset, seed: int, route: int) -> float:
-    rng = make_generator(seed, Stream.REPLAY, 10_000 + route)
+    rng = make_generator(seed, Stream.ACCURACY, route)
     releases = deletion.sample(World.UNLEARNED, N_ACCURACY, rng=rng)
     return float(np.mean([held_out.score(weights) for weights in releases]))
 
@@ -294,8 +302,8 @@ def _verdict_table(verdicts: list[_Expectation]) -> Table:
     return Table(
         title="Expected and found",
         caption=(
-            "Expected verdicts are computed from the exact laws of the sampled worlds: refuted when the planner gives "
-            "at least 90 % power, not refuted when the claim holds."
+            "Expected verdicts are computed from the exact laws of the sampled worlds: refuted when a rehearsal of the "
+            "audit gives at least 90 % power, not refuted when the claim holds."
         ),
         columns=("audit", "record", "expected", "found", "as expected"),
         rows=tuple(

@@ -77,8 +77,8 @@ class Region:
     def _left_world(self) -> _Binomial | None:
         """Counts from just below the smallest to just below the largest ``first``; ``None`` where that wastes time."""
         start, stop = int(self.first[0]) - 1, int(self.first[-1])
-        # One incomplete beta function costs about as much as a hundred masses.
-        return _Binomial.of(self.n1, np.arange(start, stop)) if stop - start < 100 * self.first.size else None
+        # One incomplete beta function costs about as much as thirty masses and their sum.
+        return _Binomial.of(self.n1, np.arange(start, stop)) if stop - start < 30 * self.first.size else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -69,9 +69,10 @@ def power(*, p1: float, p0: float, n1: int, n0: int, point: EpsilonDelta, level:
     Exact (up to 1e-6) where the null world's count has a variance of at most 50: the test is run at every such
     count. Beyond that :func:`approximate_power`, which is then within about .01.
     """
-    spread = n0 * p0 * (1 - p0)
+    if point.epsilon >= ceiling(n_null=n0, level=level, delta=point.delta):
+        return 0.0
     critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)
-    if spread > _SMALL_VARIANCE:
+    if n0 * p0 * (1 - p0) > _SMALL_VARIANCE:
         return float(_approximate_power(np.array([p1]), np.array([p0]), critical)[0])
     k0 = np.arange(*_window(n0, p0))
     weight = _masses(k0.astype(np.float64), n0, p0)
@@ -81,7 +82,7 @@ def power(*, p1: float, p0: float, n1: int, n0: int, point: EpsilonDelta, level:
         first[i] = critical.exact(int(k0[i]))
         if first[i] > n1:
             break
-    return float(weight @ _tail(first, n1, np.float64(p1)))
+    return min(1.0, float(weight @ _tail(first, n1, np.float64(p1))))
 
 
 def approximate_power(*, p1: ArrayLike, p0: ArrayLike, n1: int, n0: int, point: EpsilonDelta, level: float) -> Floats:
@@ -274,8 +275,10 @@ def _variance(p1: Floats, p0: Floats, n1: int, n0: int, c: float) -> Floats:
 
 
 def _approximate_power(p1: Floats, p0: Floats, critical: CriticalCounts) -> Floats:
-    n0 = critical.n0
+    n0, point = critical.n0, critical.point
     result = np.zeros(p1.shape)
+    if point.epsilon >= ceiling(n_null=n0, level=critical.level, delta=point.delta):
+        return result
     spread = n0 * p0 * (1 - p0)
     small = spread <= _SMALL_VARIANCE
     if small.any():
@@ -288,7 +291,7 @@ def _approximate_power(p1: Floats, p0: Floats, critical: CriticalCounts) -> Floa
         large = ~small
         k0 = np.clip(n0 * p0[large, None] + np.sqrt(spread[large, None]) * _HERMITE_X, 0, n0)
         result[large] = _tail(critical.approximate(k0), critical.n1, p1[large, None]) @ _HERMITE_W
-    return result
+    return np.minimum(result, 1.0)
 
 
 def _rough_log_mu(critical: CriticalCounts, target_power: float) -> float:

@@ -36,6 +36,8 @@ class Stream(IntEnum):
     NEGLECTED_CONTROL = 3
     REPLAY = 4
     FITTING = 5
+    REHEARSAL = 6
+    ACCURACY = 7
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}

@@ -122,7 +122,7 @@ class RenyiCurve:
     --------
     >>> curve = RenyiCurve.of_gaussian(0.5, orders=np.linspace(1.5, 60, 200))
     >>> round(curve.epsilon(1e-5), 3)
-    2.147
+    2.166
     """
 
     orders: Array

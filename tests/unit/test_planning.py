@@ -110,6 +110,12 @@ class TestPower:
         got = approximate_power(p1=[0.0, 1.0, 1.0], p0=[0.0, 1.0, 0.0], n1=100, n0=100, point=point, level=0.05)
         np.testing.assert_allclose(got, [0, 0, 1], atol=1e-9)
 
+    def test_claims_above_the_ceiling_are_never_refuted(self) -> None:
+        for epsilon, delta in ((3.6, 0.0), (1e4, 0.0), (math.inf, 0.0), (0.0, 1.0)):
+            point = EpsilonDelta(epsilon=epsilon, delta=delta)
+            assert power(p1=1.0, p0=0.0, n1=100, n0=100, point=point, level=0.05) == 0
+            assert approximate_power(p1=1.0, p0=0.0, n1=100, n0=100, point=point, level=0.05) == 0
+
     def test_critical_counts_are_the_first_that_refute(self) -> None:
         point = EpsilonDelta(epsilon=4.0, delta=1e-5)
         critical = CriticalCounts(point=point, n1=1000, n0=1000, level=1e-3)

@@ -1,0 +1,333 @@
+"""Output perturbation of a scikit-learn linear model: the simplest mechanism whose certificate is exact per record.
+
+Learning is a deterministic fit; unlearning keeps the coefficients (or moves them by a removal function) and adds
+Gaussian noise. Both laws are Gaussians with one covariance, so the claim is Gaussian DP with no slack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+
+from mechanisms.accounting import gdp
+from mechanisms.accounting.calibration import round_up_to_grid
+from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
+from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
+
+Array = NDArray[np.float64]
+RemovalFn = Callable[[Array, Dataset, Dataset], Array]
+DEFAULT_DELTA = 1e-5
+# Two fits of the same data may differ by this share of the largest coefficient: threads order sums differently.
+_SAME_FIT = 1e-9
+# A stated mu is raised by this share, more than the rounding of a norm and a quotient.
+_SAFETY = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedSigma:
+    """Calibrate the noise for each deletion: the smallest that meets a target.
+
+    Parameters
+    ----------
+    target
+        ``GaussianDP(mu=...)`` or ``EpsilonDelta(epsilon=..., delta=...)``.
+    grid_ratio
+        Round the noise up to a public geometric grid with this ratio: a noise that is calibrated per record is a
+        function of the record and leaks when it is published. ``None`` for no rounding.
+    """
+
+    target: GaussianDP | EpsilonDelta
+    grid_ratio: float | None = None
+
+    @property
+    def mu(self) -> float:
+        """The largest GDP parameter that meets the target."""
+        return self.target.mu if isinstance(self.target, GaussianDP) else gdp.mu(self.target.epsilon, self.target.delta)
+
+    def noise(self, shift: float, learning_noise: float) -> float:
+        """Return the smallest noise that hides a shift of the mean, given what learning adds already."""
+        if shift == 0:
+            return 0.0
+        if not self.mu > 0:
+            raise InvalidInputError(
+                field="sigma.target", expected="a target that some noise meets", got=repr(self.target),
+                fix="give a positive mu, or a positive delta",
+            )  # fmt: skip
+        # Lowered by more than the rounding of the certificate that will be stated.
+        needed = shift / (self.mu * (1 - 4 * _SAFETY))
+        if needed <= learning_noise:
+            return 0.0
+        sigma = needed * math.sqrt(1 - (learning_noise / needed) ** 2)
+        return sigma if self.grid_ratio is None else round_up_to_grid(sigma, ratio=self.grid_ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputPerturbation:
+    """A linear model that is unlearned by adding Gaussian noise to its coefficients.
+
+    Parameters
+    ----------
+    estimator
+        A scikit-learn linear model with ``coef_`` after ``fit``; it is cloned, never changed. Its fit must be
+        deterministic (set ``random_state``). Classifiers are fitted on labels, others on the target columns.
+        With ``fit_intercept`` the intercept is released as a last row; without, a release has the shape of linear
+        weights on the features, which the attacks for linear models need.
+    sigma
+        Standard deviation of the noise that unlearning adds to every coefficient: a number, or
+        :class:`CalibratedSigma`. Computed once when the deletion is bound, and the same in every world.
+    removal
+        ``removal(weights, retained, deleted) -> weights`` moves the coefficients (in the shape of a release, so with
+        an intercept as the last row if there is one) towards those without the deleted records, for example by one
+        Newton step; what it leaves is what the noise must hide. It is called with an empty ``deleted`` in the
+        reference world and when a deletion is neglected. ``None`` keeps the model.
+    sigma_learn
+        Standard deviation of noise that learning adds already; only without ``removal`` (else the law is unknown).
+    reference
+        The reference world. ``RETRAIN_ONLY`` releases a retrained model with the learning noise alone, so that its
+        claim is infinite when there is none.
+    delta
+        Delta of the certificate's headline when the noise is not calibrated to (epsilon, delta).
+    public
+        Further public hyper-parameters for attacks and reports. ``penalty`` is known for ``Ridge`` without intercept.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> mechanism = OutputPerturbation(
+    ...     estimator=Ridge(alpha=1.0, fit_intercept=False), sigma=CalibratedSigma(target=GaussianDP(mu=0.5))
+    ... )
+    """
+
+    estimator: Any
+    sigma: float | CalibratedSigma
+    removal: RemovalFn | None = None
+    sigma_learn: float = 0.0
+    reference: Reference = Reference.RETRAIN_THEN_UNLEARN
+    delta: float = DEFAULT_DELTA
+    public: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sigma = 0.0 if isinstance(self.sigma, CalibratedSigma) else self.sigma
+        for name, value in (("sigma", sigma), ("sigma_learn", self.sigma_learn)):
+            if not 0 <= value < math.inf:
+                raise InvalidInputError(field=name, expected="at least 0 and finite", got=value, fix="or calibrate it")
+        if not 0 < self.delta < 1:
+            raise InvalidInputError(field="delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual")
+        if self.removal is not None and self.sigma_learn > 0:
+            raise InvalidInputError(
+                field="sigma_learn", expected="0 with a removal function", got=self.sigma_learn,
+                fix="a function of noisy coefficients has no known law; drop one of the two",
+            )  # fmt: skip
+        if isinstance(self.sigma, CalibratedSigma) and self.reference is Reference.RETRAIN_ONLY:
+            raise InvalidInputError(
+                field="sigma", expected='a number for the reference "retrain_only"', got="a calibration",
+                fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn"',
+            )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "output_perturbation"
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> PerturbedDeletion:
+        """Fit with and without the forget set, once, and calibrate the noise.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range, an estimator that is not a deterministic linear model, or a removal
+            function that returns another shape.
+        """
+        forget = validate_forget(forget, data.n_records)
+        retained, deleted, nothing = data.without(forget), data.take(forget), data.take(())
+        full, without = self._fit(data), self._fit(retained)
+        _check_fits(full, again=self._fit(data), without=without)
+        centres = {
+            World.UNLEARNED: self._removed(full, retained, deleted),
+            World.RETRAINED: self._removed(without, retained, nothing),
+            World.NEGLECTED: self._removed(full, data, nothing),
+        }
+        if self.reference is Reference.RETRAIN_ONLY:
+            centres[World.RETRAINED] = without
+        shift = float(np.linalg.norm(centres[World.UNLEARNED] - centres[World.RETRAINED]))
+        sigma = self.sigma.noise(shift, self.sigma_learn) if isinstance(self.sigma, CalibratedSigma) else self.sigma
+        return PerturbedDeletion(
+            centres=centres,
+            learning_shift=float(np.linalg.norm(full - without)),
+            sigma_unlearn=sigma,
+            sigma_learn=self.sigma_learn,
+            delta=self._delta,
+            release=ReleaseSpec(shape=full.shape, continuous=sigma > 0 or self.sigma_learn > 0),
+            reference=self.reference,
+            public=self._parameters(sigma),
+        )
+
+    @property
+    def _delta(self) -> float:
+        calibrated = self.sigma.target if isinstance(self.sigma, CalibratedSigma) else None
+        # A target with delta = 1 or 0 has no useful headline of its own.
+        return calibrated.delta if isinstance(calibrated, EpsilonDelta) and 0 < calibrated.delta < 1 else self.delta
+
+    def _fit(self, data: Dataset) -> Array:
+        """Return the fitted coefficients as columns, shape (p, q), with the intercept as a last row if there is one."""
+        model = clone(self.estimator)
+        targets = data.targets
+        if is_classifier(model):
+            targets = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
+        elif targets.shape[1] == 1:
+            targets = targets[:, 0]
+        model.fit(data.features, targets)
+        if not hasattr(model, "coef_"):
+            raise InvalidInputError(
+                field="estimator", expected="a linear model with coef_ after fit", got=type(model).__name__,
+                fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline",
+            )  # fmt: skip
+        weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
+        if getattr(model, "fit_intercept", False):
+            intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), (weights.shape[1],))
+            weights = np.vstack([weights, intercept])
+        return weights
+
+    def _removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
+        if self.removal is None:
+            return weights
+        moved = np.asarray(self.removal(weights.copy(), retained, deleted), dtype=np.float64)
+        if moved.shape != weights.shape or not np.isfinite(moved).all():
+            raise InvalidInputError(
+                field="removal", expected=f"to return finite coefficients of shape {weights.shape}",
+                got=f"shape {moved.shape}", fix="return the coefficients as they are when nothing is deleted",
+            )  # fmt: skip
+        return moved
+
+    def _parameters(self, sigma: float) -> dict[str, int | float | str]:
+        known: dict[str, int | float | str] = {
+            "estimator": type(self.estimator).__name__,
+            "sigma_learn": self.sigma_learn,
+            "sigma_unlearn": sigma,
+            "sampler": "fit_and_noise",
+        }
+        settings = self.estimator.get_params(deep=False)
+        # Ridge's alpha is the penalty of 1/2 |XW - Y|^2 + (penalty/2) |W|^2, if no intercept goes unpenalised.
+        if type(self.estimator).__name__ == "Ridge" and not settings["fit_intercept"]:
+            known["penalty"] = float(settings["alpha"])
+        return known | dict(self.public)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PerturbedDeletion:
+    """One deletion with fits and noise frozen; build it with ``OutputPerturbation.bind``.
+
+    Parameters
+    ----------
+    centres
+        Mean of each world's release, shape (p, q).
+    learning_shift
+        Distance of the two fits: what the learning noise alone would have to hide.
+    """
+
+    centres: Mapping[World, Array]
+    learning_shift: float
+    sigma_unlearn: float
+    sigma_learn: float
+    delta: float
+    release: ReleaseSpec
+    reference: Reference
+    public: Mapping[str, int | float | str]
+
+    def noise(self, world: World) -> float:
+        """Return the standard deviation of each coefficient in a world."""
+        if world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY:
+            return self.sigma_learn
+        return math.hypot(self.sigma_learn, self.sigma_unlearn)
+
+    @property
+    def shift(self) -> float:
+        """Distance of the means of the unlearned and the retrained world."""
+        return float(np.linalg.norm(self.centres[World.UNLEARNED] - self.centres[World.RETRAINED]))
+
+    @property
+    def mu(self) -> float:
+        """The GDP parameter, shift over noise, for one noise in both worlds; infinite for a shift without noise."""
+        return _ratio(self.shift, self.noise(World.UNLEARNED))
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n independent releases of a world, shape (n, p, q); nothing is fitted again."""
+        noise = rng.standard_normal((n, *self.release.shape))
+        noise *= self.noise(world)
+        noise += self.centres[world]
+        return noise
+
+    def law(self, world: World) -> GaussianLaw:
+        """Return the exact law of a world."""
+        p = self.release.shape[0]
+        return GaussianLaw(mean=self.centres[world], covariance=self.noise(world) ** 2 * np.eye(p))
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return the exact certificate."""
+        if self.reference is Reference.RETRAIN_ONLY:
+            guarantee, epsilon = self._unequal_noise()
+        else:
+            mu = self.mu * (1 + _SAFETY)
+            guarantee, epsilon = GaussianDP(mu=mu), gdp.epsilon(mu, self.delta)
+        claim = Claim(
+            guarantee=guarantee,
+            reference=self.reference,
+            provenance="exact",
+            assumptions=(
+                "The fit is deterministic, and the same in every world.",
+                "The noise is Gaussian and independent for each coefficient.",
+                "The noisy coefficients alone are released.",
+            ),
+        )
+        without = _ratio(self.learning_shift, self.sigma_learn)
+        return (
+            Certificate(
+                claim=claim,
+                method="exact",
+                epsilon=epsilon,
+                delta=self.delta,
+                numerical_error=RELATIVE_ERROR,
+                epsilon_without_unlearning=gdp.epsilon(without, self.delta),
+            ),
+        )
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return the public hyper-parameters; a calibrated ``sigma_unlearn`` depends on the record and leaks."""
+        return self.public
+
+    def _unequal_noise(self) -> tuple[Guarantee, float]:
+        """Return the guarantee against a reference world with less noise, and its epsilon at ``delta``."""
+        pair = GaussianPair.from_laws(self.law(World.UNLEARNED), self.law(World.RETRAINED))
+        headline = [pair.epsilon(self.delta), pair.reversed().epsilon(self.delta)]
+        rows = [epsilon for epsilon in headline if math.isfinite(epsilon)]
+        return pair.profile(np.union1d(pair.profile().epsilons, rows)), max(headline)
+
+
+def _ratio(shift: float, noise: float) -> float:
+    if shift == 0:
+        return 0.0
+    return shift / noise if noise > 0 else math.inf
+
+
+def _check_fits(full: Array, *, again: Array, without: Array) -> None:
+    if full.shape != without.shape:
+        raise InvalidInputError(
+            field="forget", expected="records without which the model keeps its shape",
+            got=f"coefficients of shape {full.shape} with and {without.shape} without them",
+            fix="do not delete the last record of a class",
+        )  # fmt: skip
+    if not np.allclose(full, again, rtol=0, atol=_SAME_FIT * max(float(np.abs(full).max(initial=0)), 1e-300)):
+        raise InvalidInputError(
+            field="estimator", expected="to fit the same data to the same coefficients",
+            got=f"two fits that differ by {np.abs(full - again).max():.3g}",
+            fix="set random_state, or a deterministic solver",
+        )  # fmt: skip

@@ -1,0 +1,193 @@
+"""A pair of Gaussians known up to a bounded error, and epsilons that are on the safe side of that error.
+
+Between ``mechanisms.ridge.krylov``, which truncates, and the exact accounting, which does not know that it did.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.accounting.contour import HOCKEY_STICK
+from mechanisms.accounting.gaussian_pair import GaussianPair
+from mechanisms.accounting.grids import saddle_curve
+from mechanisms.accounting.loss_cumulant import group_coordinates, merge_near_one
+from mechanisms.claim import BOTH_DIRECTIONS, PrivacyProfile
+
+Array = NDArray[np.float64]
+
+# The share of delta that pays for the event on which the two versions of a law differ by more than the slack.
+_SHARE = 1e-12
+_LOG_SHARE = -math.log(_SHARE)
+# Log delta below which a row of a table is not asked to follow.
+_LOG_FLOOR = -690.0
+# The first guess of an epsilon is good to this relative accuracy, so the interpolation spans that.
+_SPREAD = 2e-3
+_TOLERANCE = 2e-11
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundedPair:
+    """A pair whose first law is known up to an error, measured where the second law is standard normal.
+
+    Parameters
+    ----------
+    pair
+        Best value of the pair (unlearned, retrained).
+    change_error
+        Bound on the error of P's covariance, Frobenius norm, in coordinates where Q is N(0, I).
+    shift_error
+        Bound on the error of the mean difference, Frobenius norm over all columns, in the same coordinates.
+
+    Notes
+    -----
+    With P the true first law and R the known one, both in those coordinates, ``P(E) <= e^t R(E) + d`` and the reverse
+    hold for the slack t of :meth:`slack`; chaining this with a bound between R and Q gives one between P and Q, in
+    either direction. No failure probability, no asymptotics.
+    """
+
+    pair: GaussianPair
+    change_error: float
+    shift_error: float
+
+    def slack(self, log_odds: float | Array) -> float | Array:
+        """Return t such that ``P(E) <= e^t R(E) + e^-log_odds`` for every event, and the same with P and R swapped.
+
+        Notes
+        -----
+        Chernoff's bound on the loss of P against R. With x the relative error of the covariance and b that of the
+        squared shift, its cumulant function is at most ``s (1 + s) (q x^2 / 2 + b)`` while ``s x <= 1/2``.
+        """
+        odds = np.asarray(log_odds, dtype=np.float64)
+        margin = float(np.min(self.pair.variance_ratios, initial=1.0)) - self.change_error
+        if not margin > 0 or self.pair.disjoint:
+            return _unwrap(np.full(odds.shape, math.inf))
+        change, shift = self.change_error / margin, self.shift_error**2 / margin
+        growth = self.pair.n_columns * change**2 / 2 + shift
+        if growth == 0:
+            return _unwrap(np.zeros(odds.shape))
+        if change > 0.5:
+            return _unwrap(np.full(odds.shape, math.inf))
+        s = np.sqrt(odds / growth)
+        if change > 0:
+            s = np.minimum(s, 0.5 / change)
+        return _unwrap((1 + s) * growth + odds / s)
+
+    def epsilons(self, delta: float) -> tuple[float, float]:
+        """Return epsilon at ``delta`` in both directions (of ``BOTH_DIRECTIONS``), rounded up by more than the error.
+
+        Parameters
+        ----------
+        delta
+            In [0, 1]. At 0 any error makes epsilon infinite.
+        """
+        return self._directed(self.pair, delta), self._directed(self.pair.reversed(), delta)
+
+    def epsilon(self, delta: float) -> float:
+        """Return the larger of the two directions' epsilons at ``delta``, rounded up by more than the error."""
+        return max(self.epsilons(delta))
+
+    def log_deltas(self, epsilons: Array, *, floor: float | None = None) -> tuple[Array, Array]:
+        """Return log delta at each epsilon in both directions, rounded up by more than the error.
+
+        Parameters
+        ----------
+        epsilons
+            In nats, at least 0.
+        floor
+            The log delta of interest: far below it the answer is loose. By default it follows each value.
+        """
+        epsilons = np.asarray(epsilons, dtype=np.float64)
+        return self._rows(self.pair, epsilons, floor), self._rows(self.pair.reversed(), epsilons, floor)
+
+    def profile(self, epsilons: Array | None = None) -> PrivacyProfile:
+        """Return delta(epsilon) in both directions as a table; every row is raised by more than the error.
+
+        Parameters
+        ----------
+        epsilons
+            At least 0 and increasing, in nats; by default the grid of :meth:`GaussianPair.profile`.
+        """
+        grid = np.asarray(self.pair.profile().epsilons if epsilons is None else epsilons, dtype=np.float64)
+        rows = [np.maximum.accumulate(row[::-1])[::-1] for row in self.log_deltas(grid)]
+        log_deltas = {direction: tuple(row.tolist()) for direction, row in zip(BOTH_DIRECTIONS, rows, strict=True)}
+        return PrivacyProfile(epsilons=tuple(grid.tolist()), log_deltas=log_deltas)
+
+    def _directed(self, pair: GaussianPair, delta: float) -> float:
+        if not 0 < delta < 1 or pair.disjoint or pair.identical:
+            value = pair.epsilon(delta)
+            certain = (self.change_error == 0 and self.shift_error == 0) or delta == 1
+            if certain or math.isinf(value):
+                return value
+            if delta == 0:
+                return math.inf
+        odds = _LOG_SHARE - math.log(delta)
+        slack = float(self.slack(odds))
+        if math.isinf(slack):
+            return math.inf
+        value = smallest_epsilon(pair, delta * (1 - _SHARE) * math.exp(-slack))
+        # From Q to P the exceptional event is multiplied by e^epsilon.
+        return value + float(self.slack(odds + value)) if math.isfinite(value) else value
+
+    def _rows(self, pair: GaussianPair, epsilons: Array, floor: float | None) -> Array:
+        best = np.asarray(pair.log_delta_upper(epsilons)) if floor is None else np.full(epsilons.shape, floor)
+        slack = np.asarray(self.slack(_LOG_SHARE - np.maximum(best, _LOG_FLOOR) + epsilons))
+        if np.all(np.isinf(slack)):
+            return np.zeros(epsilons.shape)
+        raised = np.asarray(pair.log_delta_upper(epsilons - slack)) + slack
+        if np.all(slack == 0):
+            return raised
+        return np.asarray(np.minimum(np.logaddexp(raised, np.maximum(best, _LOG_FLOOR) - _LOG_SHARE), 0.0))
+
+
+def smallest_epsilon(pair: GaussianPair, delta: float) -> float:
+    """Return ``pair.epsilon(delta)`` (rounded up, to the same tolerance), usually in half the time.
+
+    Notes
+    -----
+    Values and slopes at three neighbouring levels, evaluated at once, are interpolated; the result is evaluated again
+    and returned only if it is on the safe side and near. Otherwise the general search decides.
+    """
+    if not 0 < delta < 1 or pair.disjoint or pair.identical:
+        return pair.epsilon(delta)
+    loss = merge_near_one(group_coordinates(pair.variance_ratios, pair.squared_shifts, pair.n_columns))
+    target = math.log(delta)
+    centre = saddle_curve(loss).level_at(target)
+    for _ in range(3):
+        levels = centre * (1 + _SPREAD * np.array([-1.0, 0.0, 1.0]))
+        if not (centre > 0 and levels[-1] < 0.99 * pair.max_loss):
+            break
+        at = pair.evaluate(HOCKEY_STICK, levels)
+        found = _inverse(at.log_upper, at.mean_s, levels, target - _TOLERANCE / 4)
+        if not abs(found - centre) <= 4 * _SPREAD * centre:
+            centre = found
+            continue
+        if -_TOLERANCE <= pair.log_delta_upper(found) - target <= 0:
+            return found
+        centre = found
+    return pair.epsilon(delta)
+
+
+def _inverse(values: Array, mean_s: Array, levels: Array, target: float) -> float:
+    """Return the level at which a function reaches ``target``: Hermite interpolation of the inverse function."""
+    nodes = np.repeat(values, 2)
+    with np.errstate(all="ignore"):
+        table = np.repeat(levels, 2)
+        coefficients = [table[0]]
+        for order in range(1, len(nodes)):
+            gaps = nodes[order:] - nodes[:-order]
+            table = np.diff(table) / gaps
+            if order == 1:
+                table[::2] = -1.0 / mean_s
+            coefficients.append(table[0])
+        result = 0.0
+        for coefficient, node in zip(coefficients[::-1], nodes[::-1], strict=True):
+            result = coefficient + (target - node) * result
+    return float(result)
+
+
+def _unwrap(values: Array) -> float | Array:
+    return float(values) if np.ndim(values) == 0 else values

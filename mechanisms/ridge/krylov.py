@@ -1,0 +1,531 @@
+"""The exact certificate of one deletion in milliseconds: everything that differs lies in a small Krylov space.
+
+With ``A = I - step_size * H`` the step map on all data, ``A' = A + step_size X_S' X_S`` the one without the forget
+set, and ``f(a) = sum of a^(2k) over k < T``, undoing the common map ``A'^K`` and whitening the retrained world by
+``w(A')`` turns the two laws into
+
+    P = N(w d, I + E),   Q = N(0, I),   E = sigma_learn^2 w (f(A) - f(A')) w,   d = the difference of learned means.
+
+E and d vanish outside the block Krylov space of A and the deleted rows. :class:`KrylovSetup` diagonalises A once for a
+data set, :func:`reduce_deletion` compresses to that space, and :class:`ReducedDeletion` answers for every unlearning
+noise. What truncation leaves out is bounded, and every epsilon raised by more than that
+(``mechanisms.ridge.bounded_pair``). ``mechanisms.ridge.privacy_map`` runs this for all records; the dense route in
+``mechanisms.ridge.langevin`` is the oracle of the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.accounting.gaussian_pair import GaussianPair
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.ridge.bounded_pair import BoundedPair
+from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
+
+Array = NDArray[np.float64]
+
+_UNIT = 2.0**-53
+# A first size of the space for each deleted record, and the factor by which it grows while the error is too large.
+_FIRST_SIZE, _GROWTH = 24, 1.25
+# The truncation error that is aimed at, as a share of what differs between the two worlds.
+DEFAULT_TOLERANCE = 1e-12
+# Errors below this multiple of the tolerated one may be as small as rounding lets them be.
+_STALLED = 1e4
+# Rounding: absolute (whitened entries are of order 1), and relative for each step that powers of A are raised to.
+_ROUNDING, _ROUNDING_PER_STEP = 64 * _UNIT, 32 * _UNIT
+# New directions shorter than this are rounding errors: the space is exhausted (A has norm at most 1).
+_EXHAUSTED = 32 * _UNIT
+# Arguments nearer than this share of the scale on which powers vary are spread apart before differences are divided.
+_NEAR = 1e-5
+# Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
+_PROBES, _PROBE_SAFETY = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KrylovSetup:
+    """What every deletion from one data set shares; build it with :meth:`of`.
+
+    Parameters
+    ----------
+    data
+        D.
+    step
+        The step map on D in the eigenbasis of its curvature.
+    moment
+        X'Y in that basis, shape (p, q).
+    penalty, step_size, n_learn, n_unlearn, sigma_learn
+        As in ``RidgeProcess``; W starts at 0.
+    """
+
+    data: Dataset
+    step: StepMap
+    moment: Array
+    penalty: float
+    step_size: float
+    n_learn: int
+    n_unlearn: int
+    sigma_learn: float
+
+    @staticmethod
+    def of(
+        data: Dataset,
+        *,
+        penalty: float,
+        n_learn: int,
+        n_unlearn: int,
+        sigma_learn: float,
+        step_size: float | None = None,
+    ) -> KrylovSetup:
+        """Return the set-up for a data set, O(n p^2).
+
+        Parameters
+        ----------
+        step_size
+            1 / lambda_max(X'X + penalty I) by default.
+
+        Raises
+        ------
+        InvalidInputError
+            For a step size that diverges.
+        """
+        compressed = _compressed(data)
+        smoothness = float(np.linalg.norm(compressed.features, 2)) ** 2 + penalty
+        if step_size is not None and not 0 < step_size < 2 / smoothness:
+            raise InvalidInputError(
+                field="step_size",
+                expected=f"in (0, {2 / smoothness:.6g}) = (0, 2/L) for these data",
+                got=step_size,
+                fix="lower it, or leave it out for 1/L",
+            )
+        eta = 1 / smoothness if step_size is None else step_size
+        step = StepMap.of(compressed, penalty=penalty, step_size=eta)
+        return KrylovSetup(
+            data=data,
+            step=step,
+            moment=step.basis.T @ (compressed.features.T @ compressed.targets),
+            penalty=penalty,
+            step_size=eta,
+            n_learn=n_learn,
+            n_unlearn=n_unlearn,
+            sigma_learn=sigma_learn,
+        )
+
+    def project(self, records: Sequence[int] | NDArray[np.intp]) -> Array:
+        """Return the features of records in the eigenbasis, shape (records, p); one matrix product for all."""
+        return np.asarray(self.data.features[np.asarray(records, dtype=np.intp)] @ self.step.basis)
+
+    def difficulty(self, records: Sequence[int] | NDArray[np.intp], projected: Array) -> Array:
+        """Return |r_i| sqrt(h_i / (1 - h_i)) for records: residual and leverage of the ridge fit."""
+        curvature = (1 - self.step.contraction) / self.step_size
+        leverage = np.sum(projected**2 / curvature, axis=1)
+        fitted = projected @ (self.step.basis.T @ self.step.optimum)
+        residual = np.linalg.norm(fitted - self.data.targets[np.asarray(records, dtype=np.intp)], axis=1)
+        return np.asarray(residual * np.sqrt(leverage / np.maximum(1 - leverage, 1e-300)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReducedDeletion:
+    """One deletion in the eigenbasis of the compressed A'; every unlearning noise is answered from here.
+
+    Parameters
+    ----------
+    nodes
+        Eigenvalues of the compressed A', shape (r,); r = 0 when the deleted rows are zero.
+    change, shift
+        ``f(A) - f(A')`` and d in that eigenbasis, shapes (r, r) and (r, q).
+    edge
+        The residual ``A' Q - Q T'`` in that eigenbasis: rows are the directions that truncation left out.
+    change_leak, shift_leak
+        Bounds on what truncation takes from ``f(A) - f(A')`` and from d, Frobenius norms.
+    spectrum
+        An interval that holds the eigenvalues of A and of A'.
+    n_learn, n_unlearn, sigma_learn
+        As in ``RidgeProcess``.
+    """
+
+    nodes: Array
+    change: Array
+    shift: Array
+    edge: Array
+    change_leak: float
+    shift_leak: float
+    spectrum: tuple[float, float]
+    n_learn: int
+    n_unlearn: int
+    sigma_learn: float
+
+    @property
+    def size(self) -> int:
+        """Dimension r of the space."""
+        return len(self.nodes)
+
+    def pair(self, sigma_unlearn: float) -> GaussianPair:
+        """Return the best value of the pair (unlearned, retrained), reference ``retrain_then_unlearn``."""
+        return self.bounded_pair(sigma_unlearn).pair
+
+    def pair_without_unlearning(self) -> GaussianPair:
+        """Return the best value of the pair A(D) against A(D minus S): what the learning noise alone gives."""
+        return self.bounded_pair(0.0).pair
+
+    def epsilon(self, delta: float, sigma_unlearn: float) -> float:
+        """Return the larger of the two directions' epsilon at ``delta``, rounded up by more than every error."""
+        return self.bounded_pair(sigma_unlearn).epsilon(delta)
+
+    def bounded_pair(self, sigma_unlearn: float) -> BoundedPair:
+        """Return the pair with bounds on its error.
+
+        Parameters
+        ----------
+        sigma_unlearn
+            At least 0. At 0, or with no unlearning steps, the pair without unlearning: A' is generically invertible
+            and the divergence then is the same (data processing gives "at most" when A' is singular).
+
+        Notes
+        -----
+        With M = w(A') Q - Q w(T'), the whitened change is in error by the leak, times w twice, plus at most
+        ``4 |w| |M change|``. A column of ``M y`` is a function of A', the divided differences of w at the nodes,
+        applied to the left-out directions, hence at most its supremum over the spectrum, which is taken on a grid.
+        """
+        if not (sigma_unlearn >= 0 and math.isfinite(sigma_unlearn)):
+            raise InvalidInputError(
+                field="sigma_unlearn", expected="at least 0 and finite", got=sigma_unlearn, fix="give a noise"
+            )
+        sigma = sigma_unlearn if self.n_unlearn > 0 else 0.0
+        if self.size == 0 or (self.sigma_learn == 0 and sigma == 0):
+            return self._without_noise()
+        whiten = partial(self._whiten, sigma)
+        w, widest = whiten(self.nodes), 1 / max(self.sigma_learn, sigma)
+        variance = self.sigma_learn**2
+        difference = variance * (w[:, None] * self.change * w)
+        values, vectors = np.linalg.eigh((difference + difference.T) / 2)
+        shift = vectors.T @ (w[:, None] * self.shift)
+        change_residual, shift_residual = self._residuals(whiten)
+        steps = _ROUNDING_PER_STEP * (self.n_learn + self.n_unlearn)
+        return BoundedPair(
+            pair=GaussianPair(
+                # Far too small a space leaves values below -1 by rounding; the error is then infinite anyway.
+                variance_ratios=np.maximum(1 + values, _UNIT),
+                squared_shifts=np.sum(shift**2, axis=1),
+                n_columns=shift.shape[1],
+            ),
+            change_error=variance * widest * (widest * self.change_leak + 4 * change_residual)
+            + (_ROUNDING + steps * float(np.linalg.norm(values))) * (variance > 0),
+            shift_error=widest * self.shift_leak + shift_residual + steps * float(np.linalg.norm(shift)),
+        )
+
+    def _whiten(self, sigma: float, a: Array) -> Array:
+        """Return w(a); the sign of a^K is kept, which makes w smooth at 0."""
+        learned = self.sigma_learn**2 * geometric_sum(a, self.n_learn)
+        if sigma == 0:
+            return np.asarray(1 / np.sqrt(learned))
+        power = signed_power(a, self.n_unlearn)
+        return np.asarray(power / np.sqrt(power**2 * learned + sigma**2 * geometric_sum(a, self.n_unlearn)))
+
+    def _residuals(self, whiten: Callable[[Array], Array]) -> tuple[float, float]:
+        """Return bounds on |M change| and |M shift|, Frobenius norms."""
+        if not np.any(self.edge):
+            return 0.0, 0.0
+        low, high = self.spectrum
+        ends = np.concatenate([[min(low, self.nodes[0])], self.nodes, [max(high, self.nodes[-1])]])
+        probes = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
+        slopes = _divided(whiten, probes, self.nodes, self.n_learn + self.n_unlearn)
+        totals = np.zeros(2)
+        for direction in self.edge:
+            rows = slopes * direction
+            totals += [float(np.max(np.linalg.norm(rows @ block, axis=1))) for block in (self.change, self.shift)]
+        return _PROBE_SAFETY * float(totals[0]), _PROBE_SAFETY * float(totals[1])
+
+    def _without_noise(self) -> BoundedPair:
+        """Return identical worlds, or disjoint ones: no noise, or nothing deleted."""
+        differ = bool(np.any(self.shift != 0))
+        pair = GaussianPair(
+            variance_ratios=np.ones(1), squared_shifts=np.full(1, math.inf if differ else 0.0), n_columns=1
+        )
+        return BoundedPair(pair=pair, change_error=0.0, shift_error=0.0)
+
+
+def reduce_deletion(
+    setup: KrylovSetup,
+    forget: Sequence[int],
+    *,
+    sigma_unlearn: float = 0.0,
+    size: int | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    projected: Array | None = None,
+) -> ReducedDeletion:
+    """Return one deletion compressed to a Krylov space that is large enough.
+
+    Parameters
+    ----------
+    setup
+        Of the data set.
+    forget
+        One record or several; duplicate rows are deflated.
+    sigma_unlearn
+        A noise at which the error is looked at, next to that without unlearning, when the size is chosen. The result
+        answers for every noise, with its error.
+    size
+        Dimension of the space, instead of choosing one; the error is whatever it is.
+    tolerance
+        Truncation error to aim at, as a share of what differs between the worlds.
+    projected
+        ``setup.project(forget)`` when it is known already.
+
+    Raises
+    ------
+    InvalidInputError
+        For a forget set out of range.
+    """
+    return reduce_with_pairs(
+        setup, forget, sigma_unlearn=sigma_unlearn, size=size, tolerance=tolerance, projected=projected
+    )[0]
+
+
+def reduced_pair(
+    setup: KrylovSetup, forget: Sequence[int], sigma_unlearn: float, *, size: int | None = None
+) -> tuple[BoundedPair, BoundedPair]:
+    """Return the pair after unlearning (reference ``retrain_then_unlearn``) and the pair without unlearning.
+
+    Each carries bounds on its error, and epsilons that are on the safe side of it; ``.pair`` is the best value.
+    """
+    _, after, before = reduce_with_pairs(setup, forget, sigma_unlearn=sigma_unlearn, size=size)
+    return after, before
+
+
+def reduce_with_pairs(
+    setup: KrylovSetup,
+    forget: Sequence[int],
+    *,
+    sigma_unlearn: float,
+    size: int | None = None,
+    first_size: int | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    projected: Array | None = None,
+) -> tuple[ReducedDeletion, BoundedPair, BoundedPair]:
+    """Return what :func:`reduce_deletion` returns, and the pairs with and without unlearning that it looked at.
+
+    Parameters
+    ----------
+    first_size
+        Where to start growing, when something is known about it.
+    """
+    records = validate_forget(forget, setup.data.n_records)
+    rows = setup.project(records) if projected is None else projected
+    krylov = _BlockLanczos(setup.step.contraction, rows)
+    wanted = size or first_size or _FIRST_SIZE * max(1, krylov.block)
+    strength = setup.step_size * krylov.norm**2 * setup.n_learn
+    excess = math.inf
+    while True:
+        krylov.extend(wanted)
+        leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn)
+        final = krylov.exhausted or size is not None
+        if final or leaks[0] <= 10 * tolerance * strength:
+            reduced = _compress(setup, krylov, setup.data.targets[list(records)], leaks)
+            before = reduced.bounded_pair(0.0)
+            after = reduced.bounded_pair(sigma_unlearn) if sigma_unlearn > 0 else before
+            last, excess = excess, max(_excess(reduced, at, tolerance) for at in {before, after})
+            # The bound itself is subject to rounding: no use to grow once it has stopped falling.
+            if final or excess <= 1 or (excess < _STALLED and excess > last / 2):
+                return reduced, after, before
+        wanted = math.ceil(_GROWTH * krylov.size)
+
+
+def _excess(reduced: ReducedDeletion, at: BoundedPair, tolerance: float) -> float:
+    """Return the truncation error as a multiple of what is tolerated: a share of what differs, or rounding."""
+    differs = np.linalg.norm(at.pair.variance_ratios - 1) + math.sqrt(float(np.sum(at.pair.squared_shifts)))
+    steps = _ROUNDING_PER_STEP * (reduced.n_learn + reduced.n_unlearn)
+    allowed = 2 * _ROUNDING + (tolerance + 2 * steps) * float(differs)
+    return max(at.change_error, at.shift_error) / allowed
+
+
+class _BlockLanczos:
+    """Block Lanczos on a diagonal matrix with full reorthogonalisation; grows on demand."""
+
+    def __init__(self, contraction: Array, start: Array) -> None:
+        self.contraction = contraction
+        self.norm = 0.0
+        left, singular, right = np.linalg.svd(start, full_matrices=False)
+        keep = singular > 1e-14 * singular[0] if singular[0] > 0 else np.zeros(len(singular), dtype=bool)
+        if keep.any():
+            self.norm = float(singular[0])
+        # start' = Q_1 R; rows that repeat are gone.
+        self.factor: Array = singular[keep, None] * left[:, keep].T
+        self.waiting: Array = np.ascontiguousarray(right[keep])
+        self.coupling: Array = np.zeros((len(self.waiting), 0))
+        self.rows: Array = np.empty((0, len(contraction)))
+        self.matrix: Array = np.empty((0, 0))
+        self.size = 0
+        self.block = len(self.waiting)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the space holds everything that differs."""
+        return len(self.waiting) == 0
+
+    def extend(self, size: int) -> None:
+        """Add blocks until the space has this dimension or is exhausted."""
+        capacity = min(size + 2 * self.block, len(self.contraction))
+        if capacity > len(self.rows):
+            rows, matrix = np.empty((capacity, len(self.contraction))), np.zeros((capacity, capacity))
+            rows[: self.size], matrix[: self.size, : self.size] = (
+                self.rows[: self.size],
+                self.matrix[: self.size, : self.size],
+            )
+            self.rows, self.matrix = rows, matrix
+        while self.size < size and not self.exhausted:
+            self._step()
+
+    def _step(self) -> None:
+        before, start = self.coupling.shape[1], self.size
+        stop = start + len(self.waiting)
+        here, past = slice(start, stop), slice(start - before, start)
+        self.rows[here] = self.waiting
+        self.matrix[here, past], self.matrix[past, here] = self.coupling, self.coupling.T
+        moved = self.waiting * self.contraction
+        diagonal = moved @ self.waiting.T
+        self.matrix[here, here] = (diagonal + diagonal.T) / 2
+        self.size = stop
+        basis = self.rows[:stop]
+        moved -= diagonal @ self.waiting
+        moved -= self.coupling @ self.rows[past]
+        for _ in range(3):
+            length = np.linalg.norm(moved)
+            moved -= (moved @ basis.T) @ basis
+            # A pass that takes away little leaves an orthogonal remainder.
+            if np.linalg.norm(moved) > 0.7 * length:
+                break
+        self.waiting, self.coupling = _orthonormal(moved)
+        if stop == len(self.contraction):
+            self.waiting, self.coupling = self.waiting[:0], self.coupling[:0]
+
+    def compressed(self, step_size: float) -> tuple[Array, Array]:
+        """Return the compressed A and A'."""
+        full = self.matrix[: self.size, : self.size]
+        without = full.copy()
+        b = len(self.factor)
+        without[:b, :b] += step_size * (self.factor @ self.factor.T)
+        return full, without
+
+    def leaks(self, step_size: float, n: int) -> tuple[float, float]:
+        """Return bounds on the left-out parts of ``f(A) - f(A')``, and of ``h(A) - h(A')`` for ``h = sum a^k, k < T``.
+
+        Both are sums over products ``A'^i x x' A^j``, and ``A^j x - Q T^j Q' x`` has at most the norm of the residual
+        times the sum of the entries of earlier powers that reach the last block. The largest eigenvalue counts as 1.
+        """
+        if self.exhausted or self.size == 0:
+            return 0.0, 0.0
+        reach = max(_reach(t, len(self.factor), self.coupling.shape[1], n) for t in self.compressed(step_size))
+        residual = float(np.linalg.norm(self.coupling))
+        whole = step_size * self.norm**2 * residual * reach * n**2 / 2
+        return whole, residual * reach
+
+
+def _orthonormal(rows: Array) -> tuple[Array, Array]:
+    """Return orthonormal rows Q and C with ``rows = C' Q``; directions that are rounding errors are left out."""
+    if len(rows) == 1:
+        length = float(np.linalg.norm(rows))
+        keep = length > _EXHAUSTED
+        return (rows / length if keep else rows[:0]), np.full((int(keep), 1), length)
+    left, singular, right = np.linalg.svd(rows, full_matrices=False)
+    found = singular > _EXHAUSTED
+    return np.ascontiguousarray(right[found]), singular[found, None] * left[:, found].T
+
+
+def _reach(matrix: Array, first: int, last: int, n: int) -> float:
+    """Return at least the sum over i < n of the norms of ``matrix^i`` from the first ``first`` to the last ``last``.
+
+    Powers are multiplied out step by step: entries far from the diagonal are tiny and keep their relative accuracy,
+    which an eigendecomposition would lose.
+    """
+    stride = math.isqrt(n - 1) + 1
+    size = len(matrix)
+    rows, columns = np.eye(size)[size - last :], np.eye(size)[:, :first]
+    leap = np.linalg.matrix_power(matrix, stride)
+    left, right = [rows], [columns]
+    for _ in range(stride - 1):
+        left.append(left[-1] @ matrix)
+        right.append(leap @ right[-1])
+    products = (np.concatenate(left) @ np.concatenate(right, axis=1)).reshape(stride, last, stride, first)
+    return float(np.sum(np.sqrt(np.sum(products**2, axis=(1, 3)))))
+
+
+def _compress(setup: KrylovSetup, krylov: _BlockLanczos, targets: Array, leaks: tuple[float, float]) -> ReducedDeletion:
+    """Return the compressed deletion: functions of A and A' by divided differences between their eigenvalues.
+
+    Differences ``f(A) - f(A')`` are never formed by subtraction: in the two eigenbases they are the divided
+    differences of f times ``A - A'``, which keeps small ones accurate.
+    """
+    eta, t = setup.step_size, setup.n_learn
+    full, without = krylov.compressed(eta)
+    values, vectors = np.linalg.eigh(full)
+    nodes, rotation = np.linalg.eigh(without)
+    b = len(krylov.factor)
+    into_full, into_without = vectors[:b].T @ krylov.factor, rotation[:b].T @ krylov.factor
+    change = eta * (into_without @ into_full.T)
+    moment = vectors.T @ (krylov.rows[: krylov.size] @ setup.moment)
+    noise, mean = partial(_noise, t), partial(_mean, t)
+    direct = mean(nodes)[:, None] * (into_without @ targets)
+    through = (change * _divided(mean, nodes, values, t)) @ moment
+    moment_norm, target_norm = float(np.linalg.norm(setup.moment)), float(np.linalg.norm(targets))
+    # A small residual is what is left of a fitted value and a target.
+    cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
+    return ReducedDeletion(
+        nodes=nodes,
+        change=-(change * _divided(noise, nodes, values, t)) @ (vectors.T @ rotation),
+        shift=eta * (direct - through),
+        edge=krylov.coupling @ rotation[krylov.size - krylov.coupling.shape[1] :],
+        change_leak=leaks[0],
+        shift_leak=eta * (leaks[0] * moment_norm / 2 + krylov.norm * leaks[1] * t * target_norm + cancelled),
+        spectrum=(float(setup.step.contraction.min()), 1 - eta * setup.penalty),
+        n_learn=t,
+        n_unlearn=setup.n_unlearn,
+        sigma_learn=setup.sigma_learn,
+    )
+
+
+def _noise(n: int, a: Array) -> Array:
+    return geometric_sum(a, n)
+
+
+def _mean(n: int, a: Array) -> Array:
+    """Return the sum of a^k over 0 <= k < n."""
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+        near_one = -np.expm1(n * np.log(np.abs(a))) / (1 - a)
+        elsewhere = (1 - signed_power(a, n)) / (1 - a)
+    return np.asarray(np.where(a == 1, float(n), np.where(a > 0.5, near_one, elsewhere)))
+
+
+def _divided(function: Callable[[Array], Array], x: Array, y: Array, n: int) -> Array:
+    """Return (function(x) - function(y)) / (x - y) for all pairs, shape (x, y).
+
+    Parameters
+    ----------
+    n
+        The largest power in the function; it varies on the scale ``1 - |a| + 1/n``.
+    """
+    gap = x[:, None] - y[None, :]
+    middle = (x[:, None] + y[None, :]) / 2
+    width = _NEAR * (np.maximum(1 - np.abs(middle), 0.0) + 1 / n)
+    near = np.abs(gap) < width
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = (function(x)[:, None] - function(y)[None, :]) / gap
+    centre, half = middle[near], width[near] / 2
+    result[near] = (function(centre + half) - function(centre - half)) / (2 * half)
+    return np.asarray(result)
+
+
+def _compressed(data: Dataset) -> Dataset:
+    """Return a data set with the same X'X and X'Y and no more rows than columns: the triangular factor of [X, Y]."""
+    n, p = data.features.shape
+    columns = p + data.targets.shape[1]
+    if n <= 2 * columns:
+        return data
+    triangle = np.linalg.qr(np.hstack([data.features, data.targets]), mode="r")[:p]
+    return Dataset(name=data.name, features=triangle[:, :p], targets=triangle[:, p:], kind=data.kind)
