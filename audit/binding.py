@@ -19,6 +19,7 @@ from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters
 class BoundRecord:
     """One forget set, bound: the deletion, its claims and what attackers are granted."""
 
+    data: Dataset
     forget: tuple[int, ...]
     label: str
     deletion: Deletion
@@ -82,6 +83,7 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
     claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
     return BoundRecord(
+        data=data,
         forget=forget,
         label=plan.labels[index] if plan.labels else "",
         deletion=deletion,

@@ -160,6 +160,89 @@ def report(results: tuple[Path, ...], out: Path) -> int:
     return ExitCode.OK
 
 
+records_option = click.option(
+    "--records", default="all", show_default=True, help="all, hardest:N, or indices such as 3,17."
+)
+routes_option = click.option(
+    "--routes",
+    default="exact,repaired,published,uniform",
+    show_default=True,
+    help="Routes to compare, separated by commas.",
+)
+
+
+@main.command()
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@records_option
+@routes_option
+@out_option
+@json_option
+@jobs_option
+def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bool, jobs: int) -> int:
+    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
+    return _certify(plan, records, routes, None, out, as_json, jobs, f"certify {shlex.quote(str(plan))}")
+
+
+@main.command()
+@click.argument("plan", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--epsilon", type=click.FloatRange(0, min_open=True), required=True, help="Target, in nats.")
+@click.option("--delta", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=1e-5, show_default=True)
+@records_option
+@routes_option
+@out_option
+@json_option
+@jobs_option
+def calibrate(
+    plan: Path,
+    epsilon: float,
+    delta: float,
+    records: str,
+    routes: str,
+    out: Path | None,
+    as_json: bool,
+    jobs: int,
+) -> int:
+    """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves."""
+    command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
+    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command)
+
+
+def _certify(
+    plan: Path,
+    records: str,
+    routes: str,
+    target: tuple[float, float] | None,
+    out: Path | None,
+    as_json: bool,
+    jobs: int,
+    command: str,
+) -> int:
+    from audit.certifying import certify as compute
+    from audit.certifying import make_request
+    from audit.config import read_plan
+    from audit.progress import show_progress
+    from reports.certification import certification_summary, write_certification
+
+    resolved = read_plan(plan)
+    request = make_request(records=records, routes=routes, target=target)
+    with show_progress() as progress:
+        certification = compute(
+            resolved.mechanism,
+            resolved.data,
+            request,
+            seed=resolved.plan.seed,
+            n_jobs=jobs,
+            progress=progress,
+            title=resolved.title,
+            command=f"unlearn-audit {command} --records {records} --routes {routes}",
+        )
+    written = write_certification(certification, out) if out is not None else ()
+    click.echo(certification.to_json() if as_json else certification_summary(certification))
+    for path in written:
+        click.echo(path, err=True)
+    return ExitCode.OK
+
+
 def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
     """Return the exit code of a result."""
     from audit.verdict import Verdict

@@ -68,7 +68,7 @@ class DataSection(_Section):
 class CalibrateSection(_Section):
     """``sigma_unlearn = { calibrate = ... }``."""
 
-    calibrate: Literal["exact", "published"]
+    calibrate: Literal["exact", "published", "repaired", "uniform"]
     epsilon: Positive
     delta: Probability = 1e-5
     grid_ratio: Annotated[float, Field(gt=1)] | None = None
@@ -132,7 +132,7 @@ class ProfileClaim(_Section):
     """The claim of one of the mechanism's own certificates."""
 
     kind: Literal["profile"]
-    source: Annotated[Literal["exact", "published"], Field(alias="from")]
+    source: Annotated[Literal["exact", "published", "repaired", "uniform"], Field(alias="from")]
     reference: ReferenceName | None = None
 
     def build(self, reference: Reference) -> CertifiedClaim:

@@ -14,17 +14,16 @@ from scipy.special import ndtri
 
 from audit.bounds import NullRange, exact_joint_rejects
 from audit.counts import Counts
-from audit.joint_test import rejection_region
+from audit.joint_test import largest_probability, rejection_region
 from audit.score import first_rejecting
 from mechanisms.claim import Direction, EpsilonDelta
 
 Floats = NDArray[np.float64]
 
 # Counts of the null world at which the critical score is solved for; it is interpolated in log(1 + k0) between.
-_NODES = np.array([0, 1, 3, 8, 20, 50, 150, 500, 2_000, 10_000, 10**12], dtype=np.float64)
-# Above this count the critical score is the normal quantile.
-_LARGE = 10_000
-_GRID = np.linspace(0.0, 1.0, 25)
+_NODES = np.array([0, 1, 3, 10, 40, 150, 1_000, 10_000, 10**12], dtype=np.float64)
+# From here on its distance to the normal quantile falls like 1 / sqrt(k0).
+_LARGE = 150
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,15 +42,15 @@ class CriticalCounts:
     Notes
     -----
     The exact test refutes where the score exceeds a critical value that changes slowly with k0 (below the normal
-    quantile where k0 is small, epsilon large or the level strict). That value is solved for at a few k0, on a grid
-    of p0 instead of by branch and bound, and interpolated between them.
+    quantile where k0 is small, epsilon large or the level strict). That value is solved for at a few k0, and
+    interpolated between them.
     """
 
     point: EpsilonDelta
     n1: int
     n0: int
     level: float
-    _solved: dict[float, float] = field(default_factory=dict)
+    _solved: dict[int, float] = field(default_factory=dict)
 
     def approximate(self, k0: ArrayLike) -> Floats:
         """Return the smallest refuting k1 (n1 + 1 where there is none) for each k0, which need not be whole."""
@@ -84,35 +83,36 @@ class CriticalCounts:
 
     def _critical_score(self, k0: int) -> float:
         if k0 not in self._solved:
-            self._solved[k0] = self._solve(k0)
+            quantile = -float(ndtri(self.level))
+            if k0 <= _LARGE or self.n0 <= _LARGE:
+                # The nearest solved count is a good start.
+                nearest = min(self._solved, key=lambda other: abs(math.log1p(other) - math.log1p(k0)), default=None)
+                self._solved[k0] = self._solve(k0, quantile if nearest is None else self._solved[nearest])
+            else:
+                difference = self._critical_score(_LARGE) - quantile
+                self._solved[k0] = quantile + difference * math.sqrt(_LARGE / k0)
         return self._solved[k0]
 
-    def _solve(self, k0: int) -> float:
-        """Smallest score, to .005, whose largest null probability is at most the level."""
-        z = -float(ndtri(self.level))
+    def _solve(self, k0: int, z: float) -> float:
+        """Score whose largest null probability is at most the level, and hardly less; the search starts at z."""
         null = NullRange.of(k0, self.n0, point=self.point, level=self.level)
-        if k0 >= _LARGE or null.low >= null.high:
+        if null.low >= null.high:
             return z
-        angles = math.asin(math.sqrt(null.low)), math.asin(math.sqrt(null.high))
-        p0 = np.sin(angles[0] + (angles[1] - angles[0]) * _GRID) ** 2
-        p1 = np.minimum(math.exp(self.point.epsilon) * p0 + self.point.delta, 1.0)
         low, high = 0.0, math.inf
         for _ in range(12):
-            probability = self._largest(z, null, p0, p1)
+            probability = self._largest(z, null)
             low, high = (low, min(high, z)) if probability <= self.level else (max(low, z), high)
-            if high - low < 0.005:
+            if high - low < 0.02 or 0.9 * self.level <= probability <= self.level:
                 break
             # Probits move about as much as the score; the probability is a step function, hence the bracket.
-            z += float(ndtri(min(max(probability, self.level / 50), 0.9)) - ndtri(self.level))
+            z += float(ndtri(min(max(probability, self.level / 50), 0.9)) - ndtri(0.97 * self.level))
             if not low < z < high:
                 z = (low + high) / 2 if math.isfinite(high) else low + 0.1
         return high if math.isfinite(high) else z
 
-    def _largest(self, z: float, null: NullRange, p0: Floats, p1: Floats) -> float:
-        region = rejection_region(
-            z, n1=self.n1, n0=self.n0, epsilon=self.point.epsilon, delta=self.point.delta, window=null.window
-        )
+    def _largest(self, z: float, null: NullRange) -> float:
+        epsilon, delta = self.point.epsilon, self.point.delta
+        region = rejection_region(z, n1=self.n1, n0=self.n0, epsilon=epsilon, delta=delta, window=null.window)
         if not region.k0.size:
             return 0.0
-        mass, tail, _ = region.rows(p0, p1)
-        return float(np.einsum("ij,ij->i", mass, tail).max()) + null.spent
+        return null.spent + largest_probability(region, low=null.low, high=null.high, epsilon=epsilon, delta=delta)

@@ -9,7 +9,8 @@ import numpy as np
 
 from audit.contrast import Evidence
 from audit.planning import ceiling, detectable_epsilon, refutable
-from audit.result import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
+from audit.previews import make_previews
+from audit.result import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
 from audit.selection import candidate_thresholds, claim_rows, plan_delta_points
 from audit.testing import Role, best_test, run_tests
 from audit.verdict import decide
@@ -37,7 +38,7 @@ def make_finding(
     n_counted: tuple[int, int],
     certificates: tuple[Certificate, ...],
     parameters: Mapping[str, int | float | str],
-    deleted: Dataset,
+    data: Dataset,
 ) -> Finding:
     """Return the finding about one claim and forget set.
 
@@ -71,7 +72,7 @@ def make_finding(
         failures=dict(evidence.failures),
         certificates=certificates,
         parameters=dict(parameters),
-        preview=_previews(deleted, forget),
+        preview=make_previews(data, forget[:MAX_PREVIEWS]),
     )
 
 
@@ -139,19 +140,3 @@ def _roc(name: str, evidence: Evidence) -> Roc:
         k_unlearned=above(unlearned),
         k_retrained=above(retrained),
     )
-
-
-def _previews(deleted: Dataset, forget: tuple[int, ...]) -> tuple[Preview, ...]:
-    previews = []
-    for record, x, y in zip(forget, deleted.features, deleted.targets, strict=True):
-        target = str(int(y.argmax())) if deleted.kind == "classification" else f"{float(y[0]):.4g}"
-        n_values = math.prod(deleted.image_shape) if deleted.image_shape else min(len(x), 12)
-        previews.append(
-            Preview(
-                record=record,
-                target=target,
-                image_shape=deleted.image_shape,
-                values=tuple(float(v) for v in x[:n_values]),
-            )
-        )
-    return tuple(previews[:MAX_PREVIEWS])

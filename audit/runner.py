@@ -204,7 +204,7 @@ def _judge(
             n_counted=(plan.n_counted, plan.n_counted),
             certificates=record.certificates,
             parameters=record.context.parameters,
-            deleted=record.context.deleted,
+            data=record.data,
         )
         for claim in record.claims
     ]

@@ -57,7 +57,8 @@ def score_statistic(
     p1 = np.clip(c * p0 + delta, 0.0, 1.0)
     variance = p1 * (1 - p1) / n1 + c * p0 * (c * (1 - p0)) / n0
     difference = k1 / n1 - c * (k0 / n0) - delta
-    return np.divide(difference, np.sqrt(variance), out=np.zeros(c.shape), where=variance > 0)
+    z: Floats = np.divide(difference, np.sqrt(variance), out=np.zeros(c.shape), where=variance > 0)
+    return z
 
 
 def boundary_estimate(k1: Floats, n1: Floats, k0: Floats, n0: Floats, *, c: Floats, delta: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,21 +37,29 @@ def write(
     InvalidInputError
         For an unknown format, or when there is no result.
     """
+    check_formats(formats, FORMATS)
+    value = _as_one(result_or_results)
+    return write_texts(directory, {f"report.{name}": _render(value, name) for name in formats})
+
+
+def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ``InvalidInputError`` unless every format is known."""
     from mechanisms.errors import InvalidInputError
 
-    unknown = [name for name in formats if name not in FORMATS]
+    unknown = [name for name in formats if name not in known]
     if unknown:
         raise InvalidInputError(
-            field="formats", expected=f"some of {', '.join(FORMATS)}", got=unknown, fix="remove the unknown format"
+            field="formats", expected=f"some of {', '.join(known)}", got=unknown, fix="remove the unknown format"
         )
-    value = _as_one(result_or_results)
-    # Everything is rendered before anything is written: a failure leaves the old reports whole.
-    texts = {name: _render(value, name) for name in formats}
+
+
+def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
+    """Write each text to the file of its name; a caller has rendered all, so a failure leaves the old files whole."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = tuple(folder / f"report.{name}" for name in formats)
-    for path, name in zip(paths, formats, strict=True):
-        path.write_text(texts[name], encoding="utf-8", newline="\n")
+    paths = tuple(folder / name for name in texts)
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8", newline="\n")
     return paths
 
 

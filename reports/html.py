@@ -31,11 +31,11 @@ class Pictures:
 
 def render(value: AuditResult | AuditCollection) -> str:
     """Return the report as one HTML document."""
-    view = map_text(page(value), _unbroken)
-    return _template().render(page=view, pictures=_pictures(value, view)) + "\n"
+    view = map_text(page(value), unbroken)
+    return template("report.html.j2").render(page=view, pictures=_pictures(value, view)) + "\n"
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """Keep "ε ≤ 0.5", "exact ε" and "p-value" on one line each."""
     text = re.sub(r"\b([εδμp]) ([=≤≥]) (?=\S)", "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}", text)
     text = re.sub(r" ([εδ])$", "\N{NO-BREAK SPACE}\\1", text)
@@ -63,7 +63,8 @@ def _draw(finding: Finding, part: FindingView) -> Pictures:
 
 
 @functools.cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """Return a template of this package in which every string is escaped unless this package drew it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -73,4 +74,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

@@ -18,7 +18,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]|~$#])")
 
 def render(value: AuditResult | AuditCollection) -> str:
     """Return the report as GitHub-flavoured Markdown."""
-    text = _template().render(page=map_text(page(value), escape))
+    return filled("report.md.j2", page(value))
+
+
+def filled(name: str, view: object) -> str:
+    """Return a template of this package filled with the parts of a page, every string of which is escaped here."""
+    text = _template(name).render(page=map_text(view, escape))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -37,7 +42,7 @@ def fence(code: str) -> str:
 
 
 @functools.cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -48,4 +53,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["fence"] = fence
-    return environment.get_template("report.md.j2")
+    return environment.get_template(name)

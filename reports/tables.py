@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from audit.certification import Certification
 from audit.counts import Counts
 from audit.result import AuditResult, EventTest, Finding, Member
 from mechanisms.claim import Direction
@@ -48,7 +49,7 @@ def sandwiches(views: Iterable[SandwichView]) -> TableView:
 
 def parameters(finding: Finding) -> TableView:
     """Return the parameters of a deletion, and what its learning noise gives without unlearning."""
-    rows = [(_glossed(name), _cell(value)) for name, value in finding.parameters.items()]
+    rows = parameter_rows(finding.parameters)
     alone = {
         (c.epsilon_without_unlearning, c.delta)
         for c in finding.certificates
@@ -62,6 +63,11 @@ def parameters(finding: Finding) -> TableView:
         rows=tuple(rows),
         numeric=(False, True),
     )
+
+
+def parameter_rows(parameters: Mapping[str, int | float | str]) -> list[tuple[str, str]]:
+    """Return each parameter with its meaning, and its value."""
+    return [(_glossed(name), _cell(value)) for name, value in parameters.items()]
 
 
 def tests(finding: Finding) -> TableView:
@@ -109,7 +115,7 @@ def certificates(finding: Finding) -> TableView:
             nearest(c.delta),
             NONE if c.epsilon_without_unlearning is None else up(c.epsilon_without_unlearning),
             up(c.numerical_error),
-            " ".join(_sentence(a) for a in c.claim.assumptions) or "no assumption stated",
+            " ".join(as_sentence(a) for a in c.claim.assumptions) or "no assumption stated",
         )
         for c in finding.certificates
     )
@@ -195,11 +201,11 @@ def plan(result: AuditResult) -> TableView:
         ("seed", str(record.seed)),
         ("chunk size", f"{record.chunk_size:,}"),
     )
-    return _facts("Plan", rows)
+    return facts("Plan", rows)
 
 
-def data(result: AuditResult) -> TableView:
-    """Return which data were audited."""
+def data(result: AuditResult | Certification) -> TableView:
+    """Return which data were audited or certified."""
     record = result.data
     rows = (
         ("name", record.name),
@@ -209,11 +215,11 @@ def data(result: AuditResult) -> TableView:
         ("targets", f"{record.n_targets:,}"),
         ("SHA-256", record.sha256),
     )
-    return _facts("Data", rows)
+    return facts("Data", rows)
 
 
-def environment(result: AuditResult) -> TableView:
-    """Return where the audit ran."""
+def environment(result: AuditResult | Certification) -> TableView:
+    """Return where it ran."""
     record = result.environment
     rows = (
         ("started", record.started),
@@ -224,11 +230,12 @@ def environment(result: AuditResult) -> TableView:
         *((name, version) for name, version in sorted(record.libraries.items())),
         ("result schema", result.schema),
     )
-    return _facts("Environment", rows)
+    return facts("Environment", rows)
 
 
-def _facts(title: str, rows: tuple[tuple[str, str], ...]) -> TableView:
-    return TableView(title=title, caption="", columns=("", ""), rows=rows, numeric=(False, False))
+def facts(title: str, rows: Iterable[tuple[str, str]]) -> TableView:
+    """Return a table of names and values, without a heading."""
+    return TableView(title=title, caption="", columns=("", ""), rows=tuple(rows), numeric=(False, False))
 
 
 def _test_row(test: EventTest) -> tuple[str, ...]:
@@ -275,7 +282,8 @@ def _cell(value: float | str) -> str:
     return f"{int(value):,}" if float(value).is_integer() and as_float(text) != value else text
 
 
-def _sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
+    """Return the text with a full stop at its end."""
     stripped = text.strip()
     return stripped if stripped.endswith((".", "!", "?")) else f"{stripped}."
 

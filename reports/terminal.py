@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 
 from audit.result import AuditCollection, AuditResult
-from reports.parts import AuditView, FindingView
+from reports.parts import AuditView, FindingView, TableView
 from reports.tables import NONE
 from reports.view import page
 from reports.words import DETECTABLE
@@ -22,32 +23,48 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
     width
         Columns of the terminal.
     """
+    parts: list[str | TableView] = []
+    for audit in page(value).audits:
+        parts += [audit.title, _table(audit), audit.headline]
+    return printed([*parts, DETECTABLE], width)
+
+
+def printed(parts: Iterable[str | TableView], width: int) -> str:
+    """Return paragraphs and tables as plain text."""
     from rich.console import Console
     from rich.text import Text
 
     buffer = io.StringIO()
     # Text and not markup: names are data and may hold square brackets.
     console = Console(file=buffer, width=width, color_system=None, force_terminal=False, highlight=False, emoji=False)
-    for audit in page(value).audits:
-        console.print(Text(audit.title, style="bold"))
-        console.print(_table(audit))
-        console.print(Text(audit.headline))
-    console.print(Text(DETECTABLE))
+    for part in parts:
+        console.print(Text(part) if isinstance(part, str) else _drawn(part))
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
 
 
-def _table(audit: AuditView) -> object:
+def _drawn(view: TableView) -> object:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("record", "claimed", "lower bound", "exact", "detectable", "ceiling", "verdict"):
-        table.add_column(name, overflow="fold", justify="left" if name in ("record", "claimed", "verdict") else "right")
-    for finding in audit.findings:
-        table.add_row(*(Text(cell) for cell in _cells(finding)))
+    for name, is_numeric in zip(view.columns, view.numeric, strict=True):
+        table.add_column(Text(name), overflow="fold", justify="right" if is_numeric else "left")
+    for row in view.rows:
+        table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _table(audit: AuditView) -> TableView:
+    columns = ("record", "claimed", "lower bound", "exact", "detectable", "ceiling", "verdict")
+    return TableView(
+        title=audit.title,
+        caption="",
+        columns=columns,
+        rows=tuple(_cells(finding) for finding in audit.findings),
+        numeric=tuple(name not in ("record", "claimed", "verdict") for name in columns),
+    )
 
 
 def _cells(finding: FindingView) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         sentence=words.sentence(finding, view, result.plan.significance, result.plan.delta),
         strength=words.strength(finding, view, result.plan.significance),
         notes=words.notes(finding),
-        records=tuple(_record(preview) for preview in finding.preview),
+        records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
         quoted=view,
         sandwiches=sandwiches,
@@ -166,8 +166,9 @@ def _sandwich(sandwich: Sandwich) -> SandwichView:
     )
 
 
-def _record(preview: Preview) -> RecordView:
-    caption = f"Deleted record {preview.record}, target {preview.target}"
+def record_view(preview: Preview, noun: str) -> RecordView:
+    """Return how a record is shown to readers."""
+    caption = f"{noun} {preview.record}, target {preview.target}"
     shape = preview.image_shape
     if shape is not None and len(preview.values) >= shape[0] * shape[1] > 0:
         alt = f"{caption}: an image of {shape[0]} by {shape[1]} pixels"

@@ -152,8 +152,11 @@ class RenyiCurve:
     def of_pair(pair: GaussianPair, orders: ArrayLike) -> RenyiCurve:
         """Return the exact curve of P from Q of a pair of Gaussian laws."""
         alpha = np.asarray(orders, dtype=np.float64)
+        finite = np.isfinite(alpha)
+        divergences = np.full(alpha.shape, pair.max_loss)
+        divergences[finite] = np.asarray(pair.cumulant(alpha[finite] - 1)) / (alpha[finite] - 1)
         # A divergence is at least 0; rounding may say otherwise for nearly equal laws.
-        return RenyiCurve(orders=alpha, divergences=np.array([max(pair.renyi(float(a)), 0.0) for a in alpha]))
+        return RenyiCurve(orders=alpha, divergences=np.maximum(divergences, 0.0))
 
     def epsilon(self, delta: float) -> float:
         """Return an upper bound on epsilon at ``delta``, minimised over the orders, at least 0; delta in (0, 1]."""

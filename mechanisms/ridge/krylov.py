@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -27,6 +27,7 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.bounded_pair import BoundedPair
+from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 
 Array = NDArray[np.float64]
@@ -38,12 +39,8 @@ _FIRST_SIZE, _GROWTH = 24, 1.25
 DEFAULT_TOLERANCE = 1e-12
 # Errors below this multiple of the tolerated one may be as small as rounding lets them be.
 _STALLED = 1e4
-# Rounding: absolute (whitened entries are of order 1), and relative for each step that powers of A are raised to.
-_ROUNDING, _ROUNDING_PER_STEP = 64 * _UNIT, 32 * _UNIT
-# New directions shorter than this are rounding errors: the space is exhausted (A has norm at most 1).
-_EXHAUSTED = 32 * _UNIT
-# Arguments nearer than this share of the scale on which powers vary are spread apart before differences are divided.
-_NEAR = 1e-5
+# Rounding: as a share of the whitened f(A), and of the result for each step that powers of A are raised to.
+_ROUNDING, _ROUNDING_PER_STEP = 32 * _UNIT, 32 * _UNIT
 # Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
 _PROBES, _PROBE_SAFETY = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0
 
@@ -87,14 +84,25 @@ class KrylovSetup:
 
         Parameters
         ----------
+        penalty, n_learn, n_unlearn, sigma_learn
+            As in ``RidgeProcess``.
         step_size
             1 / lambda_max(X'X + penalty I) by default.
 
         Raises
         ------
         InvalidInputError
-            For a step size that diverges.
+            For a value out of range, or a step size that diverges.
         """
+        checks = (
+            (0 < penalty < math.inf, "penalty", "positive and finite", penalty, "1.0 is a good start"),
+            (n_learn >= 1, "n_learn", "at least 1", n_learn, "300 is a good start"),
+            (n_unlearn >= 0, "n_unlearn", "at least 0", n_unlearn, "0 means no unlearning at all"),
+            (0 <= sigma_learn < math.inf, "sigma_learn", "at least 0 and finite", sigma_learn, "0.001 is usual"),
+        )
+        for holds, field, expected, got, fix in checks:
+            if not holds:
+                raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
         compressed = _compressed(data)
         smoothness = float(np.linalg.norm(compressed.features, 2)) ** 2 + penalty
         if step_size is not None and not 0 < step_size < 2 / smoothness:
@@ -107,7 +115,7 @@ class KrylovSetup:
         eta = 1 / smoothness if step_size is None else step_size
         step = StepMap.of(compressed, penalty=penalty, step_size=eta)
         return KrylovSetup(
-            data=data,
+            data=replace(data, held_out=None),
             step=step,
             moment=step.basis.T @ (compressed.features.T @ compressed.targets),
             penalty=penalty,
@@ -206,17 +214,22 @@ class ReducedDeletion:
         difference = variance * (w[:, None] * self.change * w)
         values, vectors = np.linalg.eigh((difference + difference.T) / 2)
         shift = vectors.T @ (w[:, None] * self.shift)
+        floor = _ROUNDING * variance * float(np.max(w**2 * geometric_sum(self.nodes, self.n_learn)))
+        # Ratios that are 1 up to rounding share one coordinate: c = 1 exactly, with all their shift.
+        order = np.argsort(np.abs(values))
+        n_ones = int(np.sum(np.cumsum(values[order] ** 2) <= floor**2))
+        ones, kept, squared = order[:n_ones], order[n_ones:], np.sum(shift**2, axis=1)
         change_residual, shift_residual = self._residuals(whiten)
         steps = _ROUNDING_PER_STEP * (self.n_learn + self.n_unlearn)
+        rounding = 2 * floor + steps * float(np.linalg.norm(values))
         return BoundedPair(
             pair=GaussianPair(
                 # Far too small a space leaves values below -1 by rounding; the error is then infinite anyway.
-                variance_ratios=np.maximum(1 + values, _UNIT),
-                squared_shifts=np.sum(shift**2, axis=1),
+                variance_ratios=np.append(np.maximum(1 + values[kept], _UNIT), 1.0),
+                squared_shifts=np.append(squared[kept], np.sum(squared[ones])),
                 n_columns=shift.shape[1],
             ),
-            change_error=variance * widest * (widest * self.change_leak + 4 * change_residual)
-            + (_ROUNDING + steps * float(np.linalg.norm(values))) * (variance > 0),
+            change_error=variance * widest * (widest * self.change_leak + 4 * change_residual) + rounding,
             shift_error=widest * self.shift_leak + shift_residual + steps * float(np.linalg.norm(shift)),
         )
 
@@ -235,7 +248,7 @@ class ReducedDeletion:
         low, high = self.spectrum
         ends = np.concatenate([[min(low, self.nodes[0])], self.nodes, [max(high, self.nodes[-1])]])
         probes = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
-        slopes = _divided(whiten, probes, self.nodes, self.n_learn + self.n_unlearn)
+        slopes = divided_differences(whiten, probes, self.nodes, self.n_learn + self.n_unlearn)
         totals = np.zeros(2)
         for direction in self.edge:
             rows = slopes * direction
@@ -317,8 +330,10 @@ def reduce_with_pairs(
         Where to start growing, when something is known about it.
     """
     records = validate_forget(forget, setup.data.n_records)
+    if size is not None and size < 1:
+        raise InvalidInputError(field="size", expected="at least 1", got=size, fix="leave it out for a chosen size")
     rows = setup.project(records) if projected is None else projected
-    krylov = _BlockLanczos(setup.step.contraction, rows)
+    krylov = BlockLanczos(setup.step.contraction, rows)
     wanted = size or first_size or _FIRST_SIZE * max(1, krylov.block)
     strength = setup.step_size * krylov.norm**2 * setup.n_learn
     excess = math.inf
@@ -345,118 +360,7 @@ def _excess(reduced: ReducedDeletion, at: BoundedPair, tolerance: float) -> floa
     return max(at.change_error, at.shift_error) / allowed
 
 
-class _BlockLanczos:
-    """Block Lanczos on a diagonal matrix with full reorthogonalisation; grows on demand."""
-
-    def __init__(self, contraction: Array, start: Array) -> None:
-        self.contraction = contraction
-        self.norm = 0.0
-        left, singular, right = np.linalg.svd(start, full_matrices=False)
-        keep = singular > 1e-14 * singular[0] if singular[0] > 0 else np.zeros(len(singular), dtype=bool)
-        if keep.any():
-            self.norm = float(singular[0])
-        # start' = Q_1 R; rows that repeat are gone.
-        self.factor: Array = singular[keep, None] * left[:, keep].T
-        self.waiting: Array = np.ascontiguousarray(right[keep])
-        self.coupling: Array = np.zeros((len(self.waiting), 0))
-        self.rows: Array = np.empty((0, len(contraction)))
-        self.matrix: Array = np.empty((0, 0))
-        self.size = 0
-        self.block = len(self.waiting)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the space holds everything that differs."""
-        return len(self.waiting) == 0
-
-    def extend(self, size: int) -> None:
-        """Add blocks until the space has this dimension or is exhausted."""
-        capacity = min(size + 2 * self.block, len(self.contraction))
-        if capacity > len(self.rows):
-            rows, matrix = np.empty((capacity, len(self.contraction))), np.zeros((capacity, capacity))
-            rows[: self.size], matrix[: self.size, : self.size] = (
-                self.rows[: self.size],
-                self.matrix[: self.size, : self.size],
-            )
-            self.rows, self.matrix = rows, matrix
-        while self.size < size and not self.exhausted:
-            self._step()
-
-    def _step(self) -> None:
-        before, start = self.coupling.shape[1], self.size
-        stop = start + len(self.waiting)
-        here, past = slice(start, stop), slice(start - before, start)
-        self.rows[here] = self.waiting
-        self.matrix[here, past], self.matrix[past, here] = self.coupling, self.coupling.T
-        moved = self.waiting * self.contraction
-        diagonal = moved @ self.waiting.T
-        self.matrix[here, here] = (diagonal + diagonal.T) / 2
-        self.size = stop
-        basis = self.rows[:stop]
-        moved -= diagonal @ self.waiting
-        moved -= self.coupling @ self.rows[past]
-        for _ in range(3):
-            length = np.linalg.norm(moved)
-            moved -= (moved @ basis.T) @ basis
-            # A pass that takes away little leaves an orthogonal remainder.
-            if np.linalg.norm(moved) > 0.7 * length:
-                break
-        self.waiting, self.coupling = _orthonormal(moved)
-        if stop == len(self.contraction):
-            self.waiting, self.coupling = self.waiting[:0], self.coupling[:0]
-
-    def compressed(self, step_size: float) -> tuple[Array, Array]:
-        """Return the compressed A and A'."""
-        full = self.matrix[: self.size, : self.size]
-        without = full.copy()
-        b = len(self.factor)
-        without[:b, :b] += step_size * (self.factor @ self.factor.T)
-        return full, without
-
-    def leaks(self, step_size: float, n: int) -> tuple[float, float]:
-        """Return bounds on the left-out parts of ``f(A) - f(A')``, and of ``h(A) - h(A')`` for ``h = sum a^k, k < T``.
-
-        Both are sums over products ``A'^i x x' A^j``, and ``A^j x - Q T^j Q' x`` has at most the norm of the residual
-        times the sum of the entries of earlier powers that reach the last block. The largest eigenvalue counts as 1.
-        """
-        if self.exhausted or self.size == 0:
-            return 0.0, 0.0
-        reach = max(_reach(t, len(self.factor), self.coupling.shape[1], n) for t in self.compressed(step_size))
-        residual = float(np.linalg.norm(self.coupling))
-        whole = step_size * self.norm**2 * residual * reach * n**2 / 2
-        return whole, residual * reach
-
-
-def _orthonormal(rows: Array) -> tuple[Array, Array]:
-    """Return orthonormal rows Q and C with ``rows = C' Q``; directions that are rounding errors are left out."""
-    if len(rows) == 1:
-        length = float(np.linalg.norm(rows))
-        keep = length > _EXHAUSTED
-        return (rows / length if keep else rows[:0]), np.full((int(keep), 1), length)
-    left, singular, right = np.linalg.svd(rows, full_matrices=False)
-    found = singular > _EXHAUSTED
-    return np.ascontiguousarray(right[found]), singular[found, None] * left[:, found].T
-
-
-def _reach(matrix: Array, first: int, last: int, n: int) -> float:
-    """Return at least the sum over i < n of the norms of ``matrix^i`` from the first ``first`` to the last ``last``.
-
-    Powers are multiplied out step by step: entries far from the diagonal are tiny and keep their relative accuracy,
-    which an eigendecomposition would lose.
-    """
-    stride = math.isqrt(n - 1) + 1
-    size = len(matrix)
-    rows, columns = np.eye(size)[size - last :], np.eye(size)[:, :first]
-    leap = np.linalg.matrix_power(matrix, stride)
-    left, right = [rows], [columns]
-    for _ in range(stride - 1):
-        left.append(left[-1] @ matrix)
-        right.append(leap @ right[-1])
-    products = (np.concatenate(left) @ np.concatenate(right, axis=1)).reshape(stride, last, stride, first)
-    return float(np.sum(np.sqrt(np.sum(products**2, axis=(1, 3)))))
-
-
-def _compress(setup: KrylovSetup, krylov: _BlockLanczos, targets: Array, leaks: tuple[float, float]) -> ReducedDeletion:
+def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: tuple[float, float]) -> ReducedDeletion:
     """Return the compressed deletion: functions of A and A' by divided differences between their eigenvalues.
 
     Differences ``f(A) - f(A')`` are never formed by subtraction: in the two eigenbases they are the divided
@@ -470,15 +374,14 @@ def _compress(setup: KrylovSetup, krylov: _BlockLanczos, targets: Array, leaks: 
     into_full, into_without = vectors[:b].T @ krylov.factor, rotation[:b].T @ krylov.factor
     change = eta * (into_without @ into_full.T)
     moment = vectors.T @ (krylov.rows[: krylov.size] @ setup.moment)
-    noise, mean = partial(_noise, t), partial(_mean, t)
-    direct = mean(nodes)[:, None] * (into_without @ targets)
-    through = (change * _divided(mean, nodes, values, t)) @ moment
+    direct = power_sum(nodes, t)[:, None] * (into_without @ targets)
+    through = (change * divided_differences(partial(power_sum, n=t), nodes, values, t)) @ moment
     moment_norm, target_norm = float(np.linalg.norm(setup.moment)), float(np.linalg.norm(targets))
     # A small residual is what is left of a fitted value and a target.
     cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
     return ReducedDeletion(
         nodes=nodes,
-        change=-(change * _divided(noise, nodes, values, t)) @ (vectors.T @ rotation),
+        change=-(change * divided_differences(partial(geometric_sum, n=t), nodes, values, t)) @ (vectors.T @ rotation),
         shift=eta * (direct - through),
         edge=krylov.coupling @ rotation[krylov.size - krylov.coupling.shape[1] :],
         change_leak=leaks[0],
@@ -490,42 +393,11 @@ def _compress(setup: KrylovSetup, krylov: _BlockLanczos, targets: Array, leaks: 
     )
 
 
-def _noise(n: int, a: Array) -> Array:
-    return geometric_sum(a, n)
-
-
-def _mean(n: int, a: Array) -> Array:
-    """Return the sum of a^k over 0 <= k < n."""
-    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
-        near_one = -np.expm1(n * np.log(np.abs(a))) / (1 - a)
-        elsewhere = (1 - signed_power(a, n)) / (1 - a)
-    return np.asarray(np.where(a == 1, float(n), np.where(a > 0.5, near_one, elsewhere)))
-
-
-def _divided(function: Callable[[Array], Array], x: Array, y: Array, n: int) -> Array:
-    """Return (function(x) - function(y)) / (x - y) for all pairs, shape (x, y).
-
-    Parameters
-    ----------
-    n
-        The largest power in the function; it varies on the scale ``1 - |a| + 1/n``.
-    """
-    gap = x[:, None] - y[None, :]
-    middle = (x[:, None] + y[None, :]) / 2
-    width = _NEAR * (np.maximum(1 - np.abs(middle), 0.0) + 1 / n)
-    near = np.abs(gap) < width
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result = (function(x)[:, None] - function(y)[None, :]) / gap
-    centre, half = middle[near], width[near] / 2
-    result[near] = (function(centre + half) - function(centre - half)) / (2 * half)
-    return np.asarray(result)
-
-
 def _compressed(data: Dataset) -> Dataset:
     """Return a data set with the same X'X and X'Y and no more rows than columns: the triangular factor of [X, Y]."""
     n, p = data.features.shape
     columns = p + data.targets.shape[1]
     if n <= 2 * columns:
         return data
-    triangle = np.linalg.qr(np.hstack([data.features, data.targets]), mode="r")[:p]
+    triangle: Array = np.asarray(np.linalg.qr(np.hstack([data.features, data.targets]), mode="r"))[:p]
     return Dataset(name=data.name, features=triangle[:, :p], targets=triangle[:, p:], kind=data.kind)

@@ -166,8 +166,19 @@ class RidgeLangevin:
         UnreachableTargetError
             When no noise meets the calibration's target.
         """
+        process = self.process(data, forget)
+        return RidgeDeletion.of(process, noise=self.sigma_unlearn, sampler=self.sampler, delta=self.delta)
+
+    def process(self, data: Dataset, forget: tuple[int, ...]) -> RidgeProcess:
+        """Return the frozen description of one deletion, its unlearning noise still 0.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range, or a step size that diverges.
+        """
         forget = validate_forget(forget, data.n_records)
-        process = RidgeProcess(
+        return RidgeProcess(
             data=data,
             retained=data.without(forget),
             deleted=data.take(forget),
@@ -179,7 +190,6 @@ class RidgeLangevin:
             sigma_unlearn=0.0,
             reference=self.reference,
         )
-        return RidgeDeletion.of(process, noise=self.sigma_unlearn, sampler=self.sampler, delta=self.delta)
 
     def _step_size(self, data: Dataset) -> float:
         smoothness = float(np.linalg.norm(data.features, 2)) ** 2 + self.penalty

@@ -217,7 +217,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "init", "list", "run", "report"):
+    for command in ("demo", "init", "list", "run", "report", "certify", "calibrate"):
         assert command in done.stdout
 
 
@@ -255,3 +255,67 @@ def test_demo_with_other_seed_and_rows(tmp_path: Path, seed: str, rows: str) -> 
     assert len(collection["results"]) == 5
     assert {r["plan"]["seed"] for r in collection["results"]} == {11}
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+
+
+CALIBRATED = '{ calibrate = "exact", epsilon = 0.5, delta = 1e-5 }'
+
+
+def test_certify_writes_every_record_and_every_route(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path, noise=CALIBRATED)
+    done = run("certify", plan, "--records", "all", "--jobs", "2", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"certificates.html", "certificates.json", "certificates.csv"} <= names
+    stored = json.loads((tmp_path / "out" / "certificates.json").read_text())
+    assert stored["schema"] == "unlearn-audit/certification/1"
+    assert len(stored["rows"]) == 200
+    for row in stored["rows"]:
+        epsilon = max(row["epsilon_unlearned_from_retrained"], row["epsilon_retrained_from_unlearned"])
+        assert epsilon <= 0.5
+        assert epsilon <= row["epsilon_without_unlearning"] * (1 + 1e-9)
+    for route in stored["routes"]:
+        assert route["epsilon"] <= 0.5
+        assert route["exact_epsilon"] <= route["epsilon"] * (1 + 1e-6)
+    assert {route["route"] for route in stored["routes"]} == {
+        "exact", "repaired", "published", "uniform", "downdate"
+    }  # fmt: skip
+
+
+def test_calibrate_overrides_the_plan_and_says_when_no_noise_is_needed(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    done = run("calibrate", plan, "--epsilon", "60", "--records", "3,17", "--routes", "exact", "--json")
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(done.stdout)
+    assert stored["target_epsilon"] == 60
+    assert [row["record"] for row in stored["rows"]] == [3, 17]
+    exact = [route for route in stored["routes"] if route["route"] == "exact"]
+    assert all(route["sigma_unlearn"] == 0 for route in exact)
+    assert all("The learning noise alone gives" in route["note"] for route in exact)
+    assert all(0 < route["accuracy"] <= 1 for route in exact)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--records", "3,999"), ["--records", "[0, 199]", "999"]),
+        (("--records", "hardest:0"), ["--records", "hardest:N", "'hardest:0'"]),
+        (("--records", "some"), ["--records", "'some'"]),
+        (("--routes", "exact,magic"), ["--routes", "exact, repaired, published, uniform", "'magic'"]),
+    ],
+)
+def test_bad_certify_options(tmp_path: Path, arguments: tuple[str, ...], words: list[str]) -> None:
+    done = run("certify", write_plan(tmp_path), *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_certify_is_for_mechanisms_that_have_these_certificates(tmp_path: Path) -> None:
+    path = write_plan(tmp_path)
+    text = path.read_text()
+    start, end = text.index("[mechanism]"), text.index("[records]")
+    path.write_text(text[:start] + '[mechanism]\nname = "exact_downdate"\n' + text[end:])
+    done = run("certify", path)
+    assert done.returncode == 2
+    assert "ridge_langevin" in done.stderr

@@ -1,4 +1,4 @@
-"""The named routes: quantiles against scipy, gaps against loops, accounting against brute force, theorems at their ends."""
+"""The named routes: quantiles against scipy, gaps against loops, accounting by brute force, theorems at their ends."""
 
 from __future__ import annotations
 
@@ -170,6 +170,23 @@ def test_uniform_gaps_are_the_largest_over_all_records(
     every = np.sort(naive_gaps(process, small, 1e-6), axis=0)
     uniform = routes_of(process).uniform.gaps
     np.testing.assert_allclose(uniform.at(1e-6), every[-len(forget) :].sum(axis=0), rtol=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_largest_gaps_are_found_among_near_ties(count: int) -> None:
+    """Records of every mean-to-noise ratio with gaps a percent apart or less: pruning has no room for error."""
+    rng = np.random.default_rng(4)
+    ratio, tail = np.concatenate([np.zeros(5), np.geomspace(1e-3, 1e8, 400)])[:, None], 1e-7
+    for spread in (1e-2, 1e-4, 1e-6):
+        length = ratio + length_excess(ratio[:, 0], 10, tail)[:, None]
+        paths = ResidualPaths(
+            scale=np.ones(len(ratio)),
+            distance=ratio * (1 + spread * rng.random((len(ratio), 30))) / length,
+            deviation=(1 + spread * rng.random((len(ratio), 30))) / length,
+            n_targets=10,
+        )
+        expected = np.sort(paths.bounds(tail), axis=0)[-count:].sum(axis=0)
+        np.testing.assert_allclose(paths.largest(tail, count), expected, rtol=1e-14)
 
 
 def test_few_quantiles_are_needed_for_the_largest_gaps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,399 @@
+"""The exact certificate of every record of a data set, and the noise that each would need.
+
+Runs ``mechanisms.ridge.krylov`` over all records in chunks: the set-up is shared, each chunk is one matrix product and
+one small dense problem a record. Results do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mechanisms.claim import Reference
+from mechanisms.dataset import Dataset
+from mechanisms.errors import InvalidInputError
+from mechanisms.ridge.bounded_pair import BoundedPair
+from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
+
+if TYPE_CHECKING:
+    from mechanisms.ridge.langevin import RidgeLangevin
+
+Array = NDArray[np.float64]
+Records = NDArray[np.intp]
+Progress = Callable[[str, int, int], None]
+
+# Records in one unit of work: half a second or so, and a few megabytes.
+_CHUNK = 32
+# A noise is found when log delta at the target epsilon is at most this far below the target.
+_LOG_DELTA_TOLERANCE = 1e-7
+# Truncation may take this share of the target epsilon; above it the space is enlarged for the noise that was found.
+_TRUNCATION_SHARE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PrivacyMap:
+    """Exact epsilons of many single-record deletions at one noise.
+
+    Parameters
+    ----------
+    records
+        Record indices, shape (m,).
+    epsilon
+        Epsilon at ``delta`` in the directions of ``BOTH_DIRECTIONS``, in nats, rounded up, shape (m, 2).
+    epsilon_without_unlearning
+        The same for the learning noise alone: a certificate that is hardly below it says nothing about unlearning.
+    error
+        Nats by which the larger epsilon with and without unlearning was raised for truncation and rounding, (m, 2).
+    difficulty
+        |r_i| sqrt(h_i / (1 - h_i)), residual and leverage of the ridge fit, shape (m,).
+    delta, sigma_unlearn
+        What the epsilons are for.
+
+    Notes
+    -----
+    Every column is a function of the record: publishing one leaks.
+    """
+
+    records: Records
+    epsilon: Array
+    epsilon_without_unlearning: Array
+    error: Array
+    difficulty: Array
+    delta: float
+    sigma_unlearn: float
+
+    @property
+    def two_sided(self) -> Array:
+        """The larger of the two directions' epsilons, shape (m,)."""
+        return np.asarray(np.max(self.epsilon, axis=1))
+
+    @property
+    def two_sided_without_unlearning(self) -> Array:
+        """The larger epsilon of the learning noise alone, shape (m,)."""
+        return np.asarray(np.max(self.epsilon_without_unlearning, axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CalibrationMap:
+    """The unlearning noise that each of many single-record deletions needs.
+
+    Parameters
+    ----------
+    records
+        Record indices, shape (m,).
+    sigma_unlearn
+        Smallest noise that meets the target, on the safe side; 0 where the learning noise alone meets it, infinite
+        where there are no unlearning steps to add noise in, shape (m,).
+    epsilon
+        Epsilon at ``delta`` of both directions together, evaluated at exactly that noise; at most the target.
+    epsilon_without_unlearning
+        The same for the learning noise alone.
+    difficulty
+        As in :class:`PrivacyMap`.
+    target, delta
+        What was asked for.
+
+    Notes
+    -----
+    The noise is a function of the record: publishing it leaks. ``round_up_to_grid`` makes it coarser.
+    """
+
+    records: Records
+    sigma_unlearn: Array
+    epsilon: Array
+    epsilon_without_unlearning: Array
+    difficulty: Array
+    target: float
+    delta: float
+
+
+def privacy_map(
+    data: Dataset,
+    mechanism: RidgeLangevin,
+    *,
+    delta: float,
+    sigma_unlearn: float | None = None,
+    records: Sequence[int] | None = None,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+    setup: KrylovSetup | None = None,
+) -> PrivacyMap:
+    """Return the exact epsilon of deleting each record alone, both directions, with and without unlearning.
+
+    Parameters
+    ----------
+    data
+        D.
+    mechanism
+        Hyper-parameters; the reference must be ``retrain_then_unlearn``.
+    delta
+        In (0, 1).
+    sigma_unlearn
+        One noise for all records; the mechanism's own by default, where that is a number.
+    records
+        All by default.
+    n_jobs
+        Worker processes (started afresh, never forked), each with one thread; 1 runs in this process.
+    progress
+        Called with (phase, records done, records in all).
+    setup
+        ``KrylovSetup`` of the same data and hyper-parameters when there is one already.
+
+    Raises
+    ------
+    InvalidInputError
+        When an argument is out of range.
+    """
+    if sigma_unlearn is None:
+        if not isinstance(mechanism.sigma_unlearn, int | float):
+            raise InvalidInputError(
+                field="sigma_unlearn",
+                expected="a number, because the mechanism calibrates its own",
+                got=None,
+                fix="give one noise for all records, or use calibrate_map",
+            )
+        sigma_unlearn = float(mechanism.sigma_unlearn)
+    if not 0 <= sigma_unlearn < math.inf:
+        raise InvalidInputError(
+            field="sigma_unlearn", expected="at least 0 and finite", got=sigma_unlearn, fix="give a standard deviation"
+        )
+    chosen = _checked(data, mechanism, delta, records, n_jobs)
+    task = _MapTask(setup=setup or _setup(data, mechanism), delta=delta, sigma_unlearn=sigma_unlearn)
+    rows = _run(task, chosen, n_jobs, progress, "privacy map")
+    return PrivacyMap(
+        records=chosen,
+        epsilon=rows[:, 0:2],
+        epsilon_without_unlearning=rows[:, 2:4],
+        error=rows[:, 4:6],
+        difficulty=rows[:, 6],
+        delta=delta,
+        sigma_unlearn=sigma_unlearn,
+    )
+
+
+def calibrate_map(
+    data: Dataset,
+    mechanism: RidgeLangevin,
+    *,
+    epsilon: float,
+    delta: float,
+    records: Sequence[int] | None = None,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+    setup: KrylovSetup | None = None,
+) -> CalibrationMap:
+    """Return the smallest unlearning noise that gives each record alone (epsilon, delta), on the safe side.
+
+    Parameters
+    ----------
+    epsilon
+        Target in nats, positive and finite.
+    data, mechanism, delta, records, n_jobs, progress, setup
+        As for :func:`privacy_map`.
+
+    Raises
+    ------
+    InvalidInputError
+        When an argument is out of range.
+    """
+    if not 0 < epsilon < math.inf:
+        raise InvalidInputError(field="epsilon", expected="positive and finite", got=epsilon, fix="0.5 is usual")
+    chosen = _checked(data, mechanism, delta, records, n_jobs)
+    task = _CalibrationTask(setup=setup or _setup(data, mechanism), delta=delta, target=epsilon)
+    rows = _run(task, chosen, n_jobs, progress, "calibration")
+    return CalibrationMap(
+        records=chosen,
+        sigma_unlearn=rows[:, 0],
+        epsilon=rows[:, 1],
+        epsilon_without_unlearning=rows[:, 2],
+        difficulty=rows[:, 3],
+        target=epsilon,
+        delta=delta,
+    )
+
+
+class _Task(Protocol):
+    def rows(self, records: Records) -> Array:
+        """Return one row of results for each record."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _MapTask:
+    setup: KrylovSetup
+    delta: float
+    sigma_unlearn: float
+
+    def rows(self, records: Records) -> Array:
+        """Return both directions with and without unlearning, two errors, and difficulty."""
+        projected = self.setup.project(records)
+        size, rows = None, []
+        for record, features in zip(records.tolist(), projected, strict=True):
+            reduced, *pairs = reduce_with_pairs(
+                self.setup,
+                (record,),
+                sigma_unlearn=self.sigma_unlearn,
+                first_size=size,
+                projected=features[None, :],
+            )
+            size = reduced.size
+            epsilons = [pair.epsilons(self.delta) for pair in pairs]
+            errors = [pair.error(self.delta, max(found)) for pair, found in zip(pairs, epsilons, strict=True)]
+            rows.append([*epsilons[0], *epsilons[1], *errors])
+        return np.column_stack([rows, self.setup.difficulty(records, projected)])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _CalibrationTask:
+    setup: KrylovSetup
+    delta: float
+    target: float
+
+    def rows(self, records: Records) -> Array:
+        """Return noise, epsilon at it, epsilon without unlearning, and difficulty."""
+        projected = self.setup.project(records)
+        rows, start = [], max(self.setup.sigma_learn, 1e-6)
+        for record, features in zip(records.tolist(), projected, strict=True):
+            found = self._calibrate(record, features[None, :], start)
+            rows.append(found)
+            # The noise of the record before is a better start than any scale.
+            start = found[0] if 0 < found[0] < math.inf else start
+        return np.column_stack([rows, self.setup.difficulty(records, projected)])
+
+    def _calibrate(self, record: int, features: Array, start: float) -> tuple[float, float, float]:
+        reduced, _, before = reduce_with_pairs(self.setup, (record,), sigma_unlearn=start, projected=features)
+        without = before.epsilon(self.delta)
+        if without <= self.target:
+            return 0.0, without, without
+        if self.setup.n_unlearn == 0:
+            return math.inf, without, without
+        noise, pair, epsilon = self._smallest(reduced, start)
+        if pair.error(self.delta, epsilon) > _TRUNCATION_SHARE * self.target and math.isfinite(noise):
+            larger, *_ = reduce_with_pairs(
+                self.setup, (record,), sigma_unlearn=noise, first_size=reduced.size, projected=features
+            )
+            if larger.size > reduced.size:
+                noise, pair, epsilon = self._smallest(larger, noise)
+        return noise, epsilon, without
+
+    def _smallest(self, reduced: ReducedDeletion, start: float) -> tuple[float, BoundedPair, float]:
+        """Search for the noise at which log delta of the target epsilon meets its own target, then evaluate there."""
+        level, target = np.array([self.target]), math.log(self.delta)
+
+        def excess(noise: float) -> float:
+            logs = reduced.bounded_pair(noise).log_deltas(level, floor=target)
+            return float(max(logs[0][0], logs[1][0])) - target
+
+        noise = _smallest_passing(excess, start=start, tolerance=_LOG_DELTA_TOLERANCE)
+        if math.isinf(noise):
+            return math.inf, reduced.bounded_pair(start), math.inf
+        while True:
+            pair = reduced.bounded_pair(noise)
+            epsilon = pair.epsilon(self.delta)
+            # Epsilon and delta are rounded up each by itself: the returned noise is one that meets the target.
+            if epsilon <= self.target:
+                return noise, pair, epsilon
+            noise *= 1 + 1e-9
+
+
+def _smallest_passing(excess: Callable[[float], float], *, start: float, tolerance: float) -> float:
+    """Return a positive number whose excess is at most 0 and at least ``-tolerance``, or as near as floats allow.
+
+    Secant steps in the logarithm inside a bracket; ``excess`` falls.
+    """
+    low, high, value = 0.0, math.inf, start
+    before: tuple[float, float] | None = None
+    for _ in range(200):
+        gap = excess(value)
+        if gap <= 0:
+            high = value
+            if gap >= -tolerance:
+                break
+        else:
+            low = value
+        if low > 0 and high <= low * (1 + 1e-13):
+            break
+        step = math.log(4.0) if gap > 0 else -math.log(4.0)
+        if before is not None and (gap - before[1]) * math.log(value / before[0]) < 0:
+            step = -(gap + tolerance / 2) * math.log(value / before[0]) / (gap - before[1])
+        moved = value * math.exp(min(max(step, -math.log(16.0)), math.log(16.0)))
+        if not low < moved < high:
+            moved = math.sqrt(low * high) if low > 0 and high < math.inf else value * (4.0 if gap > 0 else 0.25)
+        before, value = (value, gap), moved
+    return high
+
+
+def _setup(data: Dataset, mechanism: RidgeLangevin) -> KrylovSetup:
+    return KrylovSetup.of(
+        data,
+        penalty=mechanism.penalty,
+        n_learn=mechanism.n_learn,
+        n_unlearn=mechanism.n_unlearn,
+        sigma_learn=mechanism.sigma_learn,
+        step_size=mechanism.step_size,
+    )
+
+
+def _checked(
+    data: Dataset, mechanism: RidgeLangevin, delta: float, records: Sequence[int] | None, n_jobs: int
+) -> Records:
+    """Return the records, after every argument that both maps share was found in range."""
+    if mechanism.reference is not Reference.RETRAIN_THEN_UNLEARN:
+        raise InvalidInputError(
+            field="mechanism.reference",
+            expected='"retrain_then_unlearn"',
+            got=mechanism.reference.value,
+            fix="the reduction covers that reference only; bind each record for the other one",
+        )
+    if not 0 < delta < 1:
+        raise InvalidInputError(field="delta", expected="in (0, 1)", got=delta, fix="1e-5 is usual")
+    if n_jobs < 1:
+        raise InvalidInputError(
+            field="n_jobs", expected="at least 1", got=n_jobs, fix="1 runs in this process, 2 on two cores"
+        )
+    chosen = np.arange(data.n_records) if records is None else np.asarray(records, dtype=np.intp)
+    if len(chosen) == 0:
+        raise InvalidInputError(field="records", expected="at least one record", got="none", fix="name one, or None")
+    outside = chosen[(chosen < 0) | (chosen >= data.n_records)]
+    if len(outside):
+        raise InvalidInputError(
+            field="records", expected=f"indices in [0, {data.n_records - 1}]", got=int(outside[0]), fix="count from 0"
+        )
+    return chosen
+
+
+def _run(task: _Task, records: Records, n_jobs: int, progress: Progress | None, phase: str) -> Array:
+    """Return the rows of all records, in their order."""
+    chunks = [records[i : i + _CHUNK] for i in range(0, len(records), _CHUNK)]
+    found: list[Array] = [np.empty((0, 0))] * len(chunks)
+    done = 0
+    for i, rows in _stream(task, chunks, n_jobs):
+        found[i] = rows
+        done += len(rows)
+        if progress is not None:
+            progress(phase, done, len(records))
+    return np.concatenate(found)
+
+
+def _stream(task: _Task, chunks: Sequence[Records], n_jobs: int) -> Iterator[tuple[int, Array]]:
+    if n_jobs == 1 or len(chunks) == 1:
+        for i, chunk in enumerate(chunks):
+            yield _one_chunk(i, task, chunk)
+        return
+    from joblib import Parallel, delayed
+
+    # Large arrays reach the workers as one memory map each, not once a chunk.
+    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+    yield from pool(delayed(_one_chunk)(i, task, chunk) for i, chunk in enumerate(chunks))
+
+
+def _one_chunk(i: int, task: _Task, chunk: Records) -> tuple[int, Array]:
+    # One thread: faster for matrices this small, and the same bits in every process.
+    with threadpool_limits(limits=1):
+        return i, task.rows(chunk)
