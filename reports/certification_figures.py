@@ -84,7 +84,7 @@ def difficulty(certification: Certification, prefix: str) -> str:
         label = "every record, exact"
         style: dict[str, Any] = {"color": MUTED, "markersize": size, "markeredgewidth": 0, "alpha": opacity}
         ax.plot(place_x(x), place_y(y), "o", rasterized=many, label=label, clip_on=False, **style)
-        _route_markers(ax, routes, place_x(route_x), place_y(route_y))
+        _route_markers(ax, certification, routes, place_x(route_x), place_y(route_y))
         ax.set_xlabel("difficulty of the record")
         ax.set_ylabel("noise needed, σᵤ" if is_calibrated else "ε by route")
         drawing.legend(drawn, ax)
@@ -92,7 +92,7 @@ def difficulty(certification: Certification, prefix: str) -> str:
         return drawing.to_svg(drawn, f"{what}, against the difficulty of the record", prefix)
 
 
-def _route_markers(ax: Axes, routes: Sequence[RouteRow], x: Array, y: Array) -> None:
+def _route_markers(ax: Axes, certification: Certification, routes: Sequence[RouteRow], x: Array, y: Array) -> None:
     names = [*ROUTE_MARKERS, *sorted({row.route for row in routes} - set(ROUTE_MARKERS))]
     for name in names:
         chosen = [i for i, row in enumerate(routes) if row.route == name]
@@ -109,7 +109,7 @@ def _route_markers(ax: Axes, routes: Sequence[RouteRow], x: Array, y: Array) -> 
             markeredgewidth=1.6,
             clip_on=False,
             zorder=4,
-            label=drawing.short(route_name(name)),
+            label=drawing.short(route_name(certification, name)),
         )
 
 

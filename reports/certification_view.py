@@ -99,8 +99,8 @@ def page(certification: Certification, *, n_extremes: int = N_EXTREMES) -> Certi
         route_notes=texts.route_notes(certification),
         basis=tuple(
             Basis(
-                route=texts.route_name(route),
-                has_gap=route == "published",
+                route=texts.route_name(certification, route),
+                has_gap=texts.has_gap(certification, route),
                 assumptions=tuple(tables.as_sentence(text) for text in assumptions),
             )
             for route, assumptions in certification.assumptions.items()
@@ -137,7 +137,7 @@ def _quantiles(certification: Certification) -> TableView:
         inner = (values[math.ceil(share * len(values)) - 1] for _, share in QUANTILES)
         rows.append((name, *(up(value) for value in (values[0], *inner, values[-1]))))
     return TableView(
-        title="Over all records",
+        title="Over all records" if rows else "In pictures",
         caption=f"The value that a share of the {counted(len(certification.rows), 'record')} does not exceed. "
         f"{texts.infinity(certification)}".strip(),
         columns=("", "smallest", *(name for name, _ in QUANTILES), "largest"),
@@ -206,7 +206,7 @@ def _routes(certification: Certification, previews: Mapping[int, Preview]) -> Re
         cells.append(
             (
                 _subject(row),
-                texts.route_name(row.route),
+                texts.route_name(certification, row.route),
                 up(row.sigma_unlearn),
                 up(row.epsilon, digits),
                 up(row.exact_epsilon, digits),

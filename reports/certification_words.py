@@ -76,8 +76,8 @@ _ROUTES = (
     ),
     Passage(
         heading="uniform",
-        text="One sensitivity for all records, the largest. This is the baseline that takes no account of which record "
-        "is deleted.",
+        text="One sensitivity for all records, the largest, in the published accounting. This is the baseline that "
+        "takes no account of which record is deleted.",
     ),
 )
 _RIDGE = (
@@ -94,9 +94,15 @@ _RIDGE = (
 )
 
 
-def route_name(route: str) -> str:
-    """Return a route's name; the published one never goes without its proof gap."""
-    return "published (proof gap)" if route == "published" else route
+def has_gap(certification: Certification, route: str) -> bool:
+    """Return whether a route rests on an argument with a gap, as the published one does whatever is stated."""
+    stated = certification.assumptions.get(route, ())
+    return route == "published" or any(text.lower().startswith("proof gap") for text in stated)
+
+
+def route_name(certification: Certification, route: str) -> str:
+    """Return a route's name; a route never goes without its proof gap."""
+    return f"{route} (proof gap)" if has_gap(certification, route) else route
 
 
 def headline(certification: Certification) -> str:
@@ -240,20 +246,25 @@ def _noise(certification: Certification) -> str:
         noises = [row.sigma_unlearn for row in rows]
         return f"The noise of each unlearning step was given: {_range(noises, 'σᵤ')}."
     at = f"the target ε = {up(target)}"
-    needed = [row.sigma_unlearn for row in rows if row.epsilon_without_unlearning > target]
-    possible = [noise for noise in needed if noise < math.inf]
+    possible = [r.sigma_unlearn for r in rows if r.epsilon_without_unlearning > target and r.sigma_unlearn < math.inf]
     noise = f"{_range(possible, 'σᵤ')} a step" if possible else ""
-    if len(rows) == 1:
-        text = f"It meets {at} without any unlearning noise." if n_free else f"To meet {at} it needs {noise}." * bool(noise)
-    else:
-        text = f"{n_free or 'None'} of {counted(len(rows), 'record')} {'meets' if n_free == 1 else 'meet'} {at} without any unlearning noise."
-        who = "The other needs" if len(possible) == 1 else f"The other {len(possible):,} need"
-        text += f" {who} {noise}." * bool(noise)
+    found = []
+    if len(rows) == 1 and n_free:
+        found.append(f"It meets {at} without any unlearning noise.")
+    elif len(rows) == 1 and noise:
+        found.append(f"To meet {at} it needs {noise}.")
+    elif len(rows) > 1:
+        meet = "meets" if n_free == 1 else "meet"
+        who = f"{n_free:,}" if n_free else "None"
+        found.append(f"{who} of {counted(len(rows), 'record')} {meet} {at} without any unlearning noise.")
+        another = "Another" if n_free else "Of them"
+        others = f"{another} {len(possible):,} {'needs' if len(possible) == 1 else 'need'}"
+        found += [f"{others} {noise}."] if noise else []
     n_failed = sum(row.epsilon > target for row in rows)
     if n_failed:
         do = "does" if n_failed == 1 else "do"
-        text += f" {counted(n_failed, 'record')} {do} not meet it at any noise that was tried."
-    return text.strip()
+        found.append(f"{counted(n_failed, 'record')} {do} not meet {at} at any noise that was tried.")
+    return " ".join(found)
 
 
 def _hardly(rows: Sequence[RecordRow]) -> str:
@@ -273,17 +284,15 @@ def _hardly(rows: Sequence[RecordRow]) -> str:
 
 
 def _compared(certification: Certification) -> list[str]:
-    found = []
+    found, records = [], set()
     for route in BOUNDS:
-        ratios = [ratio(certification, row) for row in certification.routes if row.route == route]
-        finite = sorted(r for r in ratios if r is not None and math.isfinite(r))
-        if not finite:
-            continue
-        low, high = nearest(finite[0], DIGITS), nearest(finite[-1], DIGITS)
-        times = low if low == high else f"{low} to {high}"
-        found.append(f"{route_name(route)} {times} times")
+        ratios = {row.record: ratio(certification, row) for row in certification.routes if row.route == route}
+        finite = {record: r for record, r in ratios.items() if r is not None and math.isfinite(r)}
+        if finite:
+            low, high = (nearest(end, DIGITS) for end in _ends(list(finite.values())))
+            found.append(f"{route_name(certification, route)} {low if low == high else f'{low} to {high}'} times")
+            records |= set(finite)
     if not found:
         return []
-    n = len({row.record for row in certification.routes})
     what = "noise that exact asks for" if certification.target_epsilon is not None else "exact ε"
-    return [f"Compared with the {what}, over {counted(n, 'record')}: {listed(found)}."]
+    return [f"Compared with the {what}, over {counted(len(records), 'record')}: {listed(found)}."]

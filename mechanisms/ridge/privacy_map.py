@@ -30,8 +30,10 @@ Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
 _CHUNK = 32
-# A noise is found when log delta at the target epsilon is at most this far below the target.
-_LOG_DELTA_TOLERANCE = 1e-7
+# A noise is found to this share; below this share of the learning noise it need not be the smallest.
+_NOISE_TOLERANCE, _NEGLIGIBLE = 1e-6, 1e-9
+# Longest step of the search, as a logarithm.
+_STRETCH = math.log(8.0)
 # Truncation may take this share of the target epsilon; above it the space is enlarged for the noise that was found.
 _TRUNCATION_SHARE = 1e-9
 
@@ -88,7 +90,8 @@ class CalibrationMap:
     records
         Record indices, shape (m,).
     sigma_unlearn
-        Smallest noise that meets the target, on the safe side; 0 where the learning noise alone meets it, infinite
+        Smallest noise that meets the target, on the safe side and to a share 1e-6 (down to 1e-9 of the learning
+        noise: where less would do, that is what is returned); 0 where the learning noise alone meets it, infinite
         where there are no unlearning steps to add noise in, shape (m,).
     epsilon
         Epsilon at ``delta`` of both directions together, evaluated at exactly that noise; at most the target.
@@ -290,7 +293,7 @@ class _CalibrationTask:
             logs = reduced.bounded_pair(noise).log_deltas(level, floor=target)
             return float(max(logs[0][0], logs[1][0])) - target
 
-        noise = _smallest_passing(excess, start=start, tolerance=_LOG_DELTA_TOLERANCE)
+        noise = _smallest_passing(excess, start=start, floor=_NEGLIGIBLE * (self.setup.sigma_learn or 1e-6))
         if math.isinf(noise):
             return math.inf, reduced.bounded_pair(start), math.inf
         while True:
@@ -302,30 +305,27 @@ class _CalibrationTask:
             noise *= 1 + 1e-9
 
 
-def _smallest_passing(excess: Callable[[float], float], *, start: float, tolerance: float) -> float:
-    """Return a positive number whose excess is at most 0 and at least ``-tolerance``, or as near as floats allow.
+def _smallest_passing(excess: Callable[[float], float], *, start: float, floor: float) -> float:
+    """Return the smallest number, to a share ``_NOISE_TOLERANCE``, whose excess is at most 0; infinite if none is.
 
-    Secant steps in the logarithm inside a bracket; ``excess`` falls.
+    Secant steps in the logarithm inside a bracket; ``excess`` falls. Nothing below ``floor`` is tried.
     """
-    low, high, value = 0.0, math.inf, start
+    low, high, value = 0.0, math.inf, max(start, floor)
     before: tuple[float, float] | None = None
     for _ in range(200):
         gap = excess(value)
-        if gap <= 0:
-            high = value
-            if gap >= -tolerance:
-                break
-        else:
-            low = value
-        if low > 0 and high <= low * (1 + 1e-13):
+        slope = 0.0 if before is None else (gap - before[1]) / math.log(value / before[0])
+        low, high = (low, value) if gap <= 0 else (value, high)
+        if gap <= 0 and (value <= floor or -gap <= -slope * _NOISE_TOLERANCE):
             break
-        step = math.log(4.0) if gap > 0 else -math.log(4.0)
-        if before is not None and (gap - before[1]) * math.log(value / before[0]) < 0:
-            step = -(gap + tolerance / 2) * math.log(value / before[0]) / (gap - before[1])
-        moved = value * math.exp(min(max(step, -math.log(16.0)), math.log(16.0)))
+        if low > 0 and high <= low * (1 + _NOISE_TOLERANCE):
+            break
+        # Aim at the middle of what is tolerated.
+        step = -gap / slope + _NOISE_TOLERANCE / 2 if slope < 0 else math.copysign(math.inf, gap)
+        moved = value * math.exp(min(max(step, -_STRETCH), _STRETCH))
         if not low < moved < high:
-            moved = math.sqrt(low * high) if low > 0 and high < math.inf else value * (4.0 if gap > 0 else 0.25)
-        before, value = (value, gap), moved
+            moved = math.sqrt(low * high)
+        before, value = (value, gap), max(moved, floor)
     return high
 
 
