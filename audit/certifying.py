@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -125,7 +126,7 @@ def certify(
         rows=rows,
         routes=tuple(row for i in range(len(calls)) for row in found[i][0]),
         previews=make_previews(data, _shown(rows, compared)),
-        assumptions=found[0][1],
+        assumptions=_common([found[i][1] for i in range(len(calls))]),
         environment=environment_of(started, time.monotonic() - clock, Engine(n_jobs=n_jobs), command),
     )
 
@@ -230,6 +231,23 @@ def _rows(
     )
 
 
+def _common(stated: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Return the sentences that hold for every compared record; figures of one record are not true of another."""
+    first = stated[0]
+    return {
+        name: tuple(sentence for sentence in sentences if all(sentence in other[name] for other in stated))
+        for name, sentences in first.items()
+    }
+
+
+def _rounded_up(epsilon: float) -> float:
+    """Return epsilon rounded up to three significant digits."""
+    if epsilon == 0 or not math.isfinite(epsilon):
+        return epsilon
+    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
+    return math.ceil(epsilon / unit) * unit
+
+
 def _directions(setup: KrylovSetup, record: int, sigma: float, delta: float) -> tuple[float, float]:
     """Return both directions' epsilon at a record's own noise; infinite noise means that no steps take any."""
     sigma = sigma if np.isfinite(sigma) else 0.0
@@ -270,7 +288,7 @@ def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Pri
     if isinstance(noise, CalibratedNoise):
         sigma = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(ridge.sigma_learn, 1e-6)).noise
         if sigma == 0:
-            note = f"The learning noise alone gives {epsilon_fn(0.0):.3g}."
+            note = f"The learning noise alone gives {_rounded_up(epsilon_fn(0.0)):.3g}."
     else:
         sigma = float(noise)
     if name == "exact":

@@ -257,8 +257,9 @@ def _noise(certification: Certification) -> str:
         meet = "meets" if n_free == 1 else "meet"
         who = f"{n_free:,}" if n_free else "None"
         found.append(f"{who} of {counted(len(rows), 'record')} {meet} {at} without any unlearning noise.")
-        another = "Another" if n_free else "Of them"
-        others = f"{another} {len(possible):,} {'needs' if len(possible) == 1 else 'need'}"
+        others = f"{'Another' if n_free else 'Of them'} {len(possible):,} {'needs' if len(possible) == 1 else 'need'}"
+        if len(possible) == len(rows):
+            others = "They need"
         found += [f"{others} {noise}."] if noise else []
     n_failed = sum(row.epsilon > target for row in rows)
     if n_failed:

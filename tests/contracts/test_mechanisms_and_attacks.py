@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
 
 from attacks.protocol import AttackContext
 from attacks.registry import ATTACKS, SUMMARIES, applicable_attacks
@@ -15,6 +16,7 @@ from mechanisms.adapters.functions import from_functions
 from mechanisms.dataset import Dataset, load_named
 from mechanisms.errors import NotApplicableError
 from mechanisms.faulty import NeglectedRidge
+from mechanisms.output_perturbation import OutputPerturbation
 from mechanisms.protocol import Deletion, HasCertificates, Mechanism, ReleaseSpec, World
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate
@@ -38,6 +40,7 @@ EVERY_MECHANISM: dict[str, Any] = {
     "closed_form": RidgeLangevin(n_learn=20, n_unlearn=4, sigma_unlearn=0.0005, sampler="closed_form"),
     "neglected": NeglectedRidge(mechanism=SMALL),
     "downdate": ExactDowndate(),
+    "output_perturbation": OutputPerturbation(estimator=Ridge(alpha=1.0, fit_intercept=False), sigma=0.1),
     "functions": from_functions(
         learn=_learn, unlearn=_unlearn, release=ReleaseSpec(shape=(65, 10)), parameters={"penalty": 1.0}
     ),

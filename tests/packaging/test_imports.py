@@ -66,6 +66,14 @@ def test_every_statistics_module_is_under_the_contract() -> None:
 
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     listed = set(next(c for c in contracts if c["id"] == "independence")["source_modules"])
-    edges = {"audit.certification", "audit.certifying", "audit.cli", "audit.config", "audit.demo", "audit.errors", "audit.progress"}
+    edges = {
+        "audit.certification",
+        "audit.certifying",
+        "audit.cli",
+        "audit.config",
+        "audit.demo",
+        "audit.errors",
+        "audit.progress",
+    }
     present = {f"audit.{path.stem}" for path in (ROOT / "audit").glob("*.py")} - {"audit.__init__"}
     assert present == listed | edges

@@ -264,6 +264,37 @@ def test_reported_errors_bound_the_error_of_the_ratios(digits: Dataset) -> None:
             assert abs(lengths[0] - lengths[1]) <= bounded.shift_error
 
 
+@pytest.mark.parametrize("forget", [(17,), (3, 250)], ids=str)
+def test_every_part_of_the_error_is_bounded(digits: Dataset, forget: tuple[int, ...]) -> None:
+    case = Case(n_learn=60)
+    setup = case.setup(digits)
+    a, eta, t = setup.step.contraction, setup.step_size, case.n_learn
+    rows = setup.project(forget)
+    without, basis = np.linalg.eigh(np.diag(a) + eta * rows.T @ rows)
+    change = np.diag(geometric_sum(a, t)) - (basis * geometric_sum(without, t)) @ basis.T
+    targets = digits.targets[list(forget)]
+    shift = eta * (power_sum(a, t)[:, None] * setup.moment)
+    shift -= eta * (basis * power_sum(without, t)) @ basis.T @ (setup.moment - rows.T @ targets)
+    for size in (2, 4, 6, 8, 12, 16):
+        krylov = BlockLanczos(a, rows)
+        krylov.extend(size * len(forget))
+        into = krylov.rows[: krylov.size].T @ np.linalg.eigh(krylov.compressed(eta)[1])[1]
+        reduced = reduce_deletion(setup, forget, size=size * len(forget))
+        # The sign of an eigenvector is free: compare in the original coordinates.
+        assert np.linalg.norm(change - into @ reduced.change @ into.T) <= reduced.change_leak + 1e-10
+        assert np.linalg.norm(shift - into @ reduced.shift) <= reduced.shift_leak + 1e-12
+        for sigma in (0.005, 1e-5, 0.1, 0.0):
+
+            def whiten(x: Array, sigma: float = sigma, reduced: ReducedDeletion = reduced) -> Array:
+                return reduced._whiten(sigma, x)
+
+            missing = (basis * whiten(without)) @ basis.T @ into - into * whiten(reduced.nodes)
+            bounds = reduced._residuals(whiten)
+            assert np.linalg.norm(missing @ reduced.change) <= bounds[0] + 1e-9
+            assert np.linalg.norm(missing @ reduced.shift) <= bounds[1] + 1e-12
+    assert bounds[0] < 1e-3
+
+
 def test_chosen_sizes_leave_little_to_raise(digits: Dataset) -> None:
     after, before = reduced_pair(Case().setup(digits), (17,), 0.005)
     for pair in (after, before):
@@ -290,6 +321,40 @@ def test_slack_covers_the_exact_divergence_of_two_versions_of_a_law(seed: int) -
             assert 0 < slack < 200 * size * (odds + q)
             for first, second in (laws, laws[::-1]):
                 assert GaussianPair.from_laws(first, second).log_delta(slack) <= -odds
+
+
+def test_slack_for_a_shift_alone_or_many_columns() -> None:
+    known = GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1))
+    shifted = BoundedPair(pair=known, change_error=0.0, shift_error=0.1)
+    wide = GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1), n_columns=400)
+    scaled = BoundedPair(pair=wide, change_error=0.01, shift_error=0.0)
+    for odds in (3.0, 12.0, 100.0):
+        truth = GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.full(1, 0.01))
+        assert truth.log_delta(float(shifted.slack(odds))) <= -odds
+        truth = GaussianPair(variance_ratios=np.full(1, 1.01), squared_shifts=np.zeros(1), n_columns=400)
+        assert truth.log_delta(float(scaled.slack(odds))) <= -odds
+
+
+@pytest.mark.parametrize(("size", "scale"), [(1e-4, 1.0), (1e-2, 1.0), (2e-4, 1e-3)])
+def test_raised_epsilons_cover_every_law_within_the_error(size: float, scale: float) -> None:
+    c, b = 1 + scale * np.array([0.3, -0.2, 0.0]), scale**2 * np.array([0.3, 0.1, 0.4])
+    bounded = BoundedPair(
+        pair=GaussianPair(variance_ratios=c, squared_shifts=b, n_columns=2), change_error=size, shift_error=size
+    )
+    for delta in (1e-6, 1e-9):
+        epsilons = bounded.epsilons(delta)
+        levels = np.array([0.5, 2.0, epsilons[0]])
+        tables = bounded.log_deltas(levels)
+        exceeded = 0
+        for direction in np.concatenate([np.eye(3), -np.eye(3)]):
+            for sign in (-1, 0, 1):
+                shifts = (np.sqrt(b) + sign * size * np.sqrt(b / b.sum())) ** 2
+                true = GaussianPair(variance_ratios=c + size * direction, squared_shifts=shifts, n_columns=2)
+                assert np.all(both(true, delta) <= epsilons)
+                exceeded += int(np.any(both(true, delta) > both(bounded.pair, delta)))
+                for table, pair in zip(tables, (true, true.reversed()), strict=True):
+                    assert np.all(np.asarray(pair.log_delta(levels)) <= table)
+        assert exceeded > 0
 
 
 def test_an_exact_pair_is_not_raised_and_a_hopeless_one_says_so() -> None:

@@ -20,7 +20,6 @@ from scipy.special import ndtr
 
 import reports
 from audit.counts import Counts
-from audit.errors import SchemaError
 from audit.plan import Bonferroni
 from audit.result import (
     AuditCollection,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_unlearning_never_exceeds_the_learning_noise_alone(digits: Dataset, sigm
 def test_epsilon_falls_with_the_noise(digits: Dataset) -> None:
     laws = RidgeLangevin(sigma_unlearn=0.001).bind(digits, (5,)).laws
     epsilons = [two_sided_epsilon(exact_pair(laws.with_noise(s)), 1e-5) for s in (0.0, 0.0005, 0.002, 0.01, 0.1)]
-    assert all(a >= b for a, b in zip(epsilons, epsilons[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(epsilons))
 
 
 def test_retrain_only_is_far_larger_where_the_noises_differ(digits: Dataset) -> None:

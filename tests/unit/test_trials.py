@@ -232,7 +232,7 @@ def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
         audit.run(SMALL, digits, forget=3)
     with pytest.raises(InvalidInputError, match="plan"):
         audit.run(SMALL, digits, PLAN, forget=3)
-    with pytest.raises(InvalidInputError, match="certificates .*exact, published.*'magic'"):
+    with pytest.raises(InvalidInputError, match=r"certificates .*exact, published.*'magic'"):
         audit.run(SMALL, digits, forget=3, claim=CertifiedClaim(method="magic"))
     with pytest.raises(InvalidInputError, match=r"\[0, 149\]"):
         audit.run(SMALL, digits, forget=150, claim=CLAIM)
