@@ -82,8 +82,8 @@ def init() -> int:
 def list_(what: str) -> int:
     """List what a plan can name."""
     from attacks.registry import SUMMARIES
-    from mechanisms.dataset import NAMED
     from mechanisms.registry import MECHANISMS
+    from mechanisms.sources import NAMED
 
     entries = {
         "mechanisms": MECHANISMS,

@@ -15,11 +15,12 @@ from audit.errors import PlanError
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.split import Split
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Reference
-from mechanisms.dataset import NAMED, Dataset, load_file, load_named, validate_forget
+from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.sources import NAMED, load_file, load_named
 
 PLAN_SCHEMA = "unlearn-audit/plan/1"
 ReferenceName = Literal["retrain_then_unlearn", "retrain_only"]

@@ -22,7 +22,7 @@ from audit.trials import Engine, Stream, make_generator, worker_limits
 from audit.verdict import Verdict
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Reference
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.protocol import World
 from mechanisms.ridge.downdate import RidgeSolution
@@ -34,6 +34,7 @@ from mechanisms.ridge.langevin import (
     exact_pair,
     two_sided_epsilon,
 )
+from mechanisms.sources import load_named
 
 N_ACCURACY = 20
 

@@ -25,9 +25,10 @@ from audit.binding import make_context
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.runner import run
 from audit.trials import ChunkTask, Engine, Source, Stream, make_generator, score_chunk
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
+from mechanisms.sources import load_named
 
 REPEATS = 5
 

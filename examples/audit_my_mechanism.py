@@ -14,7 +14,8 @@ import audit
 from attacks.canary import choose_records
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, GaussianDP
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
+from mechanisms.sources import load_named
 
 PENALTY, MU = 1.0, 0.5
 
@@ -64,7 +65,8 @@ def main() -> None:
         tested = finding.sandwiches[0]
         print(
             f"{calibrate.__name__:8s}  {finding.verdict.value.replace('_', ' ').upper():12s} "
-            f"epsilon >= {tested.bound.value:.2f} against {tested.claimed:.2f} claimed at delta = {tested.bound.delta:.2g}"
+            f"epsilon >= {tested.bound.value:.2f} against {tested.claimed:.2f} claimed "
+            f"at delta = {tested.bound.delta:.2g}"
         )
 
 

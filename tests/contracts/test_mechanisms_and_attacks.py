@@ -13,7 +13,7 @@ from attacks.protocol import AttackContext
 from attacks.registry import ATTACKS, SUMMARIES, applicable_attacks
 from audit.binding import make_context
 from mechanisms.adapters.functions import from_functions
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.output_perturbation import OutputPerturbation
@@ -21,6 +21,7 @@ from mechanisms.protocol import Deletion, HasCertificates, Mechanism, ReleaseSpe
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 SMALL = RidgeLangevin(n_learn=20, n_unlearn=4, sigma_learn=0.001, sigma_unlearn=0.0005)

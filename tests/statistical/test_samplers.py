@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
-from mechanisms.dataset import Dataset, from_arrays, load_named
+from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
 from tests.statistical.budget import CHECK_LEVEL
 
 MECHANISM = RidgeLangevin(penalty=0.5, n_learn=40, n_unlearn=12, sigma_learn=0.02, sigma_unlearn=0.05)

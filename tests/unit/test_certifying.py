@@ -7,8 +7,9 @@ import pytest
 from audit.certification import Certification
 from audit.certifying import certify, make_request, select_records
 from audit.errors import SchemaError
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.sources import load_named
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mechanisms.dataset import from_arrays, load_file, load_named, validate_forget
+from mechanisms.dataset import from_arrays, validate_forget
 from mechanisms.errors import InvalidInputError
+from mechanisms.sources import load_file, load_named
 
 
 def test_digits_are_scaled_by_a_constant_and_have_a_column_of_ones() -> None:

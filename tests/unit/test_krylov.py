@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from attacks.canary import difficulty
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Reference
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
 from mechanisms.ridge.bounded_pair import BoundedPair, smallest_epsilon
@@ -25,6 +25,7 @@ from mechanisms.ridge.langevin import RidgeLangevin, exact_pair, pair_without_un
 from mechanisms.ridge.laws import RidgeLaws, StepMap, geometric_sum, signed_power
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 DELTA = 1e-5

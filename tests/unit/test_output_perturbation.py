@@ -17,10 +17,11 @@ from audit.binding import make_context
 from mechanisms.accounting import gdp
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
-from mechanisms.dataset import Dataset, from_arrays, load_named
+from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation, PerturbedDeletion
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, World
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 RIDGE = Ridge(alpha=1.0, fit_intercept=False)

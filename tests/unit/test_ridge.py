@@ -1,4 +1,4 @@
-"""The ridge mechanism: laws against naive recursions, the downdate against retraining, certificates against themselves."""
+"""The ridge mechanism: laws against naive recursions, the downdate against retraining, certificates re-evaluated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mechanisms.claim import Direction, PrivacyProfile, Reference
-from mechanisms.dataset import Dataset, from_arrays, load_named
+from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import World
 from mechanisms.ridge.downdate import ExactDowndate, RidgeSolution
@@ -23,6 +23,7 @@ from mechanisms.ridge.langevin import (
 )
 from mechanisms.ridge.laws import RidgeLaws, geometric_sum, signed_power
 from mechanisms.ridge.sensitivity import PROOF_GAP
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from scipy.stats import ncx2, norm
 from mechanisms.accounting import gdp
 from mechanisms.accounting.shifted_interpolation import gaussian_dp_mu
 from mechanisms.claim import Direction, PrivacyProfile, Reference
-from mechanisms.dataset import Dataset, from_arrays, load_named
+from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import World
 from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning, two_sided_epsilon
@@ -33,6 +33,7 @@ from mechanisms.ridge.routes import (
     profile,
 )
 from mechanisms.ridge.sensitivity import PROOF_GAP, ResidualPaths, StepGaps
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 FORWARD, BACKWARD = Direction.UNLEARNED_FROM_RETRAINED, Direction.RETRAINED_FROM_UNLEARNED

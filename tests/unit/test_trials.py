@@ -19,10 +19,11 @@ from audit.trials import ChunkTask, Engine, Source, Stream, draw, make_generator
 from audit.verdict import Reason, Verdict
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, Reference
-from mechanisms.dataset import Dataset, load_named
+from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, NotApplicableError
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
 SMALL = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.003, sampler="closed_form")

@@ -1,0 +1,213 @@
+"""Where data sets come from: installed packages, and .csv or .npz files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanisms.dataset import Dataset, TargetKind, from_arrays
+from mechanisms.errors import InvalidInputError
+
+Array = NDArray[np.float64]
+
+
+def _digits() -> Dataset:
+    """Return scikit-learn's 8x8 digits: pixels / 16 and a column of ones, one-hot labels, 1797 records."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    data = from_arrays(raw.data, raw.target, name="digits", kind="classification", intercept=True, divide_by=16.0)
+    return Dataset(name=data.name, features=data.features, targets=data.targets, kind=data.kind, image_shape=(8, 8))
+
+
+# Round public constants near each measurement's usual size, chosen without looking at any record's role:
+# age, sex, body mass index, blood pressure, tc, ldl, hdl, tch, ltg, glucose.
+_DIABETES_UNITS = np.array([100.0, 2.0, 50.0, 150.0, 300.0, 250.0, 100.0, 10.0, 10.0, 150.0])
+_DIABETES_TARGET_UNIT = 350.0
+
+
+def _diabetes() -> Dataset:
+    """Return scikit-learn's diabetes in fixed public units (not its data-dependent standardisation), 442 records."""
+    from sklearn.datasets import load_diabetes
+
+    raw = load_diabetes(scaled=False)
+    return from_arrays(
+        raw.data / _DIABETES_UNITS,
+        raw.target / _DIABETES_TARGET_UNIT,
+        name="diabetes",
+        kind="regression",
+        intercept=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedDataset:
+    """A data set that ships with an installed package."""
+
+    load: Callable[[], Dataset]
+    default_rows: int
+    summary: str
+
+
+NAMED: dict[str, NamedDataset] = {
+    "digits": NamedDataset(
+        load=_digits,
+        default_rows=1500,
+        summary="8x8 handwritten digits, 1797 records, 10 classes, pixels / 16 and ones",
+    ),
+    "diabetes": NamedDataset(
+        load=_diabetes,
+        default_rows=342,
+        summary="disease progression, 442 records, regression, fixed public units and ones",
+    ),
+}
+
+
+def load_named(name: str, *, rows: int | None = None) -> Dataset:
+    """Return a named data set: the first ``rows`` records to train on, the others held out.
+
+    Raises
+    ------
+    InvalidInputError
+        For an unknown name, or a number of rows out of range.
+    """
+    if name not in NAMED:
+        raise InvalidInputError(
+            field="data.name", expected=f"one of {', '.join(NAMED)}", got=repr(name), fix="or give data.path for a file"
+        )
+    return _hold_out(NAMED[name].load(), NAMED[name].default_rows if rows is None else rows)
+
+
+def load_file(
+    path: str | Path,
+    *,
+    target: str = "y",
+    rows: int | None = None,
+    kind: TargetKind | Literal["auto"] = "auto",
+    intercept: bool = True,
+    divide_by: float = 1.0,
+) -> Dataset:
+    """Return a data set from a file.
+
+    Parameters
+    ----------
+    path
+        A ``.csv`` with a header row, or an ``.npz`` with an array ``X`` and the target array.
+    target
+        Name of the target column (csv) or array (npz).
+    rows
+        Train on the first ``rows`` records and hold out the others; all records by default.
+    kind, intercept, divide_by
+        As in :func:`from_arrays`.
+
+    Raises
+    ------
+    InvalidInputError
+        When the file cannot be read, or any value in it is unusable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidInputError(field="data.path", expected="an existing file", got=str(path), fix="check the path")
+    readers = {".csv": _read_csv, ".npz": _read_npz}
+    if path.suffix not in readers:
+        raise InvalidInputError(
+            field="data.path", expected="a .csv or .npz file", got=path.name, fix="convert the file to one of the two"
+        )
+    features, targets = readers[path.suffix](path, target)
+    data = from_arrays(features, targets, name=path.name, kind=kind, intercept=intercept, divide_by=divide_by)
+    return _hold_out(data, data.n_records if rows is None else rows)
+
+
+def _hold_out(data: Dataset, rows: int) -> Dataset:
+    if not 2 <= rows <= data.n_records:
+        raise InvalidInputError(
+            field="data.rows",
+            expected=f"in [2, {data.n_records}]",
+            got=rows,
+            fix="lower it, or leave it out for the default",
+        )
+    train, rest = np.arange(rows), np.arange(rows, data.n_records)
+    kept = data.take(train.tolist())
+    if np.all(kept.targets == kept.targets[0]):
+        raise InvalidInputError(
+            field="data.rows", expected="rows with at least two distinct targets", got=rows, fix="use more rows"
+        )
+    return Dataset(
+        name=data.name,
+        features=kept.features,
+        targets=kept.targets,
+        kind=data.kind,
+        image_shape=data.image_shape,
+        held_out=data.take(rest.tolist()) if len(rest) else None,
+    )
+
+
+def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            table = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInputError(
+            field=path.name, expected="a UTF-8 csv file", got=str(error), fix="export it again"
+        ) from None
+    if target not in header:
+        raise InvalidInputError(
+            field="data.target",
+            expected=f"one of the columns {', '.join(header)}",
+            got=repr(target),
+            fix="name the target column",
+        )
+    if not table:
+        raise InvalidInputError(field=path.name, expected="at least one record", got="a header only", fix="add records")
+    values = np.array([_csv_row(path, line, header, row) for line, row in table])
+    column = header.index(target)
+    return np.delete(values, column, axis=1), values[:, column]
+
+
+def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[float]:
+    if len(row) != len(header):
+        raise InvalidInputError(
+            field=f"{path.name} line {line}", expected=f"{len(header)} cells", got=len(row), fix="mend the row"
+        )
+    values = []
+    for name, cell in zip(header, row, strict=True):
+        try:
+            values.append(float(cell))
+        except ValueError:
+            raise InvalidInputError(
+                field=f"{path.name} line {line}, column {name}",
+                expected="a number",
+                got=repr(cell),
+                fix="encode text columns as numbers and fill empty cells with a public rule",
+            ) from None
+    return values
+
+
+def _read_npz(path: Path, target: str) -> tuple[Array, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidInputError(
+            field=path.name,
+            expected="an .npz file of plain numeric arrays",
+            got=str(error),
+            fix="save it with numpy.savez",
+        ) from None
+    for name in ("X", target):
+        if name not in arrays:
+            raise InvalidInputError(
+                field=path.name,
+                expected=f"an array named {name}",
+                got=f"arrays {', '.join(arrays) or 'none'}",
+                fix="save features as X and name the target array in data.target",
+            )
+    return arrays["X"], arrays[target]
