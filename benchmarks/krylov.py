@@ -167,7 +167,8 @@ def every_record(data: Dataset, setup: KrylovSetup | None, target: str) -> None:
         seconds, processor = time.perf_counter() - start, processor_seconds() - before
     quantiles = np.quantile(found.two_sided, [0.0, 0.5, 1.0])
     print(
-        f"map of {data.n_records} records, two workers {seconds:9.1f} s ({processor:.1f} s of processor), {watched.peak:.2f} GB peak ({target}); "
+        f"map of {data.n_records} records, two workers {seconds:9.1f} s ({processor:.1f} s of processor), "
+        f"{watched.peak:.2f} GB peak ({target}); "
         f"epsilon {quantiles[0]:.3g} / {quantiles[1]:.3g} / {quantiles[2]:.3g}, "
         f"largest share raised {np.max(found.error[:, 0] / found.two_sided):.1e}",
         flush=True,
