@@ -9,6 +9,7 @@ from attacks.protocol import Attack, AttackContext
 from attacks.registry import applicable_attacks
 from audit.errors import TrialError
 from audit.plan import AuditPlan, CertifiedClaim
+from audit.trials import worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
@@ -72,14 +73,8 @@ def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> 
 def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
     """Return one forget set of the plan, bound, with its claims resolved."""
     forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
-    try:
-        deletion = mechanism.bind(data, forget)
-    except UnlearnAuditError:
-        raise
-    except Exception as error:
-        raise TrialError(
-            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
-        ) from error
+    with worker_limits():
+        deletion = _bound(mechanism, data, forget)
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
     claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
     return BoundRecord(
@@ -91,6 +86,17 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
         certificates=certificates,
         context=make_context(deletion, data, forget),
     )
+
+
+def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+    try:
+        return mechanism.bind(data, forget)
+    except UnlearnAuditError:
+        raise
+    except Exception as error:
+        raise TrialError(
+            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
+        ) from error
 
 
 def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:

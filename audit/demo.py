@@ -95,7 +95,7 @@ def run_demo(settings: DemoSettings, *, engine: Engine, progress: Progress | Non
     records: dict[str, int] = dict(zip(RULES, choose_records(data, RULES, penalty=base.penalty), strict=True))
     exact = replace(base, sigma_unlearn=_target(settings, "exact"))
     published = replace(base, sigma_unlearn=_target(settings, "published"))
-    bound = _bind_all(data, records, exact, published)
+    bound = _bind_all(data, records, exact, published, engine)
     results: dict[str, AuditResult] = {}
     for part in _parts(exact, published):
         audited = run_services(
@@ -167,9 +167,17 @@ def _plan(settings: DemoSettings, part: _Part, records: Mapping[str, int]) -> Au
     )
 
 
-def _bind_all(data: Dataset, records: Mapping[str, int], exact: RidgeLangevin, published: RidgeLangevin) -> Bound:
+def _bind_all(
+    data: Dataset, records: Mapping[str, int], exact: RidgeLangevin, published: RidgeLangevin, engine: Engine
+) -> Bound:
+    calls = [(mechanism, data, i) for i in records.values() for mechanism in (exact, published)]
+    done = dict(engine.stream(_bind_one, calls))
+    return {label: (done[2 * i], done[2 * i + 1]) for i, label in enumerate(records)}
+
+
+def _bind_one(mechanism: RidgeLangevin, data: Dataset, record: int) -> RidgeDeletion:
     with worker_limits():
-        return {label: (exact.bind(data, (i,)), published.bind(data, (i,))) for label, i in records.items()}
+        return mechanism.bind(data, (record,))
 
 
 def _target(settings: DemoSettings, route: Route) -> CalibratedNoise:

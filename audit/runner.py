@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from attacks.protocol import Attack
@@ -15,7 +16,7 @@ from audit.multiplicity import ledger
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.provenance import data_record, environment_of, plan_record
 from audit.result import AuditResult, Control, Family, Finding
-from audit.trials import Engine, Source, Stream, worker_limits
+from audit.trials import Engine, Source, Stream
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
@@ -113,9 +114,12 @@ def run_services(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     engine = engine or Engine()
-    with worker_limits():
-        # For each forget set, every service bound to it.
-        bound = [[bind(m, data, plan, i) for m in services.values()] for i in range(len(plan.forget))]
+    # Calibration takes most of a second for each, so that binding is work for the workers too.
+    calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
+    done = dict(engine.stream(bind, calls))
+    n = len(services)
+    # For each forget set, every service bound to it.
+    bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
     families = [_family(plan, [row[s] for row in bound]) for s in range(len(services))]
     audited = [
         _audit_forget_set(

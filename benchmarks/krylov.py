@@ -140,7 +140,7 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(2.0):
             total = 0
             for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
                 try:
@@ -168,8 +168,8 @@ def every_record(data: Dataset, setup: KrylovSetup | None, target: str) -> None:
     quantiles = np.quantile(found.two_sided, [0.0, 0.5, 1.0])
     print(
         f"map of {data.n_records} records, two workers {seconds:9.1f} s ({processor:.1f} s of processor), "
-        f"{watched.peak:.2f} GB peak ({target}); "
-        f"epsilon {quantiles[0]:.3g} / {quantiles[1]:.3g} / {quantiles[2]:.3g}, "
+        f"{watched.peak:.2f} GB peak ({target})\n"
+        f"    epsilon {quantiles[0]:.3g} / {quantiles[1]:.3g} / {quantiles[2]:.3g} (least, median, largest), "
         f"largest share raised {np.max(found.error[:, 0] / found.two_sided):.1e}",
         flush=True,
     )

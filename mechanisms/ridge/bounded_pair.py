@@ -24,9 +24,9 @@ _SHARE = 1e-12
 _LOG_SHARE = -math.log(_SHARE)
 # Log delta below which a row of a table is not asked to follow.
 _LOG_FLOOR = -690.0
-# The first guess of an epsilon is good to this relative accuracy, so the interpolation spans that; log delta at the
-# epsilon that is returned lies below its target by the second number.
-_SPREAD, _TOLERANCE = 3e-3, 1e-11
+# Levels at which log delta is interpolated, relative to the first guess, which is good to about a percent; log delta
+# at the epsilon that is returned lies below its target by the second number.
+_LEVELS, _TOLERANCE = 1 + 5e-3 * np.array([-1.0, -1 / 3, 1 / 3, 1.0]), 1e-11
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,7 +154,7 @@ def smallest_epsilon(pair: GaussianPair, delta: float) -> float:
 
     Notes
     -----
-    Log delta and its slope at three neighbouring levels, evaluated at once, fix a polynomial of degree five for
+    Log delta and its slope at four neighbouring levels, evaluated at once, fix a polynomial of degree seven for
     epsilon as a function of log delta. It is trusted near those levels and where its term of highest degree no longer
     matters; everything else is left to the general search.
     """
@@ -164,12 +164,12 @@ def smallest_epsilon(pair: GaussianPair, delta: float) -> float:
     target = math.log(delta)
     centre = saddle_curve(loss).level_at(target)
     for _ in range(3):
-        levels = centre * (1 + _SPREAD * np.array([-1.0, 0.0, 1.0]))
+        levels = centre * _LEVELS
         if not (centre > 0 and levels[-1] < 0.99 * pair.max_loss):
             break
         at = pair.evaluate(HOCKEY_STICK, levels)
         found, last_term = _inverse(at.log_upper, at.mean_s, levels, target - _TOLERANCE)
-        near = abs(found / centre - 1) <= 2 * _SPREAD
+        near = 2 * _LEVELS[0] - 1 <= found / centre <= 2 * _LEVELS[-1] - 1
         if near and abs(last_term) * float(np.max(at.mean_s)) <= _TOLERANCE / 10:
             return found
         centre = found

@@ -16,7 +16,7 @@ noise. What truncation leaves out is bounded, and every epsilon raised by more t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -43,6 +43,8 @@ _STALLED = 1e4
 _ROUNDING, _ROUNDING_PER_STEP = 32 * _UNIT, 32 * _UNIT
 # Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
 _PROBES, _PROBE_SAFETY = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0
+# The same where w falls to 0, in units of the width of that fall.
+_FALL = np.linspace(-4.0, 4.0, 33)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,8 +210,7 @@ class ReducedDeletion:
         sigma = sigma_unlearn if self.n_unlearn > 0 else 0.0
         if self.size == 0 or (self.sigma_learn == 0 and sigma == 0):
             return self._without_noise()
-        whiten = partial(self._whiten, sigma)
-        w, widest = whiten(self.nodes), 1 / max(self.sigma_learn, sigma)
+        w, widest = self._whiten(sigma, self.nodes), 1 / max(self.sigma_learn, sigma)
         variance = self.sigma_learn**2
         difference = variance * (w[:, None] * self.change * w)
         values, vectors = np.linalg.eigh((difference + difference.T) / 2)
@@ -219,7 +220,7 @@ class ReducedDeletion:
         order = np.argsort(np.abs(values))
         n_ones = int(np.sum(np.cumsum(values[order] ** 2) <= floor**2))
         ones, kept, squared = order[:n_ones], order[n_ones:], np.sum(shift**2, axis=1)
-        change_residual, shift_residual = self._residuals(whiten)
+        change_residual, shift_residual = self._residuals(sigma)
         steps = _ROUNDING_PER_STEP * (self.n_learn + self.n_unlearn)
         rounding = 2 * floor + steps * float(np.linalg.norm(values))
         return BoundedPair(
@@ -241,19 +242,34 @@ class ReducedDeletion:
         power = signed_power(a, self.n_unlearn)
         return np.asarray(power / np.sqrt(power**2 * learned + sigma**2 * geometric_sum(a, self.n_unlearn)))
 
-    def _residuals(self, whiten: Callable[[Array], Array]) -> tuple[float, float]:
+    def _residuals(self, sigma: float) -> tuple[float, float]:
         """Return bounds on |M change| and |M shift|, Frobenius norms."""
         if not np.any(self.edge):
             return 0.0, 0.0
-        low, high = self.spectrum
-        ends = np.concatenate([[min(low, self.nodes[0])], self.nodes, [max(high, self.nodes[-1])]])
-        probes = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
-        slopes = divided_differences(whiten, probes, self.nodes, self.n_learn + self.n_unlearn)
+        slopes = divided_differences(
+            partial(self._whiten, sigma), self._probes(sigma), self.nodes, self.n_learn + self.n_unlearn
+        )
         totals = np.zeros(2)
         for direction in self.edge:
             rows = slopes * direction
             totals += [float(np.max(np.linalg.norm(rows @ block, axis=1))) for block in (self.change, self.shift)]
         return _PROBE_SAFETY * float(totals[0]), _PROBE_SAFETY * float(totals[1])
+
+    def _probes(self, sigma: float) -> Array:
+        """Return points of the spectrum: in every gap between nodes, and close together where w falls to 0."""
+        low, high = min(self.spectrum[0], self.nodes[0]), max(self.spectrum[1], self.nodes[-1])
+        ends = np.concatenate([[low], self.nodes, [high]])
+        gaps = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
+        if sigma == 0 or self.sigma_learn == 0:
+            return np.asarray(gaps)
+        # There a^(2K) times the learned variance equals the unlearning one, within a share 1/K of a.
+        middle = math.log(sigma / self.sigma_learn) / self.n_unlearn
+        at = np.full(1, math.exp(min(middle, 0.0)))
+        ratio = geometric_sum(at, self.n_unlearn) / geometric_sum(at, self.n_learn)
+        middle += 0.5 * math.log(float(ratio[0])) / self.n_unlearn
+        fall = np.exp(np.minimum(middle + _FALL / self.n_unlearn, 0.0))
+        fall = np.concatenate([fall, -fall])
+        return np.concatenate([gaps, fall[(fall > low) & (fall < high)]])
 
     def _without_noise(self) -> BoundedPair:
         """Return identical worlds, or disjoint ones: no noise, or nothing deleted."""

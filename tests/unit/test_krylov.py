@@ -18,6 +18,7 @@ from mechanisms.claim import BOTH_DIRECTIONS, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
+from mechanisms.ridge import krylov
 from mechanisms.ridge.bounded_pair import BoundedPair, smallest_epsilon
 from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
 from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
@@ -277,9 +278,9 @@ def test_every_part_of_the_error_is_bounded(digits: Dataset, forget: tuple[int, 
     shift = eta * (power_sum(a, t)[:, None] * setup.moment)
     shift -= eta * (basis * power_sum(without, t)) @ basis.T @ (setup.moment - rows.T @ targets)
     for size in (2, 4, 6, 8, 12, 16):
-        krylov = BlockLanczos(a, rows)
-        krylov.extend(size * len(forget))
-        into = krylov.rows[: krylov.size].T @ np.linalg.eigh(krylov.compressed(eta)[1])[1]
+        space = BlockLanczos(a, rows)
+        space.extend(size * len(forget))
+        into = space.rows[: space.size].T @ np.linalg.eigh(space.compressed(eta)[1])[1]
         reduced = reduce_deletion(setup, forget, size=size * len(forget))
         # The sign of an eigenvector is free: compare in the original coordinates.
         assert np.linalg.norm(change - into @ reduced.change @ into.T) <= reduced.change_leak + 1e-10
@@ -290,10 +291,30 @@ def test_every_part_of_the_error_is_bounded(digits: Dataset, forget: tuple[int, 
                 return reduced._whiten(sigma, x)
 
             missing = (basis * whiten(without)) @ basis.T @ into - into * whiten(reduced.nodes)
-            bounds = reduced._residuals(whiten)
+            bounds = reduced._residuals(sigma)
             assert np.linalg.norm(missing @ reduced.change) <= bounds[0] + 1e-9
             assert np.linalg.norm(missing @ reduced.shift) <= bounds[1] + 1e-12
     assert bounds[0] < 1e-3
+
+
+def test_probes_find_the_largest_residual(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Long unlearning at little noise: w falls within a hundredth of a wide gap between nodes.
+    cases = [Case(n_learn=50, n_unlearn=300, step=0.3), Case(n_learn=5, n_unlearn=300, step=1.8), Case(n_unlearn=5)]
+    coarse, fine = krylov._PROBES, np.linspace(0.02, 0.98, 801)
+    missed = 0
+    for case in cases:
+        for size in (3, 8):
+            reduced = reduce_deletion(case.setup(digits), (17,), size=size)
+            for share in (1e-5, 1e-3, 1.0, 30.0):
+                found = np.array(reduced._residuals(share * case.sigma_learn))
+                with monkeypatch.context() as patch:
+                    patch.setattr(krylov, "_PROBES", fine)
+                    largest = np.array(reduced._residuals(share * case.sigma_learn))
+                    patch.setattr(krylov, "_PROBES", coarse)
+                    patch.setattr(krylov, "_FALL", np.empty(0))
+                    missed += int(np.any(largest > 3 * np.array(reduced._residuals(share * case.sigma_learn))))
+                assert np.all(largest <= 1.3 * found)
+    assert missed > 0
 
 
 def test_chosen_sizes_leave_little_to_raise(digits: Dataset) -> None:
@@ -400,28 +421,28 @@ def test_fast_search_agrees_with_the_general_one(digits: Dataset) -> None:
 def test_lanczos_basis_is_orthonormal_and_leaves_only_the_coupling(digits: Dataset) -> None:
     setup = Case().setup(digits)
     for records in ([17], [3, 250, 4]):
-        krylov = BlockLanczos(setup.step.contraction, setup.project(records))
-        krylov.extend(10)
-        krylov.extend(30)
-        basis, matrix = krylov.rows[: krylov.size], krylov.matrix[: krylov.size, : krylov.size]
-        np.testing.assert_allclose(basis @ basis.T, np.eye(krylov.size), atol=1e-13)
+        space = BlockLanczos(setup.step.contraction, setup.project(records))
+        space.extend(10)
+        space.extend(30)
+        basis, matrix = space.rows[: space.size], space.matrix[: space.size, : space.size]
+        np.testing.assert_allclose(basis @ basis.T, np.eye(space.size), atol=1e-13)
         residual = basis * setup.step.contraction - matrix @ basis
-        residual[krylov.size - krylov.coupling.shape[1] :] -= krylov.coupling.T @ krylov.waiting
+        residual[space.size - space.coupling.shape[1] :] -= space.coupling.T @ space.waiting
         np.testing.assert_allclose(residual, 0, atol=1e-13)
-        np.testing.assert_allclose(krylov.factor.T @ basis[: krylov.block], setup.project(records), atol=1e-12)
+        np.testing.assert_allclose(space.factor.T @ basis[: space.block], setup.project(records), atol=1e-12)
 
 
 def test_leak_bounds_hold_for_powers(digits: Dataset) -> None:
     setup, n = Case().setup(digits), 60
     start = setup.project([17])
-    krylov = BlockLanczos(setup.step.contraction, start)
-    krylov.extend(12)
-    _, reach = krylov.leaks(setup.step_size, n)
-    basis, matrix = krylov.rows[:12], krylov.matrix[:12, :12]
+    space = BlockLanczos(setup.step.contraction, start)
+    space.extend(12)
+    _, reach = space.leaks(setup.step_size, n)
+    basis, matrix = space.rows[:12], space.matrix[:12, :12]
     for j in (5, 12, 30, n):
         exact = signed_power(setup.step.contraction, j) * start[0]
         compressed = np.linalg.matrix_power(matrix, j) @ (basis @ start[0])
-        assert np.linalg.norm(exact - compressed @ basis) <= krylov.norm * reach + 1e-13
+        assert np.linalg.norm(exact - compressed @ basis) <= space.norm * reach + 1e-13
 
 
 def test_divided_differences_and_power_sums() -> None:

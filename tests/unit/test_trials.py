@@ -139,6 +139,19 @@ def test_user_functions_run_with_the_attacks_that_apply(digits: Dataset) -> None
     assert result.sampler == "user functions"
 
 
+def test_user_functions_run_on_workers_too(digits: Dataset) -> None:
+    scale = 2.0
+
+    def unlearn(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        return model + scale * rng.standard_normal(10)
+
+    mechanism = user_mechanism(digits, unlearn)
+    alone, shared = (
+        audit.run(mechanism, digits, forget=3, claim=CLAIM, trials=200, engine=Engine(n_jobs=n)) for n in (1, 2)
+    )
+    assert evidence_of(alone) == evidence_of(shared)
+
+
 def test_a_mechanism_that_ignores_its_generator_is_not_reproducible(digits: Dataset) -> None:
     wild = np.random.default_rng()
 
