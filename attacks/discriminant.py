@@ -44,9 +44,9 @@ class LinearDiscriminant:
         if min(len(unlearned), len(retrained)) < 2:
             raise NotApplicableError("lda needs at least 2 fitting trials a world; raise trials or fit_fraction")
         means = [trials.reshape(len(trials), -1).mean(axis=0) for trials in (unlearned, retrained)]
-        within = np.concatenate(
-            [t.reshape(len(t), -1) - mean for t, mean in zip((unlearned, retrained), means, strict=True)]
-        )
+        within = np.concatenate([t.reshape(len(t), -1) for t in (unlearned, retrained)])
+        within[: len(unlearned)] -= means[0]
+        within[len(unlearned) :] -= means[1]
         scale = within.std(axis=0)
         weights = np.zeros(len(scale))
         # A column that is constant within each world has no covariance: if its mean differs it decides alone.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.linear import project
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw
@@ -18,6 +19,8 @@ from mechanisms.protocol import GaussianLaw
 Array = NDArray[np.float64]
 # Directions whose variance is below this share of the largest are left out: that loses power, never validity.
 RELATIVE_CUTOFF = 1e-13
+# A variance difference below this share of the largest one is left out of the score, with the same effect.
+NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +51,21 @@ class LikelihoodRatio:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GaussianLogRatio:
-    """Score = constant + sum over columns of [quadratic . y^2 + linear . y] with y = whiten (release - centre)."""
+    """Score = constant + <release, linear> + sum over columns of quadratic . (whiten release)^2.
+
+    Parameters
+    ----------
+    whiten
+        Shape (r, p).
+    quadratic
+        Shape (r,).
+    linear
+        Shape (p, q).
+    constant
+        Added to every score.
+    """
 
     whiten: Array
-    centre: Array
     quadratic: Array
     linear: Array
     constant: float
@@ -59,12 +73,10 @@ class GaussianLogRatio:
     def score(self, releases: Array) -> Array:
         """Return log dP/dQ at each release of shape (n, p, q), shape (n,)."""
         n, p, q = releases.shape
-        rows = releases.transpose(0, 2, 1).reshape(n * q, p)
-        y = rows @ self.whiten.T - np.tile((self.whiten @ self.centre).T, (n, 1))
-        linear = y.reshape(n, -1) @ self.linear.T.reshape(-1)
+        y = releases.transpose(0, 2, 1).reshape(n * q, p) @ self.whiten.T
         np.square(y, out=y)
-        scores: Array = (y @ self.quadratic).reshape(n, q).sum(axis=1) + linear + self.constant
-        return scores
+        squares: Array = (y @ self.quadratic).reshape(n, q).sum(axis=1)
+        return squares + project(releases, self.linear) + self.constant
 
 
 def gaussian_log_ratio(p: GaussianLaw, q: GaussianLaw) -> GaussianLogRatio:
@@ -80,12 +92,18 @@ def gaussian_log_ratio(p: GaussianLaw, q: GaussianLaw) -> GaussianLogRatio:
         raise NotApplicableError("likelihood_ratio needs noise: the laws share no direction with positive variance")
     var_p, var_q = share[inside], 1 - share[inside]
     whiten = rotation[:, inside].T @ whiten
-    shift = whiten @ (p.mean - q.mean)
-    n_columns = p.mean.shape[1]
+    centre, shift = whiten @ q.mean, whiten @ (p.mean - q.mean)
+    quadratic = (1 / var_q - 1 / var_p) / 2
+    # Where both variances agree only the shift matters; those directions need no quadratic pass.
+    quadratic[np.abs(quadratic) < NEGLIGIBLE * np.max(np.abs(quadratic))] = 0.0
+    # With y = whiten w and d = y - centre, a column's log ratio is quadratic . d^2 + (shift / var_p) . d + constants;
+    # expanded in y, so that scoring needs no centring pass.
+    slope = shift / var_p[:, None] - 2 * quadratic[:, None] * centre
+    constant = np.sum(quadratic[:, None] * centre**2 - shift / var_p[:, None] * (centre + shift / 2))
+    bent = quadratic != 0
     return GaussianLogRatio(
-        whiten=whiten,
-        centre=q.mean,
-        quadratic=(1 / var_q - 1 / var_p) / 2,
-        linear=shift / var_p[:, None],
-        constant=float(-n_columns / 2 * np.sum(np.log(var_p / var_q)) - np.sum(shift**2 / (2 * var_p[:, None]))),
+        whiten=whiten[bent],
+        quadratic=quadratic[bent],
+        linear=whiten.T @ slope,
+        constant=float(constant - p.mean.shape[1] / 2 * np.sum(np.log(var_p / var_q))),
     )

@@ -27,6 +27,13 @@ class LinearScore:
 
     def score(self, releases: Array) -> Array:
         """Return one score a release, shape (n,)."""
-        axes = list(range(1, releases.ndim))
-        product: Array = np.tensordot(releases, self.weights, axes=(axes, list(range(self.weights.ndim))))
-        return product + self.offset
+        return project(releases, self.weights) + self.offset
+
+
+def project(releases: Array, weights: Array) -> Array:
+    """Return <release, weights> for each release, shape (n,), without copying releases of either memory order."""
+    if releases.ndim == 3 and not releases.flags.c_contiguous:
+        # Samplers hold the columns of a weight matrix contiguously: (n, q, p) seen as (n, p, q).
+        releases, weights = releases.transpose(0, 2, 1), weights.T
+    product: Array = releases.reshape(len(releases), -1) @ weights.reshape(-1)
+    return product

@@ -26,6 +26,9 @@ Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
+SHARE_BYTES = 100_000_000
+
+
 class Kind(IntEnum):
     """What a contrast is for; the values are keys of random streams and never change."""
 
@@ -159,6 +162,9 @@ def _prepare(
             rng = make_generator(plan.seed, Stream.FITTING, contrast.sample.source.record, contrast.key[0], j)
             calls.append((attack, first, second, contrast.context, rng))
             keys.append(contrast.key)
+    if sum(array.nbytes for array in releases) > SHARE_BYTES:
+        # Large fit splits stay in this process: handing them to workers would hold them twice.
+        engine = Engine()
     prepared: dict[Key, dict[str, PreparedAttack]] = {contrast.key: {} for contrast in contrasts}
     done = dict(engine.stream(prepare, calls))
     for i, key in enumerate(keys):

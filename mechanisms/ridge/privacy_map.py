@@ -167,7 +167,7 @@ def privacy_map(
             field="sigma_unlearn", expected="at least 0 and finite", got=sigma_unlearn, fix="give a standard deviation"
         )
     chosen = _checked(data, mechanism, delta, records, n_jobs)
-    task = _MapTask(setup=setup or _setup(data, mechanism), delta=delta, sigma_unlearn=sigma_unlearn)
+    task = _MapTask(setup=_setup(data, mechanism, setup), delta=delta, sigma_unlearn=sigma_unlearn)
     rows = _run(task, chosen, n_jobs, progress, "privacy map")
     return PrivacyMap(
         records=chosen,
@@ -208,7 +208,7 @@ def calibrate_map(
     if not 0 < epsilon < math.inf:
         raise InvalidInputError(field="epsilon", expected="positive and finite", got=epsilon, fix="0.5 is usual")
     chosen = _checked(data, mechanism, delta, records, n_jobs)
-    task = _CalibrationTask(setup=setup or _setup(data, mechanism), delta=delta, target=epsilon)
+    task = _CalibrationTask(setup=_setup(data, mechanism, setup), delta=delta, target=epsilon)
     rows = _run(task, chosen, n_jobs, progress, "calibration")
     return CalibrationMap(
         records=chosen,
@@ -329,15 +329,37 @@ def _smallest_passing(excess: Callable[[float], float], *, start: float, floor: 
     return high
 
 
-def _setup(data: Dataset, mechanism: RidgeLangevin) -> KrylovSetup:
-    return KrylovSetup.of(
-        data,
-        penalty=mechanism.penalty,
-        n_learn=mechanism.n_learn,
-        n_unlearn=mechanism.n_unlearn,
-        sigma_learn=mechanism.sigma_learn,
-        step_size=mechanism.step_size,
-    )
+def _setup(data: Dataset, mechanism: RidgeLangevin, given: KrylovSetup | None) -> KrylovSetup:
+    """Return the set-up that was given, or make one.
+
+    Raises
+    ------
+    InvalidInputError
+        When the one that was given is for something else.
+    """
+    if given is None:
+        return KrylovSetup.of(
+            data,
+            penalty=mechanism.penalty,
+            n_learn=mechanism.n_learn,
+            n_unlearn=mechanism.n_unlearn,
+            sigma_learn=mechanism.sigma_learn,
+            step_size=mechanism.step_size,
+        )
+    fields = ["penalty", "n_learn", "n_unlearn", "sigma_learn"] + (["step_size"] if mechanism.step_size else [])
+    for field in fields:
+        if getattr(given, field) != getattr(mechanism, field):
+            raise InvalidInputError(
+                field=f"setup.{field}",
+                expected=f"the mechanism's, {getattr(mechanism, field)}",
+                got=getattr(given, field),
+                fix="leave setup out, or make it from this mechanism",
+            )
+    if given.data.features is not data.features or given.data.targets is not data.targets:
+        raise InvalidInputError(
+            field="setup.data", expected="the data set itself", got=given.data.name, fix="make the set-up from it"
+        )
+    return given
 
 
 def _checked(

@@ -556,6 +556,10 @@ def test_impossible_arguments_are_named(digits: Dataset) -> None:
         privacy_map(digits, MECHANISM, delta=DELTA, n_jobs=0)
     with pytest.raises(InvalidInputError, match="sigma_unlearn"):
         privacy_map(digits, MECHANISM, delta=DELTA, sigma_unlearn=-1.0)
+    with pytest.raises(InvalidInputError, match=r"setup\.sigma_learn"):
+        privacy_map(digits, dataclasses.replace(MECHANISM, sigma_learn=0.02), delta=DELTA, setup=setup)
+    with pytest.raises(InvalidInputError, match=r"setup\.data"):
+        privacy_map(digits.without((0,)), MECHANISM, delta=DELTA, setup=setup)
     with pytest.raises(InvalidInputError, match="epsilon"):
         calibrate_map(digits, MECHANISM, epsilon=0.0, delta=DELTA)
     with pytest.raises(InvalidInputError, match="step_size"):
