@@ -37,12 +37,13 @@ _UNIT = 2.0**-53
 _FIRST_SIZE, _GROWTH = 24, 1.25
 # The truncation error that is aimed at, as a share of what differs between the two worlds.
 DEFAULT_TOLERANCE = 1e-12
-# Errors below this multiple of the tolerated one may be as small as rounding lets them be.
-_STALLED = 1e4
+# Errors below these multiples of the tolerated one may be as small as rounding lets them be: when growing does not
+# help, and when the leak is less than the third number of them.
+_STALLED, _NEARLY, _VANISHED = 1e4, 20.0, 1e-4
 # Rounding: as a share of the whitened f(A), and of the result for each step that powers of A are raised to.
 _ROUNDING, _ROUNDING_PER_STEP = 32 * _UNIT, 32 * _UNIT
 # Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
-_PROBES, _PROBE_SAFETY = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0
+_PROBES, _PROBE_SAFETY, _CLEARANCE = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0, 1e-4
 # The same where w falls to 0, in units of the width of that fall.
 _FALL = np.linspace(-4.0, 4.0, 33)
 
@@ -260,6 +261,10 @@ class ReducedDeletion:
         low, high = min(self.spectrum[0], self.nodes[0]), max(self.spectrum[1], self.nodes[-1])
         ends = np.concatenate([[low], self.nodes, [high]])
         gaps = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
+        # Next to a node the divided differences are rounding errors, and the residual is smooth on this scale.
+        from_below = np.searchsorted(ends, gaps)
+        room = np.minimum(gaps - ends[from_below - 1], ends[np.minimum(from_below, len(ends) - 1)] - gaps)
+        gaps = gaps[room > _CLEARANCE * (1 - np.abs(gaps) + 1 / (self.n_learn + self.n_unlearn))]
         if sigma == 0 or self.sigma_learn == 0:
             return np.asarray(gaps)
         # There a^(2K) times the learned variance equals the unlearning one, within a share 1/K of a.
@@ -352,7 +357,7 @@ def reduce_with_pairs(
     krylov = BlockLanczos(setup.step.contraction, rows)
     wanted = size or first_size or _FIRST_SIZE * max(1, krylov.block)
     strength = setup.step_size * krylov.norm**2 * setup.n_learn
-    excess = math.inf
+    best: tuple[float, ReducedDeletion, BoundedPair, BoundedPair] | None = None
     while True:
         krylov.extend(wanted)
         leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn)
@@ -361,11 +366,19 @@ def reduce_with_pairs(
             reduced = _compress(setup, krylov, setup.data.targets[list(records)], leaks)
             before = reduced.bounded_pair(0.0)
             after = reduced.bounded_pair(sigma_unlearn) if sigma_unlearn > 0 else before
-            last, excess = excess, max(_excess(reduced, at, tolerance) for at in {before, after})
-            # The bound itself is subject to rounding: no use to grow once it has stopped falling.
-            if final or excess <= 1 or (excess < _STALLED and excess > last / 2):
-                return reduced, after, before
+            excess = max(_excess(reduced, at, tolerance) for at in {before, after})
+            last, best = best, (excess, reduced, after, before)
+            if final or excess <= 1:
+                break
+            # What is left may be the rounding of the bound itself, and growing in vain: it stopped falling, or the
+            # part that falls with the size, come what may, is nothing next to it.
+            if last is not None and last[0] < _STALLED and excess > last[0] / 2:
+                best = min(last, best, key=lambda found: found[0])
+                break
+            if excess <= _NEARLY and leaks[0] <= _VANISHED * after.change_error:
+                break
         wanted = math.ceil(_GROWTH * krylov.size)
+    return best[1:]
 
 
 def _excess(reduced: ReducedDeletion, at: BoundedPair, tolerance: float) -> float:

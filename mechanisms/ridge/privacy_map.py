@@ -236,7 +236,8 @@ class _MapTask:
     def rows(self, records: Records) -> Array:
         """Return both directions with and without unlearning, two errors, and difficulty."""
         projected = self.setup.project(records)
-        size, rows = None, []
+        size: int | None = None
+        rows = []
         for record, features in zip(records.tolist(), projected, strict=True):
             reduced, *pairs = reduce_with_pairs(
                 self.setup,
@@ -245,7 +246,8 @@ class _MapTask:
                 first_size=size,
                 projected=features[None, :],
             )
-            size = reduced.size
+            # The smallest space that was enough: a larger one would only ever make the next one larger.
+            size = reduced.size if size is None else min(size, reduced.size)
             epsilons = [pair.epsilons(self.delta) for pair in pairs]
             errors = [pair.error(self.delta, max(found)) for pair, found in zip(pairs, epsilons, strict=True)]
             rows.append([*epsilons[0], *epsilons[1], *errors])
