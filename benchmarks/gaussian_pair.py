@@ -19,7 +19,7 @@ from dp_accounting.pld import privacy_loss_distribution
 from mechanisms.accounting.gaussian_pair import GaussianPair
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
-REPEATS = 5
+REPEATS = 15
 
 
 def best_ms(call: Callable[[GaussianPair], object], make: Callable[[], GaussianPair]) -> float:

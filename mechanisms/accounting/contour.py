@@ -19,7 +19,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from mechanisms.accounting.loss_cumulant import UNIT, Complex, LossCumulant
@@ -31,6 +30,8 @@ _DEAD = -38.0
 _X_MAX = 72.0
 _STEP = 0.1
 _COARSE = 4
+# Nodes of step .1 are computed in stretches between these: most integrands are dead after the first.
+_STRETCHES = (0, 52, 84, 160, 320, 720)
 # The contour leans by a slope that may change at the heights w 4^m; cap and share keep its tangent near vertical,
 # where the strip of analyticity is widest (measured: .5 to .7 are equally good, 1 is worse).
 _SCALES = 4.0 ** np.arange(12)
@@ -123,7 +124,7 @@ def integrate(loss: LossCumulant, levels: Array, kernel: Kernel) -> Integral:
     Parameters
     ----------
     loss
-        Cumulant function of the privacy loss; not identically zero.
+        Cumulant functions of privacy losses, none identically zero: one for all levels, or one a level.
     levels
         Finite thresholds of the loss (epsilon or t) in nats, shape (e,). Where the loss is bounded above, levels
         must be below its maximum: there is no saddle point beyond it.
@@ -139,9 +140,7 @@ def integrate(loss: LossCumulant, levels: Array, kernel: Kernel) -> Integral:
     # Beyond the height where the integrand is dead anything may overflow; those nodes are masked.
     with np.errstate(all="ignore"):
         saddle = find_saddle(loss, levels, kernel)
-        slopes = _choose_slopes(saddle)
-        n_nodes, last = _extent(saddle, slopes)
-        totals, moments = _trapezoid(saddle, slopes, n_nodes, last)
+        totals, moments = _trapezoid(saddle, _walk(saddle))
         value = totals[-1]
         log_value = saddle.log_peak + np.log(value)
         mean_s = moments / value
@@ -157,32 +156,60 @@ def integrate(loss: LossCumulant, levels: Array, kernel: Kernel) -> Integral:
     )
 
 
+def solve_nearby(loss: LossCumulant, levels: Array, kernel: Kernel, log_values: Array) -> Array:
+    """Return where the logarithm of the transform has the given values, from levels that are nearly there.
+
+    A guess, to be verified: Newton's iteration on the nodes of one contour, which neighbouring levels share, so that
+    the cumulant function is evaluated only once. What it returns far from ``levels`` is meaningless.
+    """
+    with np.errstate(all="ignore"):
+        saddle = find_saddle(loss, levels, kernel)
+        path = _walk(saddle)
+        terms = path.terms()
+        terms[:, 0] *= 0.5
+        targets = np.exp(log_values - saddle.log_peak) / _STEP
+        moved = np.zeros(levels.shape)
+        for _ in range(8):
+            shifted = terms * np.exp(-moved[:, None] * path.z)
+            value, moment = shifted.imag.sum(1), np.vecdot(path.z.conj(), shifted).imag
+            step = np.log(value / targets) * value / moment
+            moved = moved + step
+            if np.all(~(np.abs(step) > 1e-13 * np.abs(levels))):
+                break
+    return levels + moved
+
+
 def find_saddle(loss: LossCumulant, levels: Array, kernel: Kernel) -> _Saddle:
     """Return the minimum of the integrand on the real axis, roughly (a tenth of its width is plenty).
 
     Newton's iteration in the logarithm of the distance to the pole (the log-odds where an upper end exists), kept
     inside a bracket; the function is strictly convex.
     """
-    span = loss.upper - kernel.lower
+    span = np.broadcast_to(loss.upper - kernel.lower, levels.shape)
     z = _initial_saddle(loss, levels, kernel, span)
     t = np.log(z) - np.log1p(-z / span)
     # Nearer to the upper end than 1e-13 of the span nothing is left of 1 + s (1 - c); Chernoff's bound takes over.
-    furthest = 600.0 if math.isinf(span) else math.log(span) + 30.0
+    furthest = np.where(np.isinf(span), 600.0, np.log(span) + 30.0)
     low, high = np.full_like(t, -math.inf), np.full_like(t, math.inf)
+    # Near the upper end Newton overshoots, and comes back slowly: the first steps are short.
+    longest = 1.5
     for _ in range(300):
         first, second = loss.derivatives(z + kernel.lower)
-        first, second = first - levels - 1.0 / z, second + 1.0 / z**2
+        r = 1.0 / z
+        first, second = first - levels - r, second + r * r
         if kernel == HOCKEY_STICK:
-            first, second = first - 1.0 / (1.0 + z), second + 1.0 / (1.0 + z) ** 2
+            r = 1.0 / (1.0 + z)
+            first, second = first - r, second + r * r
         found = np.abs(first) <= 0.05 * np.sqrt(second)
         if found.all():
             break
-        high, low = np.where(first > 0, t, high), np.where(first > 0, low, t)
-        moved = t + np.clip(-first / (second * z * (1.0 - z / span)), -4.0, 4.0)
-        with np.errstate(invalid="ignore"):
-            moved = np.where((moved > low) & (moved < high), moved, (low + high) / 2)
-        before, t = t, np.clip(np.where(found, t, moved), -600.0, furthest)
-        if np.array_equal(before, t):
+        rises = first > 0
+        high, low = np.where(rises, t, high), np.where(rises, low, t)
+        moved = t + np.minimum(np.maximum(-first / (second * z * (1.0 - z / span)), -longest), longest)
+        longest = min(2.0 * longest, 6.0)
+        moved = np.where((moved > low) & (moved < high), moved, (low + high) / 2)
+        before, t = t, np.minimum(np.maximum(np.where(found, t, moved), -600.0), furthest)
+        if (before == t).all():
             break
         z = 1.0 / (np.exp(-t) + 1.0 / span)
     log_peak = loss.value(z + kernel.lower) - levels * z - np.log(z)
@@ -191,7 +218,7 @@ def find_saddle(loss: LossCumulant, levels: Array, kernel: Kernel) -> _Saddle:
     return _Saddle(kernel=kernel, loss=loss, levels=levels, z=z, width=second**-0.5, log_peak=log_peak)
 
 
-def _initial_saddle(loss: LossCumulant, levels: Array, kernel: Kernel, span: float) -> Array:
+def _initial_saddle(loss: LossCumulant, levels: Array, kernel: Kernel, span: Array) -> Array:
     """Solve for the saddle of the Gaussian loss with the same variance, then pull it inside the interval."""
     n_poles = kernel.pole_at_zero + kernel.pole_at_minus_one
     q = loss.variance * (kernel.lower + 0.5) - levels
@@ -244,74 +271,103 @@ def _nodes(level: int) -> _Nodes:
     return _Nodes(height=height, height_slope=height_slope, bend=bend, bend_slope=height / radius * height_slope)
 
 
-def _along(saddle: _Saddle, slopes: Array, level: int, index: slice | NDArray[np.intp]) -> tuple[Complex, Complex]:
-    """Return contour points and their derivative with respect to x, shape (e, nodes)."""
-    nodes = _nodes(level)
-    z = slopes @ nodes.bend[:, index] + 1j * nodes.height[index]
-    dz = slopes @ nodes.bend_slope[:, index] + 1j * nodes.height_slope[index]
-    width = saddle.width[:, None]
-    return np.asarray(saddle.z[:, None] + width * z, complex), np.asarray(width * dz, complex)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Path:
+    """A contour, walked at step .1: points, their derivative, the log integrand there, and where it ends."""
+
+    slopes: Array
+    z: Complex
+    dz: Complex
+    log: Complex
+    last: Array
+
+    def terms(self) -> Complex:
+        """Return the integrand times dz/dx over pi, zero where dead; the integral is that of the imaginary part."""
+        return _terms(self.z, self.dz, self.log, _STEP * np.arange(self.z.shape[1], dtype=np.float64), self.last)
 
 
-def _extent(saddle: _Saddle, slopes: Array) -> tuple[int, Array]:
-    """Return how many nodes of step .1 are needed, and per level the x where the integrand is dead.
+def _walk(saddle: _Saddle) -> _Path:
+    """Return the contour up to where the integrand is dead.
 
-    Straightens the contour in place (halving every slope, at last to a vertical line) where the integrand grows
-    along it, which the slopes chosen on the vertical line do not exclude.
+    Straightens it (halving every slope, at last to a vertical line) where the integrand grows along it, which the
+    slopes chosen on the vertical line do not exclude.
     """
+    slopes = _choose_slopes(saddle)
     for attempt in range(5):
-        coarse, log_modulus = _coarse_walk(saddle, slopes)
+        z, dz, log, log_modulus = _steps(saddle, slopes)
         dead = log_modulus < _DEAD
         n_alive = np.where(dead.any(axis=1), dead.argmax(axis=1), dead.shape[1])
-        growth = np.diff(log_modulus, axis=1) - np.diff(np.log(np.abs(coarse)), axis=1)
+        growth = np.diff(log_modulus - np.log(np.abs(z[:, ::_COARSE])), axis=1)
         before_death = np.arange(growth.shape[1]) < n_alive[:, None] - 1
         grows = np.any(before_death & ~(growth <= 1e-6), axis=1)
         if not grows.any():
             break
         slopes[grows] *= 0.5 if attempt < 3 else 0.0
-    last = np.minimum(n_alive * _COARSE, len(_nodes(0).height) - 1)
-    return int(last.max()) + 1, last * _STEP
+    last = np.minimum(n_alive * _COARSE, _STRETCHES[-1] - 1)
+    n = int(last.max()) + 1
+    return _Path(slopes=slopes, z=z[:, :n], dz=dz[:, :n], log=log[:, :n], last=last * _STEP)
 
 
-def _coarse_walk(saddle: _Saddle, slopes: Array) -> tuple[Complex, Array]:
-    """Return nodes of step .4 and log(modulus * distance / width), in stretches until every level is dead."""
-    points, logs = [], []
-    stops = (0, 64, 160, 320, len(_nodes(0).height))
-    for start, stop in pairwise(stops):
-        z, _ = _along(saddle, slopes, 0, slice(start, stop, _COARSE))
-        log = saddle.log_integrand(z).real + np.log(np.abs(z) / saddle.width[:, None])
-        points.append(z)
-        logs.append(np.where(np.isfinite(log), log, math.inf))
-        if np.all(np.any(np.hstack(logs) < _DEAD, axis=1)):
+def _steps(saddle: _Saddle, slopes: Array) -> tuple[Complex, Complex, Complex, Array]:
+    """Return points, derivatives and the log integrand at step .1, in stretches until every level is dead.
+
+    Last, for every fourth point, the logarithm of modulus * distance / width; infinite where it is not a number.
+    """
+    found: list[tuple[Complex, Complex, Complex, Array]] = []
+    died = np.zeros(len(saddle.levels), dtype=bool)
+    for start, stop in pairwise(_STRETCHES):
+        z, dz = _along(saddle, slopes, 0, slice(start, stop))
+        log = saddle.log_integrand(z)
+        log_modulus = log[:, ::_COARSE].real + np.log(np.abs(z[:, ::_COARSE]) / saddle.width[:, None])
+        log_modulus[~np.isfinite(log_modulus)] = math.inf
+        found.append((z, dz, log, log_modulus))
+        died |= np.any(log_modulus < _DEAD, axis=1)
+        if died.all():
             break
-    return np.hstack(points), np.hstack(logs)
+    if len(found) == 1:
+        return found[0]
+    z, dz, log, log_modulus = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    return z, dz, log, log_modulus
 
 
-def _trapezoid(saddle: _Saddle, slopes: Array, n_nodes: int, last: Array) -> tuple[list[Array], Array]:
+def _along(saddle: _Saddle, slopes: Array, level: int, index: slice) -> tuple[Complex, Complex]:
+    """Return contour points and their derivative with respect to x, shape (e, nodes)."""
+    nodes, width = _nodes(level), saddle.width[:, None]
+    height, bend = nodes.height[index], slopes @ nodes.bend[:, index]
+    z, dz = np.empty(bend.shape, complex), np.empty(bend.shape, complex)
+    z.real, z.imag = saddle.z[:, None] + width * bend, width * height
+    dz.real, dz.imag = width * (slopes @ nodes.bend_slope[:, index]), width * nodes.height_slope[index]
+    return z, dz
+
+
+def _trapezoid(saddle: _Saddle, path: _Path) -> tuple[list[Array], Array]:
     """Return the integral at steps .4, .2, .1 (and finer ones while they differ), and the finest mean of s."""
     # For the tail under Q the transform variable is 1 + s, which is z again.
-    terms, firsts = _terms(saddle, slopes, 0, n_nodes, last)
+    terms = path.terms()
     terms[:, 0] *= 0.5
-    firsts[:, 0] *= 0.5
-    totals = [terms[:, ::4].sum(1) * 4 * _STEP, terms[:, ::2].sum(1) * 2 * _STEP, terms.sum(1) * _STEP]
-    moment = firsts.sum(1) * _STEP
+    values = terms.imag
+    totals = [values[:, ::4].sum(1) * 4 * _STEP, values[:, ::2].sum(1) * 2 * _STEP, values.sum(1) * _STEP]
+    moment = _moment(terms, path.z)
     for level in range(1, _MAX_REFINEMENTS + 1):
         if np.all(_quadrature_error(totals) <= _TARGET_ERROR * totals[-1]):
             break
-        terms, firsts = _terms(saddle, slopes, level, n_nodes * 2 ** (level - 1), last)
         step = _STEP / 2**level
-        totals.append(totals[-1] / 2 + terms.sum(1) * step)
-        moment = moment / 2 + firsts.sum(1) * step
+        z, dz = _along(saddle, path.slopes, level, slice(0, path.z.shape[1] * 2 ** (level - 1)))
+        x = (np.arange(z.shape[1]) * 2 + 1) * step
+        terms = _terms(z, dz, saddle.log_integrand(z), x, path.last)
+        totals.append(totals[-1] / 2 + terms.imag.sum(1) * step)
+        moment = moment / 2 + _moment(terms, z) / 2**level
     return totals, moment
 
 
-def _terms(saddle: _Saddle, slopes: Array, level: int, n_nodes: int, last: Array) -> tuple[Array, Array]:
-    """Return the integrand times ds/dx over pi, and the same times z, imaginary parts, zero where dead."""
-    z, dz = _along(saddle, slopes, level, slice(0, n_nodes))
-    x = (np.arange(z.shape[1]) if level == 0 else np.arange(z.shape[1]) * 2 + 1) * _STEP / 2**level
+def _terms(z: Complex, dz: Complex, log: Complex, x: Array, last: Array) -> Complex:
     alive = x <= last[:, None] + 1e-9
-    values = np.exp(np.where(alive, saddle.log_integrand(z), -math.inf)) * np.where(alive, dz, 0.0) / math.pi
-    return values.imag, (values * np.where(alive, z, 0.0)).imag
+    return np.asarray(np.exp(np.where(alive, log, -math.inf)) * np.where(alive, dz, 0.0) / math.pi)
+
+
+def _moment(terms: Complex, z: Complex) -> Array:
+    """Return the sum of terms times z at step .1, imaginary part."""
+    return np.asarray(np.where(terms == 0, 0.0, terms * z).imag.sum(1) * _STEP)
 
 
 def _quadrature_error(totals: list[Array]) -> Array:

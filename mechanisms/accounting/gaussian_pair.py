@@ -26,7 +26,7 @@ from mechanisms.accounting.contour import (
     Kernel,
     integrate,
 )
-from mechanisms.accounting.grids import profile_levels, saddle_curve, trade_off_thresholds
+from mechanisms.accounting.grids import guess_epsilon, profile_levels, trade_off_thresholds
 from mechanisms.accounting.loss_cumulant import UNIT, LossCumulant, group_coordinates, merge_near_one
 from mechanisms.accounting.whitening import relative_coordinates
 from mechanisms.claim import Direction, PrivacyProfile
@@ -38,10 +38,12 @@ from mechanisms.protocol import Array, GaussianLaw
 # decides, and the error that every value carries says how much.
 RELATIVE_ERROR = 1e-10
 
-_SUSPECT_ERROR = 5e-12
-_EDGE = 1e-10
+# A larger error makes a second evaluation worth while.
+SUSPECT_ERROR = 5e-12
+# The share below a largest loss where rounding decides everything.
+EDGE = 1e-10
 # Log delta at a returned epsilon is below its target by at most this and a few times its own numerical error.
-_SEARCH_TOLERANCE = 1e-11
+SEARCH_TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -224,13 +226,12 @@ class GaussianPair:
             return 0.0
         if delta == 0 or self.disjoint:
             return self.max_loss
-        target = math.log(delta)
-        if self.log_delta_upper(0.0) <= target:
+        target, largest = math.log(delta), self.max_loss
+        start = guess_epsilon(self.loss, np.array([target - SEARCH_TOLERANCE / 2]), np.array([largest]))
+        # Far above 0 there is no need to ask whether 0 is enough.
+        if start.near_zero[0] and self.log_delta_upper(0.0) <= target:
             return 0.0
-        largest = self.max_loss
-        guess = min(saddle_curve(self._loss).level_at(target), 0.99 * largest)
-        if guess <= 0:
-            guess = min(0.1 * math.sqrt(self._loss.variance), 0.5 * largest)
+        guess = float(start.levels[0])
         if math.isinf(largest):
             return gdp.smallest_passing(lambda e: self._excess(e, target), start=guess)
 
@@ -249,9 +250,10 @@ class GaussianPair:
         s = np.asarray(s, dtype=np.float64)
         if self.disjoint:
             return _unwrap(np.where(s == 0, 0.0, np.where(s > 0, math.inf, -math.inf)))
-        loss = self._loss
-        inside = np.all(1.0 + s[..., None] * loss.gaps > 0, axis=-1)
-        return _unwrap(np.where(inside, loss.value(np.where(inside, s, 0.0)), math.inf))
+        loss = self.loss
+        inside = np.all(1.0 + s[..., None] * loss.gaps[0] > 0, axis=-1)
+        flat = np.where(inside, s, 0.0).ravel()
+        return _unwrap(np.where(inside, loss.value(flat).reshape(s.shape), math.inf))
 
     def renyi(self, order: float) -> float:
         """Return the Renyi divergence of P from Q of an order above 0 (1 is Kullback-Leibler), in nats.
@@ -266,7 +268,7 @@ class GaussianPair:
         if self.disjoint or math.isinf(order):
             return self.max_loss
         if order == 1:
-            return float(self._loss.derivatives(np.zeros(1))[0][0])
+            return float(self.loss.derivatives(np.zeros(1))[0][0])
         return float(self.cumulant(order - 1.0)) / (order - 1.0)
 
     def trade_off(self, n_points: int = 201) -> tuple[Array, Array]:
@@ -288,7 +290,7 @@ class GaussianPair:
         if self.identical or self.disjoint:
             fpr = np.linspace(0.0, 1.0, n_points)
             return fpr, 1.0 - fpr if self.identical else np.zeros(n_points)
-        t = trade_off_thresholds(self._loss, n_points - 2)
+        t = trade_off_thresholds(self.loss, n_points - 2)
         # Each rate from its own integral: 1 - P(loss > t) would lose a small false-negative rate.
         fpr = np.maximum.accumulate(np.asarray(self.tail_q(t)))
         fnr = np.minimum.accumulate(np.asarray(self.reversed().tail_q(-t)))
@@ -345,7 +347,7 @@ class GaussianPair:
         log_value, log_error, mean_s = self._trivial(kernel, flat)
         open_ = np.isnan(log_value)
         if open_.any():
-            part = self._closed_form(kernel, flat[open_]) if self._loss_is_flat else self._integral(kernel, flat[open_])
+            part = self._integral(kernel, flat[open_]) if self.is_ordinary else self._closed_form(kernel, flat[open_])
             log_value[open_], log_error[open_], mean_s[open_] = part.log_value, part.log_error, part.mean_s
         return Integral(
             log_value=np.minimum(log_value, 0.0).reshape(t.shape),
@@ -357,7 +359,7 @@ class GaussianPair:
         """How far log delta, rounded up, is above the target; its slope; and what counts as close enough."""
         result = self.evaluate(HOCKEY_STICK, epsilon)
         error = float(result.log_error) if math.isfinite(result.log_error) else 0.0
-        return float(result.log_upper) - target, -float(result.mean_s), _SEARCH_TOLERANCE + 4 * error
+        return float(result.log_upper) - target, -float(result.mean_s), SEARCH_TOLERANCE + 4 * error
 
     def _trivial(self, kernel: Kernel, t: Array) -> tuple[Array, Array, Array]:
         """Values known without integration, NaN elsewhere."""
@@ -374,7 +376,7 @@ class GaussianPair:
 
     def _closed_form(self, kernel: Kernel, t: Array) -> Integral:
         """Equal covariances: Gaussian differential privacy."""
-        mu = math.sqrt(self._loss.flat_shift)
+        mu = math.sqrt(float(self.loss.flat_shift[0]))
         if kernel == HOCKEY_STICK:
             log_value = np.asarray(gdp.log_delta(mu, t))
             log_slope = np.minimum(t + log_ndtr(-t / mu - mu / 2) - log_value, 700.0)
@@ -386,11 +388,11 @@ class GaussianPair:
 
     def _integral(self, kernel: Kernel, t: Array) -> Integral:
         # In the last sliver below a largest loss its rounding decides everything: the level before bounds those.
-        edge = self.max_loss * (1.0 - _EDGE)
+        edge = self.max_loss * (1.0 - EDGE)
         inside = np.minimum(t, edge)
-        result = integrate(self._loss, inside, kernel)
-        suspect = result.log_error > _SUSPECT_ERROR
-        if self._loss.skew_neglected > 0 and suspect.any():
+        result = integrate(self.loss, inside, kernel)
+        suspect = result.log_error > SUSPECT_ERROR
+        if self.loss.skew_neglected[0] > 0 and suspect.any():
             # The merged coordinates may be what costs accuracy: take every coordinate by itself there.
             again = integrate(self._unmerged, inside[suspect], kernel)
             for old, new in zip(
@@ -407,21 +409,23 @@ class GaussianPair:
         return group_coordinates(self.variance_ratios, self.squared_shifts, self.n_columns)
 
     @cached_property
-    def _loss(self) -> LossCumulant:
+    def loss(self) -> LossCumulant:
+        """Cumulant function of the loss, one row, ratios very near 1 merged."""
         return merge_near_one(self._unmerged)
 
     @property
-    def _loss_is_flat(self) -> bool:
-        return len(self._unmerged.weights) == 0
+    def is_ordinary(self) -> bool:
+        """Whether integrals are needed: the laws overlap and their covariances differ."""
+        return self._unmerged.weights.shape[1] > 0 and not self.disjoint
 
     def _default_epsilons(self, other: GaussianPair) -> Array:
         if self.identical or self.disjoint:
             return np.zeros(1)
         top = float(self.delta(0.0))
-        mine, theirs = (profile_levels(pair._loss, largest_delta=top, density=2) for pair in (self, other))
+        mine, theirs = (profile_levels(pair.loss, largest_delta=top, density=2) for pair in (self, other))
         if np.allclose(mine, theirs, rtol=0.02):
             # One direction's grid serves both.
-            mine = profile_levels(self._loss, largest_delta=top, density=4)
+            mine = profile_levels(self.loss, largest_delta=top, density=4)
             theirs = np.empty(0)
         ends = np.array([0.0, self.max_loss, other.max_loss])
         points = np.unique(np.concatenate([np.minimum(mine, self.max_loss), np.minimum(theirs, other.max_loss), ends]))

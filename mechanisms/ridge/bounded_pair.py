@@ -6,15 +6,14 @@ Between ``mechanisms.ridge.krylov``, which truncates, and the exact accounting, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting.contour import HOCKEY_STICK
+from mechanisms.accounting import many_pairs
 from mechanisms.accounting.gaussian_pair import GaussianPair
-from mechanisms.accounting.grids import saddle_curve
-from mechanisms.accounting.loss_cumulant import group_coordinates, merge_near_one
 from mechanisms.claim import BOTH_DIRECTIONS, PrivacyProfile
 
 Array = NDArray[np.float64]
@@ -24,9 +23,6 @@ _SHARE = 1e-12
 _LOG_SHARE = -math.log(_SHARE)
 # Log delta below which a row of a table is not asked to follow.
 _LOG_FLOOR = -690.0
-# Levels at which log delta is interpolated, relative to the first guess, which is good to about a percent; log delta
-# at the epsilon that is returned lies below its target by the second number.
-_LEVELS, _TOLERANCE = 1 + 5e-3 * np.array([-1.0, -1 / 3, 1 / 3, 1.0]), 1e-11
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +130,7 @@ class BoundedPair:
         slack = float(self.slack(odds))
         if math.isinf(slack):
             return math.inf
-        value = smallest_epsilon(pair, delta * (1 - _SHARE) * math.exp(-slack))
+        value = pair.epsilon(delta * (1 - _SHARE) * math.exp(-slack))
         # From Q to P the exceptional event is multiplied by e^epsilon.
         return value + float(self.slack(odds + value)) if math.isfinite(value) else value
 
@@ -149,52 +145,20 @@ class BoundedPair:
         return np.asarray(np.minimum(np.logaddexp(raised, np.maximum(best, _LOG_FLOOR) - _LOG_SHARE), 0.0))
 
 
-def smallest_epsilon(pair: GaussianPair, delta: float) -> float:
-    """Return ``pair.epsilon(delta)`` (rounded up, to about the same tolerance), usually three times faster.
-
-    Notes
-    -----
-    Log delta and its slope at four neighbouring levels, evaluated at once, fix a polynomial of degree seven for
-    epsilon as a function of log delta. It is trusted near those levels and where its term of highest degree no longer
-    matters; everything else is left to the general search.
-    """
-    if not 0 < delta < 1 or pair.disjoint or pair.identical:
-        return pair.epsilon(delta)
-    loss = merge_near_one(group_coordinates(pair.variance_ratios, pair.squared_shifts, pair.n_columns))
-    target = math.log(delta)
-    centre = saddle_curve(loss).level_at(target)
-    for _ in range(3):
-        levels = centre * _LEVELS
-        if not (centre > 0 and levels[-1] < 0.99 * pair.max_loss):
-            break
-        at = pair.evaluate(HOCKEY_STICK, levels)
-        found, last_term = _inverse(at.log_upper, at.mean_s, levels, target - _TOLERANCE)
-        near = 2 * _LEVELS[0] - 1 <= found / centre <= 2 * _LEVELS[-1] - 1
-        if near and abs(last_term) * float(np.max(at.mean_s)) <= _TOLERANCE / 10:
-            return found
-        centre = found
-    return pair.epsilon(delta)
-
-
-def _inverse(values: Array, mean_s: Array, levels: Array, target: float) -> tuple[float, float]:
-    """Return where a function reaches ``target``, by Hermite interpolation of its inverse, and the last term.
-
-    Parameters
-    ----------
-    values, mean_s
-        The function at the levels and minus its derivative.
-    """
-    nodes, table = np.repeat(values, 2), np.repeat(levels, 2)
-    level, product, term = float(levels[0]), 1.0, 0.0
-    with np.errstate(all="ignore"):
-        for order in range(1, len(nodes)):
-            table = np.diff(table) / (nodes[order:] - nodes[:-order])
-            if order == 1:
-                table[::2] = -1.0 / mean_s
-            product *= target - float(nodes[order - 1])
-            term = float(table[0]) * product
-            level += term
-    return level, term
+def epsilons_of(pairs: Sequence[BoundedPair], delta: float) -> Array:
+    """Return :meth:`BoundedPair.epsilons` of many pairs at once, shape (len(pairs), 2)."""
+    odds = _LOG_SHARE - math.log(delta) if 0 < delta < 1 else math.inf
+    slacks = np.array([math.inf if math.isinf(odds) else float(pair.slack(odds)) for pair in pairs])
+    found = np.empty((len(pairs), 2))
+    regular = [i for i, pair in enumerate(pairs) if math.isfinite(slacks[i]) and not pair.pair.identical]
+    for i in set(range(len(pairs))).difference(regular):
+        found[i] = pairs[i].epsilons(delta)
+    directed = [pair for i in regular for pair in (pairs[i].pair, pairs[i].pair.reversed())]
+    targets = np.repeat(delta * (1 - _SHARE) * np.exp(-slacks[regular]), 2)
+    for i, values in zip(regular, many_pairs.epsilons(directed, targets).reshape(-1, 2), strict=True):
+        # From Q to P the exceptional event is multiplied by e^epsilon.
+        found[i] = values + np.where(np.isfinite(values), pairs[i].slack(odds + values), 0.0)
+    return found
 
 
 def _unwrap(values: Array) -> float | Array:

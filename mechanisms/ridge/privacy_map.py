@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.bounded_pair import BoundedPair
+from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
 from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
 
 if TYPE_CHECKING:
@@ -237,9 +237,10 @@ class _MapTask:
         """Return both directions with and without unlearning, two errors, and difficulty."""
         projected = self.setup.project(records)
         size: int | None = None
-        rows = []
+        after: list[BoundedPair] = []
+        before: list[BoundedPair] = []
         for record, features in zip(records.tolist(), projected, strict=True):
-            reduced, *pairs = reduce_with_pairs(
+            reduced, with_unlearning, without = reduce_with_pairs(
                 self.setup,
                 (record,),
                 sigma_unlearn=self.sigma_unlearn,
@@ -248,10 +249,14 @@ class _MapTask:
             )
             # The smallest space that was enough: a larger one would only ever make the next one larger.
             size = reduced.size if size is None else min(size, reduced.size)
-            epsilons = [pair.epsilons(self.delta) for pair in pairs]
-            errors = [pair.error(self.delta, max(found)) for pair, found in zip(pairs, epsilons, strict=True)]
-            rows.append([*epsilons[0], *epsilons[1], *errors])
-        return np.column_stack([rows, self.setup.difficulty(records, projected)])
+            after.append(with_unlearning)
+            before.append(without)
+        epsilons = [epsilons_of(pairs, self.delta) for pairs in (after, before)]
+        errors = [
+            [pair.error(self.delta, float(max(found))) for pair, found in zip(pairs, both, strict=True)]
+            for pairs, both in zip((after, before), epsilons, strict=True)
+        ]
+        return np.column_stack([*epsilons, *errors, self.setup.difficulty(records, projected)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,7 +19,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
 from mechanisms.ridge import krylov
-from mechanisms.ridge.bounded_pair import BoundedPair, smallest_epsilon
+from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
 from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
 from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.ridge.langevin import RidgeLangevin, exact_pair, pair_without_unlearning
@@ -408,14 +408,17 @@ def test_profile_is_above_the_dense_one(digits: Dataset) -> None:
         assert np.max(raised[usual]) < 1e-7
 
 
-def test_fast_search_agrees_with_the_general_one(digits: Dataset) -> None:
-    reduced = reduce_deletion(Case().setup(digits), (17,), sigma_unlearn=0.005)
-    for sigma in (0.0, 0.002, 0.1):
-        for pair in (reduced.pair(sigma), reduced.pair(sigma).reversed()):
-            for delta in (0.5, 1e-2, 1e-5, 1e-12, 1e-100):
-                found = smallest_epsilon(pair, delta)
-                assert found == pytest.approx(pair.epsilon(delta), rel=1e-10)
-                assert pair.log_delta_upper(found) <= math.log(delta)
+def test_many_pairs_at_once_agree_with_one_at_a_time(digits: Dataset) -> None:
+    setup = Case().setup(digits)
+    reduced = [reduce_deletion(setup, (record,), sigma_unlearn=0.005) for record in (17, 3, 250)]
+    bounded = [each.bounded_pair(sigma) for each in reduced for sigma in (0.0, 0.002, 0.1)]
+    # Out of the ordinary: identical, disjoint, and an error that no epsilon survives.
+    same = GaussianPair(variance_ratios=np.ones(2), squared_shifts=np.zeros(2))
+    apart = GaussianPair(variance_ratios=np.ones(2), squared_shifts=np.array([math.inf, 0.0]))
+    for pair, error in ((same, 0.0), (same, 1e-6), (apart, 0.0), (bounded[0].pair, 10.0)):
+        bounded.append(BoundedPair(pair=pair, change_error=error, shift_error=0.0))
+    for delta in (0.0, 1e-100, 1e-12, 1e-5, 1e-2, 0.5, 1.0):
+        np.testing.assert_allclose(epsilons_of(bounded, delta), [each.epsilons(delta) for each in bounded], rtol=1e-10)
 
 
 def test_lanczos_basis_is_orthonormal_and_leaves_only_the_coupling(digits: Dataset) -> None:
