@@ -24,7 +24,7 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
 from mechanisms.ridge.certificates import exact_certificate, exact_pair, two_sided_epsilon
 from mechanisms.ridge.downdate import RidgeSolution
-from mechanisms.ridge.krylov import KrylovSetup, reduce_deletion
+from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
@@ -211,13 +211,8 @@ def _rows(
             progress=progress,
             setup=setup,
         )
-        sigmas, without, hardness = (
-            calibrated.sigma_unlearn,
-            calibrated.epsilon_without_unlearning,
-            calibrated.difficulty,
-        )
-        with worker_limits():
-            epsilons = np.array([_directions(setup, i, float(s), delta) for i, s in zip(records, sigmas, strict=True)])
+        sigmas, epsilons = calibrated.sigma_unlearn, calibrated.epsilon
+        without, hardness = calibrated.epsilon_without_unlearning, calibrated.difficulty
     return tuple(
         RecordRow(
             record=int(record),
@@ -246,12 +241,6 @@ def _rounded_up(epsilon: float) -> float:
         return epsilon
     unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
     return math.ceil(epsilon / unit) * unit
-
-
-def _directions(setup: KrylovSetup, record: int, sigma: float, delta: float) -> tuple[float, float]:
-    """Return both directions' epsilon at a record's own noise; infinite noise means that no steps take any."""
-    sigma = sigma if np.isfinite(sigma) else 0.0
-    return reduce_deletion(setup, (record,), sigma_unlearn=sigma).bounded_pair(sigma).epsilons(delta)
 
 
 def _compared(rows: Sequence[RecordRow]) -> tuple[int, ...]:

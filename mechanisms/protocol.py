@@ -116,6 +116,20 @@ class HasLaw(Protocol):
 
 
 @runtime_checkable
+class HasTrajectory(Protocol):
+    """A deletion that shows its first noisy steps, so that an audit can see whether their noise is drawn afresh."""
+
+    def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
+        """Return leading iterates of n trials of a world's noisy steps, shape (n, 3 or more, *release.shape).
+
+        All n trials start from the same model (learned or initial), which is the first iterate, and are independent
+        from there on: the code that :meth:`Deletion.sample` runs, watched. ``None`` when there are not two noisy steps
+        or the sampler takes none. Do not offer one for steps with momentum.
+        """
+        ...
+
+
+@runtime_checkable
 class HasCertificates(Protocol):
     """A deletion that states certificates; they reach the auditor as data."""
 

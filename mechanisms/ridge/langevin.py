@@ -245,6 +245,10 @@ class RidgeDeletion:
         chosen = self.stepwise if self.sampler == "stepwise" else self.closed_form
         return chosen.sample(world, n, rng=rng)
 
+    def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
+        """Return the first noisy iterates of n runs from one model; ``None`` where the sampler takes no steps."""
+        return self.stepwise.trajectory(world, n, rng=rng) if self.sampler == "stepwise" else None
+
     def law(self, world: World) -> GaussianLaw:
         """Return the exact law of a world."""
         return self.laws.law(world)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mechanisms.ridge.langevin import RidgeLangevin
 
 Array = NDArray[np.float64]
+Epsilons = tuple[float, float]
 Records = NDArray[np.intp]
 Progress = Callable[[str, int, int], None]
 
@@ -94,9 +95,10 @@ class CalibrationMap:
         noise: where less would do, that is what is returned); 0 where the learning noise alone meets it, infinite
         where there are no unlearning steps to add noise in, shape (m,).
     epsilon
-        Epsilon at ``delta`` of both directions together, evaluated at exactly that noise; at most the target.
+        Epsilon at ``delta`` in both directions (of ``BOTH_DIRECTIONS``), evaluated at exactly that noise; at most the
+        target. Where the noise is infinite, that of the learning noise alone. Shape (m, 2).
     epsilon_without_unlearning
-        The same for the learning noise alone.
+        The larger of both directions' for the learning noise alone, shape (m,).
     difficulty
         As in :class:`PrivacyMap`.
     target, delta
@@ -114,6 +116,11 @@ class CalibrationMap:
     difficulty: Array
     target: float
     delta: float
+
+    @property
+    def two_sided(self) -> Array:
+        """The larger of both directions' epsilons, shape (m,)."""
+        return np.asarray(self.epsilon.max(axis=1))
 
 
 def privacy_map(
@@ -213,9 +220,9 @@ def calibrate_map(
     return CalibrationMap(
         records=chosen,
         sigma_unlearn=rows[:, 0],
-        epsilon=rows[:, 1],
-        epsilon_without_unlearning=rows[:, 2],
-        difficulty=rows[:, 3],
+        epsilon=rows[:, 1:3],
+        epsilon_without_unlearning=rows[:, 3],
+        difficulty=rows[:, 4],
         target=epsilon,
         delta=delta,
     )
@@ -266,33 +273,36 @@ class _CalibrationTask:
     target: float
 
     def rows(self, records: Records) -> Array:
-        """Return noise, epsilon at it, epsilon without unlearning, and difficulty."""
+        """Return noise, both directions' epsilon at it, epsilon without unlearning, and difficulty."""
         projected = self.setup.project(records)
         rows, start = [], max(self.setup.sigma_learn, 1e-6)
         for record, features in zip(records.tolist(), projected, strict=True):
-            found = self._calibrate(record, features[None, :], start)
-            rows.append(found)
+            noise, epsilons, without = self._calibrate(record, features[None, :], start)
+            rows.append([noise, *epsilons, without])
             # The noise of the record before is a better start than any scale.
-            start = found[0] if 0 < found[0] < math.inf else start
+            start = noise if 0 < noise < math.inf else start
         return np.column_stack([rows, self.setup.difficulty(records, projected)])
 
-    def _calibrate(self, record: int, features: Array, start: float) -> tuple[float, float, float]:
+    def _calibrate(self, record: int, features: Array, start: float) -> tuple[float, Epsilons, float]:
         reduced, _, before = reduce_with_pairs(self.setup, (record,), sigma_unlearn=start, projected=features)
-        without = before.epsilon(self.delta)
+        alone = before.epsilons(self.delta)
+        without = max(alone)
         if without <= self.target:
-            return 0.0, without, without
+            return 0.0, alone, without
         if self.setup.n_unlearn == 0:
-            return math.inf, without, without
-        noise, pair, epsilon = self._smallest(reduced, start)
-        if pair.error(self.delta, epsilon) > _TRUNCATION_SHARE * self.target and math.isfinite(noise):
+            return math.inf, alone, without
+        noise, pair, epsilons = self._smallest(reduced, start)
+        if math.isinf(noise):
+            return noise, alone, without
+        if pair.error(self.delta, max(epsilons)) > _TRUNCATION_SHARE * self.target:
             larger, *_ = reduce_with_pairs(
                 self.setup, (record,), sigma_unlearn=noise, first_size=reduced.size, projected=features
             )
             if larger.size > reduced.size:
-                noise, pair, epsilon = self._smallest(larger, noise)
-        return noise, epsilon, without
+                noise, pair, epsilons = self._smallest(larger, noise)
+        return noise, epsilons, without
 
-    def _smallest(self, reduced: ReducedDeletion, start: float) -> tuple[float, BoundedPair, float]:
+    def _smallest(self, reduced: ReducedDeletion, start: float) -> tuple[float, BoundedPair, Epsilons]:
         """Search for the noise at which log delta of the target epsilon meets its own target, then evaluate there."""
         level, target = np.array([self.target]), math.log(self.delta)
 
@@ -302,13 +312,13 @@ class _CalibrationTask:
 
         noise = _smallest_passing(excess, start=start, floor=_NEGLIGIBLE * (self.setup.sigma_learn or 1e-6))
         if math.isinf(noise):
-            return math.inf, reduced.bounded_pair(start), math.inf
+            return math.inf, reduced.bounded_pair(start), (math.inf, math.inf)
         while True:
             pair = reduced.bounded_pair(noise)
-            epsilon = pair.epsilon(self.delta)
+            epsilons = pair.epsilons(self.delta)
             # Epsilon and delta are rounded up each by itself: the returned noise is one that meets the target.
-            if epsilon <= self.target:
-                return noise, pair, epsilon
+            if max(epsilons) <= self.target:
+                return noise, pair, epsilons
             noise *= 1 + 1e-9
 
 

@@ -17,6 +17,8 @@ from mechanisms.protocol import World
 from mechanisms.ridge.process import RidgeProcess
 
 Array = NDArray[np.float64]
+# Steps that a trajectory shows.
+N_SHOWN = 4
 # Trials that step together: their weights, noise and gradient stay in the second-level cache.
 BATCH = 16
 
@@ -78,10 +80,37 @@ class StepwiseSampler:
             releases[start : start + BATCH] = weights
         return releases.transpose(0, 2, 1)
 
+    def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
+        """Return the first iterates of n runs from one model, shape (n, 3 to 5, p, q); None without two noisy steps.
+
+        The unlearning steps after one model is learned, or the learning steps where fewer than two follow.
+        """
+        learned_on = self.retained if world is World.RETRAINED else self.full
+        unlearned_on = self.full if world is World.NEGLECTED else self.retained
+        n_unlearn = 0 if world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY else self.n_unlearn
+        p, q = learned_on.moment.shape
+        start = np.zeros((1, q, p))
+        objective, n_steps, sigma = learned_on, self.n_learn, self.sigma_learn
+        if n_unlearn >= 2 and self.sigma_unlearn > 0:
+            self._descend(start, learned_on, self.n_learn, self.sigma_learn, rng)
+            objective, n_steps, sigma = unlearned_on, n_unlearn, self.sigma_unlearn
+        if n_steps < 2 or sigma == 0:
+            return None
+        weights = np.tile(start, (n, 1, 1))
+        iterates = [weights.copy()]
+        self._descend(weights, objective, min(n_steps, N_SHOWN), sigma, rng, iterates)
+        return np.stack(iterates, axis=1).transpose(0, 1, 3, 2)
+
     def _descend(
-        self, weights: Array, objective: Objective, n_steps: int, sigma: float, rng: np.random.Generator
+        self,
+        weights: Array,
+        objective: Objective,
+        n_steps: int,
+        sigma: float,
+        rng: np.random.Generator,
+        iterates: list[Array] | None = None,
     ) -> None:
-        """Run noisy gradient steps in place on weights of shape (batch, q, p)."""
+        """Run noisy gradient steps in place on weights of shape (batch, q, p); append a copy after each on request."""
         rows = weights.reshape(-1, weights.shape[2])
         pull = np.tile(self.step_size * objective.moment.T, (len(weights), 1))
         noise = np.empty_like(rows)
@@ -92,3 +121,5 @@ class StepwiseSampler:
             dgemm(-self.step_size, objective.curvature, rows.T, beta=sigma, c=noise.T, overwrite_c=True)
             noise += pull
             rows += noise
+            if iterates is not None:
+                iterates.append(weights.copy())

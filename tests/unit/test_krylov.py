@@ -515,10 +515,10 @@ def test_calibrations_meet_the_target_by_the_dense_route_and_one_percent_less_do
 def test_calibration_says_when_no_noise_is_needed_or_none_helps(digits: Dataset) -> None:
     found = calibrate_map(digits, MECHANISM, epsilon=5.0, delta=DELTA, records=[17, 18])
     np.testing.assert_array_equal(found.sigma_unlearn, 0.0)
-    np.testing.assert_array_equal(found.epsilon, found.epsilon_without_unlearning)
+    np.testing.assert_array_equal(found.two_sided, found.epsilon_without_unlearning)
     stuck = calibrate_map(digits, dataclasses.replace(MECHANISM, n_unlearn=0), epsilon=0.05, delta=DELTA, records=[17])
     assert math.isinf(stuck.sigma_unlearn[0])
-    assert stuck.epsilon[0] > 0.05
+    assert stuck.two_sided[0] == stuck.epsilon_without_unlearning[0] > 0.05
 
 
 def test_calibration_where_epsilon_hardly_depends_on_the_noise(digits: Dataset) -> None:
@@ -541,7 +541,7 @@ def test_any_noise_helps_where_the_step_map_is_singular(digits: Dataset) -> None
     assert reduced.epsilon(DELTA, 1e-20) < 0.99 * without
     found = calibrate_map(digits, MECHANISM, epsilon=0.999 * without, delta=DELTA, records=[17], setup=setup)
     assert 0 < found.sigma_unlearn[0] < 1e-6 * MECHANISM.sigma_learn
-    assert found.epsilon[0] <= 0.999 * without
+    assert found.two_sided[0] <= 0.999 * without
 
 
 def test_impossible_arguments_are_named(digits: Dataset) -> None:
