@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check test-slow bench clean
+.PHONY: demo network test check test-slow selftest bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -14,11 +14,21 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/unlearn-audit demo --out out/demo
 
+# torch: on Linux the index of PyTorch's CPU builds spares gigabytes (PIP_EXTRA_INDEX_URL).
+network: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,network]'
+	$(BIN)/unlearn-audit run examples/plans/network.toml --out out/network || test $$? -eq 1
+	$(BIN)/python examples/network_difficulty.py out/network/report.json out/network/difficulty.svg
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python benchmarks/auditor_statistics.py --out benchmarks/results/statistics.md
+
+selftest: $(STAMP)
+	$(BIN)/unlearn-audit selftest --out out/selftest
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.linear import LinearScore
-from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.protocol import AttackContext, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 
@@ -21,8 +22,9 @@ CONSTANT, SEPARATE = 1e-14, 1e-12
 class LinearDiscriminant:
     """Fisher's linear discriminant on the flattened release, with scikit-learn's Ledoit-Wolf covariance.
 
-    Needs no law and no knowledge of the model, but trials: with d parameters and m fitting trials a side it keeps
-    about ``mu / sqrt(mu^2 + 2 d / m)`` of a signal mu (Ledoit and Wolf 2004 for the shrinkage).
+    Needs no law and no knowledge of the model, but trials: with d parameters and m fitting trials a side it keeps at
+    most about ``mu / sqrt(mu^2 + 2 d / m)`` of a signal mu (:func:`largest_shift_kept`; Ledoit and Wolf 2004 for the
+    shrinkage).
     """
 
     name: str = "lda"
@@ -30,7 +32,7 @@ class LinearDiscriminant:
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
-    ) -> FittedAttack:
+    ) -> LinearScore:
         """Fit on the trials.
 
         Raises
@@ -63,3 +65,50 @@ class LinearDiscriminant:
         return LinearScore(
             weights=weights.reshape(unlearned.shape[1:]), offset=-float(weights @ (means[0] + means[1])) / 2
         )
+
+
+def largest_shift_kept(mu: float, *, n_parameters: int, n_fit: int) -> float:
+    """Return about the largest shift that a learned linear score keeps of a shift mu.
+
+    Parameters
+    ----------
+    mu
+        Distance of the two worlds along the best direction, in standard deviations.
+    n_parameters
+        d: numbers in a release.
+    n_fit
+        m: fitting trials of each world.
+
+    Returns
+    -------
+    float
+        ``mu^2 / sqrt(mu^2 + 2 d / m)``: the noise of the two means, with the covariance known.
+
+    Notes
+    -----
+    Approximate, and an upper guide: shrinkage reaches it where the noise is equal in all directions, and stays far
+    below where the signal lies in directions of little noise. :func:`shift_kept` subtracts what a covariance costs
+    that is learned from the same trials.
+    """
+    return mu * mu / math.sqrt(mu * mu + 2 * n_parameters / n_fit) if mu > 0 else 0.0
+
+
+def shift_kept(mu: float, *, n_parameters: int, n_fit: int) -> float:
+    """Return about the shift that Fisher's discriminant with the sample covariance keeps of a shift mu.
+
+    Parameters
+    ----------
+    mu, n_parameters, n_fit
+        As for :func:`largest_shift_kept`.
+
+    Returns
+    -------
+    float
+        ``mu^2 / sqrt(mu^2 + 2 d / m) sqrt(1 - d / (2 m))``; 0 where d >= 2 m, where the sample covariance is singular.
+
+    Notes
+    -----
+    Approximate. Shrinkage, which :class:`LinearDiscriminant` uses, keeps something beyond d = 2 m too.
+    """
+    share = max(0.0, 1 - n_parameters / (2 * n_fit))
+    return largest_shift_kept(mu, n_parameters=n_parameters, n_fit=n_fit) * math.sqrt(share)

@@ -1,14 +1,23 @@
-"""What an attacker computes from the retained data and the public hyper-parameters of a linear model."""
+"""What an attacker computes from the retained data and the public hyper-parameters of a linear model.
+
+The public parameter ``loss`` says which: "squared" (the default) or "logistic" (each column against the rest).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from attacks.protocol import AttackContext
+from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
+from mechanisms.protocol import Access
 
 Array = NDArray[np.float64]
+LOSSES = ("squared", "logistic")
 
 
 def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
@@ -20,7 +29,12 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
         When it is not.
     """
     shape = context.release.shape
-    p, q = context.deleted.features.shape[1], context.deleted.targets.shape[1]
+    p, q = context.deleted.features.shape[1], n_outputs(context, attack)
+    if context.release.access is not Access.WHITE_BOX:
+        raise NotApplicableError(
+            f"{attack} needs white_box releases (linear weights of shape ({p}, {q})), "
+            f"got {context.release.access.value}; use u_lira or lda instead"
+        )
     if shape == (p, q) or (q == 1 and shape == (p,)):
         return shape
     raise NotApplicableError(
@@ -28,8 +42,15 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
     )
 
 
+def n_outputs(context: AttackContext, attack: str) -> int:
+    """Return how many outputs the model has: one a target column, or one for two classes by logistic regression."""
+    q = context.deleted.targets.shape[1]
+    single = _loss(context, attack) == "logistic" and q == 2 and context.release.shape[1:] in ((), (1,))
+    return 1 if single else q
+
+
 def penalty_of(context: AttackContext, attack: str) -> float:
-    """Return the public ridge penalty.
+    """Return the public penalty, of the sum over records.
 
     Raises
     ------
@@ -45,14 +66,86 @@ def penalty_of(context: AttackContext, attack: str) -> float:
     return float(penalty)
 
 
-def curvature(context: AttackContext, attack: str) -> Array:
-    """Return X'X + penalty I of the retained data, shape (p, p)."""
-    x = context.retained.features
-    gram: Array = x.T @ x
-    return gram + penalty_of(context, attack) * np.eye(x.shape[1])
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Geometry:
+    """The retained objective around its optimum, and how the deleted records pull at it.
+
+    Parameters
+    ----------
+    residual
+        Prediction minus response at the deleted records, shape (n, q).
+    responses
+        What the deleted records' predictions are compared with, shape (n, q).
+    gradient
+        Of the deleted records' loss, shape (p, q).
+    values, vectors
+        Eigenvalues and eigenvectors of the Hessian, shapes (k, p) and (k, p, p): k is 1 where the columns share one
+        Hessian, and else q.
+    """
+
+    residual: Array
+    responses: Array
+    gradient: Array
+    values: Array
+    vectors: Array
+
+    @staticmethod
+    def of(context: AttackContext, attack: str) -> Geometry:
+        """Return the geometry that a context grants.
+
+        Raises
+        ------
+        NotApplicableError
+            When a release is not the weights of a linear model on these data, or the penalty is not public.
+        """
+        linear_model(context, attack)
+        penalty = penalty_of(context, attack)
+        logistic = _loss(context, attack) == "logistic"
+        retained, deleted = (_responses(part, context, attack) for part in (context.retained, context.deleted))
+        x, z = context.retained.features, context.deleted.features
+        gram = x.T @ x + penalty * np.eye(x.shape[1])
+        if logistic:
+            optimum = np.column_stack([_logistic_optimum(x, y, penalty, attack) for y in retained.T])
+            fitted = expit(x @ optimum)
+            weighted = [x * np.sqrt(f * (1 - f))[:, None] for f in fitted.T]
+            hessians = np.stack([w.T @ w + penalty * np.eye(x.shape[1]) for w in weighted])
+            residual = expit(z @ optimum) - deleted
+        else:
+            hessians, residual = gram[None], z @ np.linalg.solve(gram, x.T @ retained) - deleted
+        values, vectors = np.linalg.eigh(hessians)
+        return Geometry(residual=residual, responses=deleted, gradient=z.T @ residual, values=values, vectors=vectors)
+
+    def in_eigenbasis(self, weights: Array) -> Array:
+        """Return the columns of weights (p, q) in the eigenbasis of their Hessian."""
+        if len(self.values) > 1:
+            return np.asarray(np.einsum("kpe,pk->ek", self.vectors, weights))
+        return np.asarray(self.vectors[0].T @ weights)
+
+    def from_eigenbasis(self, coordinates: Array) -> Array:
+        """Return weights from their coordinates; undoes :meth:`in_eigenbasis`."""
+        if len(self.values) > 1:
+            return np.asarray(np.einsum("kpe,ek->pk", self.vectors, coordinates))
+        return np.asarray(self.vectors[0] @ coordinates)
 
 
-def ridge_optimum(context: AttackContext, attack: str) -> Array:
-    """Return the ridge optimum of the retained data, shape (p, q)."""
-    x, y = context.retained.features, context.retained.targets
-    return np.asarray(np.linalg.solve(curvature(context, attack), x.T @ y), dtype=np.float64)
+def _responses(data: Dataset, context: AttackContext, attack: str) -> Array:
+    """Return what the model is fitted to: the targets, or 0 and 1 for logistic regression."""
+    if _loss(context, attack) == "squared":
+        return data.targets
+    return np.asarray((data.targets[:, -n_outputs(context, attack) :] > 0).astype(np.float64))
+
+
+def _logistic_optimum(x: Array, labels: Array, penalty: float, attack: str) -> Array:
+    from sklearn.linear_model import LogisticRegression
+
+    if np.all(labels == labels[0]):
+        raise NotApplicableError(f"{attack} needs both classes among the retained records; use lda instead")
+    model = LogisticRegression(C=1 / penalty, fit_intercept=False, tol=1e-8, max_iter=1000, solver="newton-cholesky")
+    return np.asarray(model.fit(x, labels).coef_[0], dtype=np.float64)
+
+
+def _loss(context: AttackContext, attack: str) -> str:
+    loss = context.parameters.get("loss", LOSSES[0])
+    if loss not in LOSSES:
+        raise NotApplicableError(f"{attack} knows the losses {' and '.join(LOSSES)}, got {loss!r}; use lda instead")
+    return str(loss)

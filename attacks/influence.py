@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.geometry import curvature, linear_model, ridge_optimum
+from attacks.geometry import Geometry
 from attacks.linear import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 
@@ -35,9 +35,7 @@ class Influence:
         NotApplicableError
             When a release is not the weights of a linear model on these data, or the penalty is not public.
         """
-        shape = linear_model(context, self.name)
-        x, y = context.deleted.features, context.deleted.targets
-        gradient = x.T @ (x @ ridge_optimum(context, self.name) - y)
-        weights = -np.asarray(np.linalg.solve(curvature(context, self.name), gradient), dtype=np.float64)
+        geometry = Geometry.of(context, self.name)
+        weights = -geometry.from_eigenbasis(geometry.in_eigenbasis(geometry.gradient) / geometry.values.T)
         norm = float(np.linalg.norm(weights))
-        return LinearScore(weights=(weights / norm if norm > 0 else weights).reshape(shape))
+        return LinearScore(weights=(weights / norm if norm > 0 else weights).reshape(context.release.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,4 +37,13 @@ def project(releases: Array, weights: Array) -> Array:
         # Samplers hold the columns of a weight matrix contiguously: (n, q, p) seen as (n, p, q).
         releases, weights = releases.transpose(0, 2, 1), weights.T
     product: Array = releases.reshape(len(releases), -1) @ weights.reshape(-1)
+    return product
+
+
+def project_on(releases: Array, directions: Array) -> Array:
+    """Return <release, direction> for each release and direction, shape (n, r); directions have shape (r, *release)."""
+    if releases.ndim == 3 and not releases.flags.c_contiguous:
+        releases, directions = releases.transpose(0, 2, 1), directions.transpose(0, 2, 1)
+    size = math.prod(releases.shape[1:])
+    product: Array = releases.reshape(-1, size) @ directions.reshape(-1, size).T
     return product

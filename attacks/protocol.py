@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.dataset import Dataset
-from mechanisms.protocol import Access, GaussianLaw, ReleaseSpec
+from mechanisms.errors import NotApplicableError
+from mechanisms.protocol import Access, GaussianLaw, OutputKind, ReleaseSpec
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,22 @@ class Needs:
     law: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Where a black-box release shows the deleted records.
+
+    Parameters
+    ----------
+    kind
+        What an output is.
+    rows
+        For each deleted record, the row of a release (its position on the first axis) that holds its output.
+    """
+
+    kind: OutputKind
+    rows: tuple[int, ...]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackContext:
     """What the threat model grants. Never a claim's epsilon, never the world of a scored trial.
@@ -45,6 +62,8 @@ class AttackContext:
         The mechanism's public hyper-parameters.
     law_unlearned, law_retrained
         Laws of the CLAIMED mechanism where they are known, else ``None``.
+    probe
+        Where a black-box release shows the deleted records; ``None`` for other releases, or when it does not.
     """
 
     retained: Dataset
@@ -53,6 +72,7 @@ class AttackContext:
     parameters: Mapping[str, int | float | str] = field(default_factory=dict)
     law_unlearned: GaussianLaw | None = None
     law_retrained: GaussianLaw | None = None
+    probe: Probe | None = None
 
 
 class FittedAttack(Protocol):
@@ -87,3 +107,34 @@ class Attack(Protocol):
             When the release or the context does not grant what the attack needs.
         """
         ...
+
+
+def require_trials(attack: str, unlearned: Array, retrained: Array, *, least: int) -> None:
+    """Refuse to fit on fewer trials of either world.
+
+    Raises
+    ------
+    NotApplicableError
+        Naming the number needed.
+    """
+    if min(len(unlearned), len(retrained)) < least:
+        raise NotApplicableError(
+            f"{attack} needs at least {least} fitting trials a world, got {len(unlearned)} unlearned and "
+            f"{len(retrained)} retrained; raise trials or fit_fraction"
+        )
+
+
+def refusal(attack: Attack, access: Access) -> str | None:
+    """Return why an attack cannot score releases of a kind, or ``None`` when it can."""
+    if access in attack.needs.access:
+        return None
+    needed = " or ".join(kind.value for kind in attack.needs.access)
+    shown = _SEEN[attack.needs.access[0]]
+    return f"{attack.name} needs {needed} releases ({shown}), and the mechanism gives {access.value} ones"
+
+
+_SEEN = {
+    Access.WHITE_BOX: "the parameters",
+    Access.BLACK_BOX: "outputs on a probe set",
+    Access.TRANSCRIPT: "the model before and after",
+}

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+from attacks.classifier import Logistic, Mlp
+from attacks.clouds import Qda, Radius
 from attacks.discriminant import LinearDiscriminant
+from attacks.fisher import Fisher
 from attacks.geometry import linear_model, penalty_of
 from attacks.influence import Influence
+from attacks.krylov import KrylovLda
 from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.portfolio import portfolio
 from attacks.protocol import Attack, AttackContext
 from attacks.residual import TargetLoss
+from attacks.tail import Tail
+from attacks.u_lira import ULira
 from mechanisms.errors import NotApplicableError
 
-ATTACKS: dict[str, Attack] = {
-    attack.name: attack for attack in (LikelihoodRatio(), TargetLoss(), Influence(), LinearDiscriminant())
-}
+_SINGLE: tuple[Attack, ...] = (
+    LikelihoodRatio(),
+    TargetLoss(),
+    Influence(),
+    LinearDiscriminant(),
+    KrylovLda(),
+    Fisher(),
+    Qda(),
+    Radius(),
+    Tail(),
+    Logistic(),
+    Mlp(),
+    ULira(),
+)
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_SINGLE, *portfolio())}
+# A plan may name several attacks by one word.
+GROUPS: dict[str, tuple[Attack, ...]] = {"portfolio": portfolio()}
 SUMMARIES: dict[str, str] = {
+    "portfolio": "its three families below, each as an attack of its own; sees most faults",
     "likelihood_ratio": "log dP/dQ of the claimed mechanism's laws; the most powerful when they are right",
+    "fisher": "the linear part of the claimed likelihood ratio: S^-1 m; sees faults of the mean",
     "target_loss": "signed residual at the deleted record; what most papers use alone",
     "influence": "along H^-1 g, the direction in which the deletion moves the optimum",
+    "krylov_lda": "learned: discriminant on the span of H^-3 g .. H^3 g; the best single one for linear models",
     "lda": "learned: Fisher's discriminant with Ledoit-Wolf shrinkage; needs neither law nor model",
+    "qda": "learned: log ratio of two Gaussians with Ledoit-Wolf covariances; sees faults of the noise",
+    "radius": "learned: Mahalanobis distance to the retrained models; sees noise that is too small or too large",
+    "tail": "learned: along the shift of a minority, as when a deletion is skipped now and then",
+    "classifier": "learned: logistic regression; a catch-all",
+    "mlp": "learned: a neural network; refused below 20 trials a dimension",
+    "u_lira": "learned: log odds or residual at the deleted record; for black-box releases",
+    "portfolio:mean": "the best of krylov_lda, influence, target_loss, u_lira and lda on the fit split",
+    "portfolio:scale": "the better of radius and qda on the fit split",
+    "portfolio:tail": "tail",
 }
+
+
+def attacks_named(name: str) -> tuple[Attack, ...]:
+    """Return the attack of a name, or the attacks of a group's name.
+
+    Raises
+    ------
+    KeyError
+        For a name that is neither.
+    """
+    return GROUPS[name] if name in GROUPS else (ATTACKS[name],)
 
 
 def applicable_attacks(context: AttackContext) -> tuple[Attack, ...]:
@@ -33,4 +77,6 @@ def applicable_attacks(context: AttackContext) -> tuple[Attack, ...]:
         pass
     else:
         chosen += [TargetLoss(), Influence()]
+    if context.probe is not None:
+        chosen.append(ULira())
     return (*chosen, LinearDiscriminant())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.geometry import linear_model, ridge_optimum
+from attacks.geometry import Geometry
 from attacks.linear import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 
@@ -35,10 +35,10 @@ class TargetLoss:
         NotApplicableError
             When a release is not the weights of a linear model on these data.
         """
-        shape = linear_model(context, self.name)
-        x, y = context.deleted.features, context.deleted.targets
-        residual = x @ ridge_optimum(context, self.name) - y
-        norm = np.linalg.norm(residual)
-        residual = residual / norm if norm > 0 else residual
-        weights = (-x.T @ residual).reshape(shape)
-        return LinearScore(weights=weights, offset=float(np.sum(y * residual)))
+        geometry = Geometry.of(context, self.name)
+        direction = geometry.residual
+        norm = np.linalg.norm(direction)
+        direction = direction / norm if norm > 0 else direction
+        weights = (-context.deleted.features.T @ direction).reshape(context.release.shape)
+        offset = float(np.sum(geometry.responses * direction))
+        return LinearScore(weights=weights, offset=offset)

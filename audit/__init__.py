@@ -9,10 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.plan import AuditPlan, Bonferroni, CertifiedClaim
+    from audit.comparing import compare
+    from audit.comparison import Comparison, Margins, Outcome
+    from audit.forecasting import forecast
+    from audit.forecasts import Forecast
+    from audit.frozen import Auditable, count_frozen_events
+    from audit.given import from_scores
+    from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.result import AuditCollection, AuditResult, Finding, load_json
     from audit.runner import run
-    from audit.split import Split
+    from audit.split import Sequential, Split
     from audit.trials import Engine
     from audit.verdict import Reason, Verdict
 
@@ -20,11 +26,23 @@ _HOMES = {
     "AuditPlan": "audit.plan",
     "Bonferroni": "audit.plan",
     "CertifiedClaim": "audit.plan",
+    "FixedSequence": "audit.plan",
+    "Holm": "audit.plan",
     "AuditCollection": "audit.result",
     "AuditResult": "audit.result",
     "Finding": "audit.result",
+    "Auditable": "audit.frozen",
+    "Comparison": "audit.comparison",
+    "Margins": "audit.comparison",
+    "Outcome": "audit.comparison",
+    "compare": "audit.comparing",
+    "count_frozen_events": "audit.frozen",
+    "from_scores": "audit.given",
+    "Forecast": "audit.forecasts",
+    "forecast": "audit.forecasting",
     "load_json": "audit.result",
     "run": "audit.runner",
+    "Sequential": "audit.split",
     "Split": "audit.split",
     "Engine": "audit.trials",
     "Reason": "audit.verdict",
@@ -35,13 +53,25 @@ __all__ = [
     "AuditCollection",
     "AuditPlan",
     "AuditResult",
+    "Auditable",
     "Bonferroni",
     "CertifiedClaim",
+    "Comparison",
     "Engine",
     "Finding",
+    "FixedSequence",
+    "Forecast",
+    "Holm",
+    "Margins",
+    "Outcome",
     "Reason",
+    "Sequential",
     "Split",
     "Verdict",
+    "compare",
+    "count_frozen_events",
+    "forecast",
+    "from_scores",
     "load_json",
     "run",
 ]
@@ -53,3 +83,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return what is loaded and what can be, so that ``help(audit)`` and completion show the latter too."""
+    return sorted({*globals(), *__all__})

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from attacks.protocol import Attack, AttackContext
+from attacks.protocol import Attack, AttackContext, Probe, refusal
 from attacks.registry import applicable_attacks
 from audit.errors import TrialError
+from audit.findings import roles_of
+from audit.multiplicity import ledger
 from audit.plan import AuditPlan, CertifiedClaim
+from audit.result import Family
 from audit.trials import worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
-from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, World
+from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +70,16 @@ def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> 
         parameters=dict(deletion.parameters()) if isinstance(deletion, HasParameters) else {},
         law_unlearned=laws.get(World.UNLEARNED),
         law_retrained=laws.get(World.RETRAINED),
+        probe=_probe(deletion.release, forget),
     )
+
+
+def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
+    """Return where a release shows the forgotten records; ``None`` where it does not show all of them."""
+    outputs = release.outputs
+    if outputs is None or not set(forget) <= set(outputs.records):
+        return None
+    return Probe(kind=outputs.kind, rows=tuple(outputs.records.index(record) for record in forget))
 
 
 def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
@@ -75,6 +87,7 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
     forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
     with worker_limits():
         deletion = _bound(mechanism, data, forget)
+    _check_access(plan, deletion.release)
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
     claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
     return BoundRecord(
@@ -88,15 +101,50 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
     )
 
 
+def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
+    """Return the ledger of a bound plan: every hypothesis that will be tested, with its level."""
+    members = [
+        (i, record.forget, attack.name, role)
+        for record in records
+        for i, claim in enumerate(record.claims)
+        for attack in plan.attacks
+        for role in roles_of(claim, plan.delta)
+    ]
+    return ledger(significance=plan.significance, correction=plan.correction, members=members)
+
+
+def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
+    """Refuse a plan whose access is not what the mechanism gives, and attacks that need another one."""
+    if plan.access is not None and plan.access is not release.access:
+        raise InvalidInputError(
+            field="access", expected=f'"{release.access.value}", what the mechanism releases', got=plan.access.value,
+            fix="name that, or wrap the mechanism so that it releases what the plan grants",
+        )  # fmt: skip
+    refused = [said for said in (refusal(attack, release.access) for attack in plan.attacks) if said is not None]
+    if refused:
+        raise InvalidInputError(
+            field="attacks", expected=f"attacks on {release.access.value} releases", got="; ".join(refused),
+            fix="choose attacks that this access grants, for example portfolio, u_lira or lda",
+        )  # fmt: skip
+
+
 def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:
     try:
-        return mechanism.bind(data, forget)
+        deletion = mechanism.bind(data, forget)
     except UnlearnAuditError:
         raise
     except Exception as error:
         raise TrialError(
             f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
         ) from error
+    if not isinstance(deletion, Deletion):
+        raise InvalidInputError(
+            field=f"what bind of {mechanism.name} returns",
+            expected="a deletion: an object with release, reference and sample(world, n, rng=...)",
+            got=f"a {type(deletion).__name__}",
+            fix="see mechanisms.protocol.Deletion, or build the mechanism with from_functions",
+        )
+    return deletion
 
 
 def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:

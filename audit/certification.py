@@ -71,6 +71,8 @@ class RouteRow:
         Mean score of unlearned models on held-out records (accuracy, or R squared for regression), or ``None``.
     note
         A sentence for readers, may be empty.
+    accuracies
+        The score of each model of that mean; none where the model is not random.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -82,6 +84,7 @@ class RouteRow:
     exact_epsilon: float
     accuracy: float | None
     note: str = ""
+    accuracies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,8 @@ class Certification:
         The records that are shown: those of ``routes`` and the ten costliest and cheapest of ``rows``.
     assumptions
         For each route, what it rests on.
+    seed
+        Of the models whose accuracies are averaged: with equal seeds, two certifications drew equal random numbers.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -116,6 +121,7 @@ class Certification:
     previews: tuple[Preview, ...]
     assumptions: Mapping[str, tuple[str, ...]]
     environment: Environment
+    seed: int | None = None
     schema: Literal["unlearn-audit/certification/1"] = CERTIFICATION_SCHEMA
 
     def to_json(self) -> str:

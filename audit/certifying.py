@@ -50,11 +50,14 @@ class Request:
         Routes to compare.
     target
         Calibrate to this (epsilon, delta); ``None`` takes the plan's noise or calibration.
+    compared
+        Records whose routes are compared; by default all that are named, or a few spread over all.
     """
 
     records: str = "all"
     routes: tuple[RouteChoice, ...] = ALL_ROUTES
     target: tuple[float, float] | None = None
+    compared: tuple[int, ...] | None = None
 
 
 def make_request(*, records: str, routes: str, target: tuple[float, float] | None = None) -> Request:
@@ -102,7 +105,7 @@ def certify(
     delta = noise.delta if isinstance(noise, CalibratedNoise) else ridge.delta
     chosen = select_records(data, request.records, penalty=ridge.penalty)
     rows = _rows(ridge, data, chosen, delta, n_jobs, progress)
-    compared = _compared(rows) if request.records == "all" else chosen
+    compared = _routed(request, rows, data)
     with worker_limits():
         # The same for every record: one sensitivity for all is what the route is.
         shared: dict[RouteChoice, _Priced] = (
@@ -128,6 +131,7 @@ def certify(
         previews=make_previews(data, _shown(rows, compared)),
         assumptions=_common([found[i][1] for i in range(len(calls))]),
         environment=environment_of(started, time.monotonic() - clock, Engine(n_jobs=n_jobs), command),
+        seed=seed,
     )
 
 
@@ -250,6 +254,13 @@ def _compared(rows: Sequence[RecordRow]) -> tuple[int, ...]:
     return tuple(order[i].record for i in places)
 
 
+def _routed(request: Request, rows: Sequence[RecordRow], data: Dataset) -> tuple[int, ...]:
+    """Return the records whose routes are compared."""
+    if request.compared:
+        return tuple(validate_forget((i,), data.n_records, field="compared")[0] for i in request.compared)
+    return _compared(rows) if request.records == "all" else tuple(row.record for row in rows)
+
+
 def _shown(rows: Sequence[RecordRow], compared: Sequence[int]) -> tuple[int, ...]:
     """Return the records to picture: those compared, and both ends of the cost range."""
     order = [row.record for row in sorted(rows, key=lambda row: (row.sigma_unlearn, row.epsilon))]
@@ -312,6 +323,7 @@ def _compare(
             priced = shared[name] if name in shared else _price(ridge, routes, name)
             laws = routes.laws.with_noise(priced.sigma)
             assumptions[name] = priced.assumptions
+            accuracies = _accuracies(laws, data, seed)
             rows.append(
                 RouteRow(
                     record=record,
@@ -320,8 +332,9 @@ def _compare(
                     sigma_unlearn=priced.sigma,
                     epsilon=priced.epsilon,
                     exact_epsilon=two_sided_epsilon(exact_pair(laws), delta),
-                    accuracy=_accuracy(laws, data, seed),
+                    accuracy=float(np.mean(accuracies)) if accuracies else None,
                     note=priced.note,
+                    accuracies=accuracies,
                 )
             )
         return [*rows, _downdate_row(ridge, data, record)], assumptions
@@ -341,13 +354,13 @@ def _downdate_row(ridge: RidgeLangevin, data: Dataset, record: int) -> RouteRow:
     )
 
 
-def _accuracy(laws: RidgeLaws, data: Dataset, seed: int) -> float | None:
-    """Return the mean score of unlearned models on held-out records."""
+def _accuracies(laws: RidgeLaws, data: Dataset, seed: int) -> tuple[float, ...]:
+    """Return the scores of unlearned models on held-out records; none where nothing is held out."""
     if data.held_out is None:
-        return None
+        return ()
     sampler = ClosedFormSampler.of(laws)
     releases = sampler.sample(World.UNLEARNED, N_ACCURACY, rng=make_generator(seed, Stream.ACCURACY))
-    return float(np.mean([data.held_out.score(weights) for weights in releases]))
+    return tuple(data.held_out.score(weights) for weights in releases)
 
 
 def _parameters(ridge: RidgeLangevin, data: Dataset) -> dict[str, int | float | str]:

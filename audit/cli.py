@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.cli_compare import compare, mechanism_option, own_mechanism
+from audit.cli_power import margin_option, power
+from audit.cli_report import crash_recorded, junit_option, publish, redact_option, report
+from audit.cli_report import exit_code as exit_code
+from audit.cli_scores import scores
+from audit.cli_selftest import selftest
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, UnreachableTargetError
 
 if TYPE_CHECKING:
-    from audit.result import AuditCollection, AuditResult
+    pass
 
 USAGE_ERRORS = (InvalidInputError, PlanError, SchemaError, UnreachableTargetError, NotApplicableError)
 DEFAULT_JOBS = min(os.cpu_count() or 1, 8)
@@ -23,7 +29,7 @@ out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Folder for report.html, .md and .json.",
+    help="Folder for report.html, .md, .json and the figures as CSV.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 jobs_option = click.option(
@@ -37,9 +43,16 @@ seed_option = click.option("--seed", type=click.IntRange(0), default=None, help=
 def main() -> None:
     """Audit claims of certified unlearning: retrain against unlearn, attack, count, and refute what does not hold.
 
-    Exit codes: 0 nothing refuted, 1 a claim refuted, 2 usage or configuration, 3 inconclusive, 4 internal error or a
-    mechanism that crashed, 130 interrupted.
+    Exit codes: 0 nothing refuted, 1 a claim refuted (or, if asked for, a regression shown), 2 usage or configuration,
+    3 inconclusive, 4 internal error or a mechanism that crashed, 130 interrupted.
     """
+
+
+main.add_command(compare)
+main.add_command(power)
+main.add_command(report)
+main.add_command(scores)
+main.add_command(selftest)
 
 
 @main.command()
@@ -62,7 +75,7 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
     )
     with show_progress() as progress:
         outcome = run_demo(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    _publish(outcome.collection, out or Path("out/demo"), as_json)
+    publish(outcome.collection, out or Path("out/demo"), as_json)
     if not outcome.as_expected:
         click.echo("Some verdicts differ from what the exact laws predict: see 'Expected and found'.", err=True)
     return ExitCode.OK if outcome.as_expected else ExitCode.REFUTED
@@ -103,7 +116,18 @@ def list_(what: str) -> int:
 @jobs_option
 @seed_option
 @click.option("--trials", type=click.IntRange(20), default=None, help="Overrides the plan's trials.")
+@click.option(
+    "--stop-when-decided",
+    is_flag=True,
+    default=None,
+    help="Count trials as they come and stop with a record once its claims are refuted; the trials are the most drawn.",
+)
+@margin_option
+@mechanism_option
+@click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@junit_option
+@redact_option
 def run(
     plan: Path,
     out: Path | None,
@@ -111,53 +135,41 @@ def run(
     jobs: int,
     seed: int | None,
     trials: int | None,
+    stop_when_decided: bool | None,
+    margin: float | None,
+    own: str | None,
+    dry_run: bool,
     allow_inconclusive: bool,
+    junit: Path | None,
+    redact: bool,
 ) -> int:
     """Run the audit of a plan file."""
+    from audit import cli_power
     from audit.config import read_plan
     from audit.progress import show_progress
     from audit.runner import run as run_audit
     from audit.trials import Engine
 
-    resolved = read_plan(plan, seed=seed, trials=trials)
+    mechanism = own_mechanism(own)
+    resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
+    if dry_run:
+        return cli_power.dry_run(resolved, margin=margin, jobs=jobs, as_json=as_json)
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
-    with show_progress() as progress:
+    command += " --stop-when-decided" if stop_when_decided else ""
+    command += f" --mechanism {shlex.quote(own)}" if own else ""
+    with crash_recorded(junit, resolved.title or str(plan), redact=redact), show_progress() as progress:
         result = run_audit(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
             engine=Engine(n_jobs=jobs),
             progress=progress,
+            announce=cli_power.warner(margin),
             title=resolved.title,
             command=command,
         )
-    _publish(result, out, as_json)
+    publish(result, out, as_json, junit=junit, redact=redact)
     return exit_code(result, allow_inconclusive=allow_inconclusive)
-
-
-@main.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("out/report"),
-    show_default=True,
-    help="Folder for report.html, .md and .json.",
-)
-def report(results: tuple[Path, ...], out: Path) -> int:
-    """Render stored results (JSON) again."""
-    import reports
-    from audit.result import load_json
-
-    loaded = []
-    for path in results:
-        try:
-            loaded.append(load_json(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
-    for written in reports.write(loaded[0] if len(loaded) == 1 else loaded, out):
-        click.echo(written)
-    return ExitCode.OK
 
 
 records_option = click.option(
@@ -178,9 +190,10 @@ routes_option = click.option(
 @out_option
 @json_option
 @jobs_option
-def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bool, jobs: int) -> int:
+@mechanism_option
+def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bool, jobs: int, own: str | None) -> int:
     """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
-    return _certify(plan, records, routes, None, out, as_json, jobs, f"certify {shlex.quote(str(plan))}")
+    return _certify(plan, records, routes, None, out, as_json, jobs, f"certify {shlex.quote(str(plan))}", own)
 
 
 @main.command()
@@ -216,6 +229,7 @@ def _certify(
     as_json: bool,
     jobs: int,
     command: str,
+    own: str | None = None,
 ) -> int:
     from audit.certifying import certify as compute
     from audit.certifying import make_request
@@ -223,7 +237,8 @@ def _certify(
     from audit.progress import show_progress
     from reports.certification import certification_summary, write_certification
 
-    resolved = read_plan(plan)
+    resolved = read_plan(plan, mechanism=own_mechanism(own))
+    command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
     with show_progress() as progress:
         certification = compute(
@@ -241,32 +256,6 @@ def _certify(
     for path in written:
         click.echo(path, err=True)
     return ExitCode.OK
-
-
-def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
-    """Return the exit code of a result."""
-    from audit.verdict import Verdict
-
-    if result.verdict is Verdict.REFUTED:
-        return ExitCode.REFUTED
-    if result.verdict is Verdict.INCONCLUSIVE and not allow_inconclusive:
-        return ExitCode.INCONCLUSIVE
-    return ExitCode.OK
-
-
-def _publish(result: AuditResult | AuditCollection, out: Path | None, as_json: bool) -> None:
-    """Write the report files, and print JSON or the short table."""
-    import reports
-
-    written = reports.write(result, out) if out is not None else ()
-    if as_json:
-        click.echo(result.to_json())
-    else:
-        from reports.terminal import summary
-
-        click.echo(summary(result))
-    for path in written:
-        click.echo(path, err=True)
 
 
 def entry_point() -> None:

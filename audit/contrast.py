@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import AttackContext, FittedAttack
+from audit.followed import Followed
+from audit.independence import Prints, n_repeated
 from audit.plan import AuditPlan
 from audit.selection import PreparedAttack, prepare
 from audit.trials import ChunkTask, Engine, Source, Stream, draw_chunk, make_generator, score_chunk
@@ -78,12 +80,18 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """Counted scores of one contrast by attack name; attacks that failed are in ``failures`` only."""
+    """Counted scores of one contrast by attack name; attacks that failed are in ``failures`` only.
+
+    ``repeated`` says how many counted releases of the unlearned and of the retrained world are equal to an earlier one.
+    ``followed`` holds the tests of an audit that stops when decided; its scores are those of one fit among several.
+    """
 
     prepared: Mapping[str, PreparedAttack]
     unlearned: Mapping[str, Array]
     retrained: Mapping[str, Array]
     failures: Mapping[str, str]
+    repeated: tuple[int, int] = (0, 0)
+    followed: Followed | None = None
 
 
 def make_contrasts(
@@ -177,11 +185,16 @@ ScoreKey = tuple[Key, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scores:
-    """Scores by (contrast, attack) and chunk for each side, and what failed."""
+    """Scores by (contrast, attack) and chunk for each side, what failed, and fingerprints of the releases."""
 
     unlearned: dict[ScoreKey, dict[int, Array]]
     retrained: dict[ScoreKey, dict[int, Array]]
     failures: dict[ScoreKey, str]
+    prints: dict[Key | None, list[Prints]]
+
+    def repeated(self, key: Key | None) -> int:
+        """Return how many releases of a contrast's sample, or of the retrained world, are equal to an earlier one."""
+        return n_repeated(np.concatenate(self.prints[key]))
 
 
 def _score(
@@ -200,11 +213,13 @@ def _score(
     for position, task in enumerate(retrained.tasks(plan, fitting=False)):
         sharing = [key for key in scorers if position < len(tasks[key])]
         calls.append((retrained.deletion, {k: v for key in sharing for k, v in scorers[key].items()}, task))
-    found = _Scores(unlearned={}, retrained={}, failures={})
+    owners = [c.key for c in contrasts for _ in tasks[c.key]]
+    found = _Scores(unlearned={}, retrained={}, failures={}, prints={})
     results = engine.stream(score_chunk, calls)
     for i, scored in _ticking(results, [c[-1] for c in calls], "counted trials", progress):
         found.failures.update(scored.failures)
         side = found.unlearned if i < n_unlearned else found.retrained
+        found.prints.setdefault(owners[i] if i < n_unlearned else None, []).append(scored.prints)
         for key, scores in scored.scores.items():
             side.setdefault(key, {})[calls[i][-1].chunk] = scores
     return found
@@ -227,4 +242,5 @@ def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores)
         unlearned={name: assembled(scores.unlearned, name) for name in scored},
         retrained={name: assembled(scores.retrained, name) for name in scored},
         failures=failed,
+        repeated=(scores.repeated(key), scores.repeated(None)),
     )

@@ -63,6 +63,11 @@ def check_same_retraining(deletions: Sequence[Deletion], plan: AuditPlan, record
             )
 
 
+def n_control_trials(evidence: Evidence, plan: AuditPlan) -> int:
+    """Return how many releases of each world a control used: the plan's, or fewer when it stopped."""
+    return plan.n_control_trials if evidence.followed is None else evidence.followed.n_drawn
+
+
 def null_control(
     evidence: Evidence, plan: AuditPlan, forget: tuple[int, ...], label: str, *, n_controls: int
 ) -> Control:
@@ -86,7 +91,7 @@ def null_control(
         message=message,
         p_value=best.p_value,
         level=level,
-        n_trials=plan.n_control_trials,
+        n_trials=n_control_trials(evidence, plan),
         bound=best.bound,
     )
 
@@ -105,11 +110,11 @@ def neglected_control(
     tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", rows),)), level=level)
     if not tests:
         return _not_run("neglected", forget, label)
-    best = best_test(tests)
+    best, n = best_test(tests), n_control_trials(evidence, plan)
     message = (
-        f"An ignored deletion was told apart from the claim with {plan.n_control_trials} releases a world."
+        f"An ignored deletion was told apart from the claim with {n} releases a world."
         if best.rejected
-        else f"An ignored deletion was NOT told apart from the claim with {plan.n_control_trials} releases a world: "
+        else f"An ignored deletion was NOT told apart from the claim with {n} releases a world: "
         "not refuting says little here. Where epsilon without unlearning is near the claimed epsilon, no audit can."
     )
     return Control(
@@ -120,7 +125,7 @@ def neglected_control(
         message=message,
         p_value=best.p_value,
         level=level,
-        n_trials=plan.n_control_trials,
+        n_trials=n,
         bound=best.bound,
     )
 

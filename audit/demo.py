@@ -157,7 +157,7 @@ def _plan(settings: DemoSettings, part: _Part, records: Mapping[str, int]) -> Au
         claims=(CertifiedClaim(method=part.method),),
         forget=tuple((records[label],) for label in part.labels),
         labels=part.labels,
-        attacks=tuple(ATTACKS.values()),
+        attacks=tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda")),
         trials=settings.trials,
         # Audit (c) is the NEGLECTED control at full size, so that the controls beside it can be small.
         control_trials=max(20, settings.trials // 20),

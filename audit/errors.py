@@ -22,6 +22,10 @@ class ClaimRefutedError(UnlearnAuditError, AssertionError):
     """A claim was refuted at the family's significance."""
 
 
+class RegressionError(UnlearnAuditError, AssertionError):
+    """A comparison showed that a candidate is worse than its baseline by more than the margin."""
+
+
 class InconclusiveError(UnlearnAuditError):
     """A claim could not be decided."""
 

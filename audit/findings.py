@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from audit.betting_power import detectable_by_betting
 from audit.contrast import Evidence
+from audit.estimates import Estimate
+from audit.histograms import ScoreHistogram, histogram_of
+from audit.history import History
+from audit.multiplicity import MemberKey, decide_family
 from audit.planning import ceiling, detectable_epsilon, refutable
 from audit.previews import make_previews
-from audit.result import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
+from audit.result import EpsilonLowerBound, EventTest, Family, Finding, Member, Roc, Sandwich
 from audit.selection import candidate_thresholds, claim_rows, plan_delta_points
 from audit.testing import Role, best_test, run_tests
-from audit.verdict import decide
-from mechanisms.claim import Certificate, Claim, Direction
+from audit.verdict import Reason, decide
+from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.dataset import Dataset
 
 MAX_PREVIEWS = 4
@@ -39,25 +46,33 @@ def make_finding(
     certificates: tuple[Certificate, ...],
     parameters: Mapping[str, int | float | str],
     data: Dataset,
+    estimates: tuple[Estimate, ...] = (),
+    tests: tuple[EventTest, ...] | None = None,
 ) -> Finding:
-    """Return the finding about one claim and forget set.
+    """Return the finding about one claim and forget set, decided as if each test had its equal share of the level.
+
+    :func:`settle` decides anew when the p-values of the whole family are known.
 
     Parameters
     ----------
     level
-        Level of each test, from the ledger.
+        Equal share of the significance, from the ledger.
     n_counted
         Counted trials of the unlearned and the retrained world.
+    tests
+        Of events that were declared in advance; by default they are chosen on the fit split.
     """
     rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
-    hypotheses = dict.fromkeys(evidence.prepared, (("claim_row", rows), ("plan_delta", at_delta)))
-    tests = run_tests(evidence, hypotheses, level=level)  # type: ignore[arg-type]
+    if tests is None:
+        hypotheses = dict.fromkeys(evidence.prepared, (("claim_row", rows), ("plan_delta", at_delta)))
+        tests = run_tests(evidence, hypotheses, level=level)  # type: ignore[arg-type]
     verdict, reason = decide(
         rejected=any(test.rejected for test in tests),
         reproducible=reproducible,
         attack_failed=bool(evidence.failures),
         refutable=refutable(claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=level),
     )
+    sandwiches = _sandwiches(claim, tests, certificates, n_counted, level)
     return Finding(
         claim=claim,
         forget=forget,
@@ -67,13 +82,85 @@ def make_finding(
         p_value=min((test.p_value for test in tests), default=1.0),
         level=level,
         tests=tests,
-        sandwiches=_sandwiches(claim, tests, certificates, n_counted, level),
+        sandwiches=sandwiches,
         roc=tuple(_roc(name, evidence) for name in evidence.prepared),
         failures=dict(evidence.failures),
         certificates=certificates,
         parameters=dict(parameters),
         preview=make_previews(data, forget[:MAX_PREVIEWS]),
+        estimates=estimates,
+        history=_history(evidence, rows, tests, sandwiches),
+        histograms=tuple(_histogram(name, evidence) for name in evidence.prepared if len(evidence.unlearned[name])),
     )
+
+
+def settle(
+    findings: Sequence[Finding], family: Family, *, n_counted: tuple[int, int]
+) -> tuple[tuple[Finding, ...], Family]:
+    """Return the findings with their verdicts, and the ledger with what was spent, by the family's correction.
+
+    Parameters
+    ----------
+    findings
+        Of :func:`make_finding`: forget set by forget set, each in the order of the claims.
+    family
+        The ledger, from before the trials.
+    n_counted
+        Counted trials of the unlearned and the retrained world.
+
+    Notes
+    -----
+    Verdicts follow from the decision; the bounds stay at their equal shares, at which they hold together. Evidence
+    from a sampler that is not reproducible rejects nothing, and so frees no level for other claims.
+    """
+    keys, seen = [], Counter[tuple[int, ...]]()
+    for finding in findings:
+        keys.append((seen[finding.forget], finding.forget))
+        seen[finding.forget] += 1
+    p_values: dict[MemberKey, float] = {
+        (*key, test.bound.attack, test.role): test.p_value
+        for key, finding in zip(keys, findings, strict=True)
+        if finding.reason is not Reason.NOT_REPRODUCIBLE
+        for test in finding.tests
+    }
+    decided = decide_family(family, p_values)
+    members = {(m.claim, m.forget, m.attack, m.role): m for m in decided.members}
+    settled = tuple(
+        _settled(finding, {(m.attack, m.role): m for k, m in members.items() if k[:2] == key}, n_counted)
+        for key, finding in zip(keys, findings, strict=True)
+    )
+    return settled, decided
+
+
+def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_counted: tuple[int, int]) -> Finding:
+    """Return a finding as its members in the decided ledger have it."""
+    mine = [members[test.bound.attack, test.role] for test in finding.tests]
+    levels = [member.tested_at or 0.0 for member in mine]
+    highest = max((member.tested_at or 0.0 for member in members.values()), default=0.0)
+    verdict, reason = decide(
+        rejected=any(member.rejected for member in mine),
+        reproducible=finding.reason is not Reason.NOT_REPRODUCIBLE,
+        tested=highest > 0,
+        attack_failed=bool(finding.failures),
+        refutable=highest > 0
+        and refutable(finding.claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=highest),
+    )
+    tests = tuple(replace(test, rejected=member.rejected) for test, member in zip(finding.tests, mine, strict=True))
+    _, level = min(zip([test.p_value for test in tests], levels, strict=True), default=(1.0, finding.level))
+    return replace(finding, verdict=verdict, reason=reason, tests=tests, level=level)
+
+
+def _history(
+    evidence: Evidence,
+    rows: Sequence[tuple[Direction, EpsilonDelta]],
+    tests: Sequence[EventTest],
+    sandwiches: Sequence[Sandwich],
+) -> History | None:
+    """Return how the evidence grew in an audit that stops when decided, with a curve for each sandwich."""
+    if evidence.followed is None:
+        return None
+    chosen = [test for s in sandwiches for test in tests if (test.role, test.bound) == (s.role, s.bound)]
+    return evidence.followed.history(rows, chosen)
 
 
 def _sandwiches(
@@ -108,7 +195,11 @@ def _sandwich(
         exact=_exact(claim, bound, certificates),
         claimed=claim.epsilon_at(bound.delta, bound.direction),
         ceiling=ceiling(n_null=n0, level=level, delta=bound.delta),
-        detectable_epsilon=detectable_epsilon(point=test.point, n1=n1, n0=n0, level=level),
+        detectable_epsilon=(
+            detectable_by_betting(point=test.point, n=min(n1, n0), level=level)
+            if bound.method == "e_process"
+            else detectable_epsilon(point=test.point, n1=n1, n0=n0, level=level)
+        ),
     )
 
 
@@ -140,3 +231,9 @@ def _roc(name: str, evidence: Evidence) -> Roc:
         k_unlearned=above(unlearned),
         k_retrained=above(retrained),
     )
+
+
+def _histogram(name: str, evidence: Evidence) -> ScoreHistogram:
+    # A family of attacks says which of its members it chose; other fits have no such word.
+    member = getattr(evidence.prepared[name].fitted, "member", None)
+    return histogram_of(name, evidence.unlearned[name], evidence.retrained[name], member=member)

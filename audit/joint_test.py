@@ -34,7 +34,7 @@ class Region:
     k0
         Consecutive counts for which some k1 <= n1 rejects, within a window that misses little probability.
     first
-        Smallest rejecting k1 for each, between 1 and n1, not decreasing.
+        Smallest rejecting k1 for each, between 0 and n1, not decreasing.
     """
 
     n1: int
@@ -52,7 +52,8 @@ class Region:
         mass = _masses(self._null_world, p0)
         if self._left_world is None:
             first = self.first.astype(np.float64)
-            tail = betainc(first, self.n1 - first + 1, p1[:, None])
+            # From 0 on every outcome is inside, and the incomplete beta function has no such value.
+            tail = np.where(first > 0, betainc(np.maximum(first, 1), self.n1 - first + 1, p1[:, None]), 1.0)
             fewer = betainc(np.maximum(first - 1, 1), self.n1 - first + 2, p1[:, None])
             return mass, tail, np.where(first > 1, fewer, 1.0)
         # Piece by piece, so that the masses stay in the processor's cache.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from attacks.protocol import Attack
-from audit.split import Split
+from audit.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
 from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Access
+
+Axis = Literal["records", "claims", "attacks", "rows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,47 @@ class Bonferroni:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Holm:
+    """Step down: members of a refuted claim leave the family, and the others share the significance anew.
+
+    Refutes whatever :class:`Bonferroni` refutes, and more where several claims are false.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    kind: Literal["holm"] = "holm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedSequence:
+    """Step by step in a declared order, each step at the whole significance, until a step is not refuted whole.
+
+    Parameters
+    ----------
+    order
+        What the steps run through, the slowest first; within each, the order of the plan counts ("rows": the claim's
+        row first, then the plan's delta). What is not named shares the level of its step equally. By default a step
+        is one claim about one deletion, with all of its attacks and rows.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    order: tuple[Axis, ...] = ("records", "claims")
+    kind: Literal["fixed_sequence"] = "fixed_sequence"
+
+    def __post_init__(self) -> None:
+        known = get_args(Axis)
+        if not self.order or len(set(self.order)) < len(self.order) or not set(self.order) <= set(known):
+            raise InvalidInputError(
+                field="correction.order",
+                expected=f"distinct names out of {', '.join(known)}",
+                got=self.order,
+                fix='name the slowest first, for example ("records", "claims")',
+            )
+
+
+Correction = Bonferroni | Holm | FixedSequence
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditPlan:
     """What is audited, how often, and at which level.
 
@@ -52,11 +96,11 @@ class AuditPlan:
     trials
         Releases per world and forget set, fitting and counting together.
     counting
-        Which trials fit and which count.
+        Which trials fit and which count, and whether counting stops once every claim is refuted.
     significance
         Family-wise probability of refuting any claim that holds, over everything in the plan.
     correction
-        How the significance is divided.
+        How the significance is divided, and in which order it is spent.
     delta
         Besides the claim's own rows, bounds are reported at this delta.
     control_trials
@@ -65,6 +109,9 @@ class AuditPlan:
         The only source of randomness.
     chunk_size
         Trials drawn and scored together: the unit of work, of memory and of replay.
+    access
+        What attackers are granted of a release. Attacks that need more are refused, and so is a mechanism that releases
+        something else. ``None`` for whatever the mechanism releases.
     """
 
     claims: tuple[Claim | CertifiedClaim, ...]
@@ -72,13 +119,14 @@ class AuditPlan:
     attacks: tuple[Attack, ...]
     labels: tuple[str, ...] = ()
     trials: int = 20_000
-    counting: Split = Split()
+    counting: Counting = Split()
     significance: float = 0.05
-    correction: Bonferroni = Bonferroni()
+    correction: Correction = Bonferroni()
     delta: float = 1e-5
     control_trials: int | None = None
     seed: int = 0
     chunk_size: int = 1000
+    access: Access | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("claims", self.claims), ("forget", self.forget), ("attacks", self.attacks)):
@@ -111,6 +159,8 @@ class AuditPlan:
     def chunk_sizes(self, trials: int) -> tuple[int, ...]:
         """Return the sizes of the chunks that ``trials`` are drawn in: at least two, so that a split exists."""
         size = min(self.chunk_size, max(1, math.ceil(trials / 10)))
+        if isinstance(self.counting, Sequential):
+            size = min(size, self.counting.first_fit)
         full, rest = divmod(trials, size)
         return (size,) * full + ((rest,) if rest else ())
 

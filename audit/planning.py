@@ -8,19 +8,20 @@ trial numbers are those that are counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import betainc, gammaln, ndtr, ndtri, xlog1py, xlogy
+from scipy.special import ndtr, ndtri
 
+from audit.alternatives import gaussian_curve, gaussian_epsilon
 from audit.bounds import ceiling, exact_joint_rejects
 from audit.counts import Counts
 from audit.critical import CriticalCounts
-from audit.score import boundary_estimate
+from audit.event_power import approximate_power, expected_score, power, power_of_events
 from audit.verdict import Verdict
-from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
+from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 
 __all__ = [
@@ -28,74 +29,21 @@ __all__ = [
     "best_power",
     "ceiling",
     "detectable_epsilon",
+    "detectable_shift",
     "expected_verdict",
     "power",
+    "ranked_events",
     "refutable",
 ]
 
 Floats = NDArray[np.float64]
+Ranked = tuple[float, EpsilonDelta, Floats, Floats]
 
-# Up to this variance the counts of the null world are summed one by one, beyond it by Gaussian quadrature.
-_SMALL_VARIANCE = 50.0
-_HERMITE_X, _HERMITE_W = np.polynomial.hermite_e.hermegauss(16)
-_HERMITE_W = _HERMITE_W / _HERMITE_W.sum()
 # Rows of a claim, and events for each, that are looked at closely after a quick ranking.
 _CLOSE_ROWS, _CLOSE_EVENTS = 4, 24
+_SCREENED_ROWS, _SCREENED_EVENTS = 8, 60
 _EXPECTED_REFUTED = 0.9
-_LARGEST_MU = 60.0
-
-
-def power(*, p1: float, p0: float, n1: int, n0: int, point: EpsilonDelta, level: float) -> float:
-    """Return the probability that the exact joint test of one event refutes a point claim.
-
-    Parameters
-    ----------
-    p1, p0
-        True probabilities of the event in the worlds on the left and the right of the claim.
-    n1, n0
-        Counted trials of these worlds.
-    point
-        The claim ``p1 <= e^epsilon p0 + delta``.
-    level
-        Level of the test.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Notes
-    -----
-    Exact (up to 1e-6) where the null world's count has a variance of at most 50: the test is run at every such
-    count. Beyond that :func:`approximate_power`, which is then within about .01.
-    """
-    if point.epsilon >= ceiling(n_null=n0, level=level, delta=point.delta):
-        return 0.0
-    critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)
-    if n0 * p0 * (1 - p0) > _SMALL_VARIANCE:
-        return float(_approximate_power(np.array([p1]), np.array([p0]), critical)[0])
-    k0 = np.arange(*_window(n0, p0))
-    weight = _masses(k0.astype(np.float64), n0, p0)
-    first = np.full(k0.shape, n1 + 1.0)
-    for i in np.flatnonzero(weight > 1e-9):
-        # ``first`` does not decrease in k0, and past n1 nothing is left.
-        first[i] = critical.exact(int(k0[i]))
-        if first[i] > n1:
-            break
-    return min(1.0, float(weight @ _tail(first, n1, np.float64(p1))))
-
-
-def approximate_power(*, p1: ArrayLike, p0: ArrayLike, n1: int, n0: int, point: EpsilonDelta, level: float) -> Floats:
-    """Return :func:`power` for arrays of events, quickly and approximately.
-
-    Notes
-    -----
-    Approximate: the boundary of the test is interpolated (:class:`audit.critical.CriticalCounts`). Within about
-    .05 of :func:`power` at counts below 10, closer above.
-    """
-    p1, p0 = np.broadcast_arrays(np.asarray(p1, dtype=np.float64), np.asarray(p0, dtype=np.float64))
-    critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)
-    return _approximate_power(p1.ravel(), p0.ravel(), critical).reshape(p1.shape)
+_SMALLEST_MU, _LARGEST_MU = 1e-4, 60.0
 
 
 def best_power(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level: float) -> float:
@@ -123,22 +71,47 @@ def best_power(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level: f
     Approximate, see :func:`approximate_power`. An audit has to find its event on the fit split, so its power is
     somewhat below.
     """
+    found = [
+        approximate_power(p1=p1, p0=p0, n1=n, n0=n, point=point, level=level).max()
+        for _, point, p1, p0 in ranked_events(claim, fpr, tpr, n=n, level=level)
+    ]
+    return float(max([level, *found]))
+
+
+def ranked_events(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level: float) -> list[Ranked]:
+    """Return the rows of a claim where a known law's events promise most power, and those events; the best first.
+
+    Parameters
+    ----------
+    claim, fpr, tpr, n, level
+        As for :func:`best_power`.
+
+    Returns
+    -------
+    list of tuple
+        At most four rows: the best probit of the power by the normal approximation, the point of the claim, and
+        probabilities of at most 24 events in the worlds on its left and on its right.
+    """
     q, p = np.broadcast_arrays(np.asarray(fpr, dtype=np.float64).ravel(), np.asarray(tpr, dtype=np.float64).ravel())
-    ranked: list[tuple[float, EpsilonDelta, Floats, Floats]] = []
-    for direction, point in _finite_points(claim, n_null=n, level=level):
-        left, right = (p, q) if direction is Direction.UNLEARNED_FROM_RETRAINED else (q, p)
-        p1, p0 = np.concatenate([left, 1 - left]), np.concatenate([right, 1 - right])
-        z = _expected_score(p1, p0, n, n, point, level)
+    forward = np.concatenate([p, 1 - p]), np.concatenate([q, 1 - q])
+    rows = [
+        (point, *(forward if direction is Direction.UNLEARNED_FROM_RETRAINED else forward[::-1]))
+        for direction, point in _finite_points(claim, n_null=n, level=level)
+    ]
+    if len(rows) > _SCREENED_ROWS:
+        # A long table is screened on every few events first.
+        step = max(1, len(forward[0]) // _SCREENED_EVENTS)
+        rows.sort(key=lambda row: -expected_score(row[1][::step], row[2][::step], n, n, row[0], level).max())
+        rows = rows[:_SCREENED_ROWS]
+    ranked: list[Ranked] = []
+    for point, p1, p0 in rows:
+        z = expected_score(p1, p0, n, n, point, level)
         close = np.flatnonzero(z >= z.max() - 0.5)
         if np.isfinite(z.max()):
             close = close[:: -(-close.size // _CLOSE_EVENTS)]
             ranked.append((float(z.max()), point, p1[close], p0[close]))
     ranked.sort(key=lambda row: -row[0])
-    found = [
-        approximate_power(p1=p1, p0=p0, n1=n, n0=n, point=point, level=level).max()
-        for _, point, p1, p0 in ranked[:_CLOSE_ROWS]
-    ]
-    return float(max([level, *found]))
+    return ranked[:_CLOSE_ROWS]
 
 
 def expected_verdict(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level: float) -> Verdict | None:
@@ -195,20 +168,63 @@ def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, t
         return math.inf
     critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)
 
-    def shortfall(log_mu: float) -> float:
-        return target_power - _best_gaussian_power(math.exp(log_mu), critical)
+    mu = _smallest_shift(
+        lambda mu: target_power - _best_gaussian_power(mu, critical), _rough_log_mu(critical, target_power)
+    )
+    return gaussian_epsilon(mu, point.delta)
 
-    # A bracket around the normal approximation's answer, widened until it holds the true one.
-    low = high = _rough_log_mu(critical, target_power)
-    while shortfall(low) <= 0 and low > math.log(1e-6):
-        low -= 0.1
-    while shortfall(high) > 0:
-        low, high = high, high + 0.1
-        if high > math.log(_LARGEST_MU):
+
+def detectable_shift(claim: Claim, *, n: int, level: float, target_power: float = 0.8) -> float:
+    """Return the smallest mu such that an audit of a claim would refute it if the truth were N(mu, 1) against N(0, 1).
+
+    Parameters
+    ----------
+    claim
+        Any claim. The test may use each of its rows; rows of frequent events are often far stronger than the one at
+        a small delta.
+    n
+        Counted trials a world.
+    level
+        Level of the one test.
+    target_power
+        Probability of refuting, with the best row and threshold known in advance.
+
+    Returns
+    -------
+    float
+        Infinity where no Gaussian shift is refuted so often.
+
+    Notes
+    -----
+    Approximate, see :func:`best_power`. A statement about this family of alternatives only;
+    ``audit.alternatives.gaussian_epsilon`` gives its epsilon at a delta.
+    """
+    if not 0 < target_power < 1:
+        raise InvalidInputError(field="target_power", expected="in (0, 1)", got=target_power, fix="0.8 is usual")
+    if not refutable(claim, n_unlearned=n, n_retrained=n, level=level):
+        return math.inf
+
+    def shortfall(mu: float) -> float:
+        curve = gaussian_curve(mu)
+        return target_power - best_power(claim, curve.fpr, curve.tpr, n=n, level=level)
+
+    # A claim of mu is hardly refuted by a smaller shift, and by noise alone two worlds differ by a few 1/sqrt(n).
+    return _smallest_shift(shortfall, math.log(2 / math.sqrt(n)))
+
+
+def _smallest_shift(shortfall: Callable[[float], float], guess: float) -> float:
+    """Root in mu of a decreasing function; the logarithm ``guess`` is widened until it brackets it; inf beyond."""
+    low = high = guess
+    step = 0.1
+    while shortfall(math.exp(low)) <= 0 and low > math.log(_SMALLEST_MU):
+        low, high, step = low - step, low, 2 * step
+    while shortfall(math.exp(high)) > 0:
+        low, high, step = high, high + step, 2 * step
+        if low > math.log(_LARGEST_MU):
             return math.inf
-    log_mu = float(brentq(shortfall, low, high, xtol=2e-3)) if shortfall(low) > 0 else low
-    alternative = Claim(guarantee=GaussianDP(mu=math.exp(log_mu)))
-    return alternative.epsilon_at(point.delta, Direction.UNLEARNED_FROM_RETRAINED)
+    if shortfall(math.exp(low)) <= 0:
+        return math.exp(low)
+    return math.exp(float(brentq(lambda x: shortfall(math.exp(x)), low, high, xtol=2e-3)))
 
 
 def refutable(claim: Claim, *, n_unlearned: int, n_retrained: int, level: float) -> bool:
@@ -251,49 +267,6 @@ def _rejects_extreme(point: EpsilonDelta, n1: int, n0: int, level: float) -> boo
     return exact_joint_rejects(counts, point=point, direction=Direction.UNLEARNED_FROM_RETRAINED, level=level)
 
 
-def _expected_score(p1: Floats, p0: Floats, n1: int, n0: int, point: EpsilonDelta, level: float) -> Floats:
-    """Normal approximation of the probit of the power, to rank events; -inf where the claim is not violated."""
-    c, margin = math.exp(point.epsilon), p1 - math.exp(point.epsilon) * p0 - point.delta
-    z = np.full(p1.shape, -np.inf)
-    violated = margin > 1e-12
-    if not violated.any():
-        return z
-    p1, p0, margin = p1[violated], p0[violated], margin[violated]
-    ones = np.ones(p1.shape)
-    p = boundary_estimate(n1 * p1, n1 * ones, n0 * p0, n0 * ones, c=c * ones, delta=point.delta * ones)
-    null = np.sqrt(_variance(np.minimum(c * p + point.delta, 1.0), p, n1, n0, c))
-    true = np.sqrt(_variance(p1, p0, n1, n0, c))
-    spread = np.divide(margin + float(ndtri(level)) * null, true, out=np.full(true.shape, np.inf), where=true > 0)
-    # So rare an event is no match for the normal law: even with k0 = 0 about this many k1 are needed.
-    needed = math.log(level) / math.log(c * n1 / (c * n1 + n0))
-    z[violated] = np.minimum(spread, (n1 * p1 - needed) / np.sqrt(n1 * p1))
-    return z
-
-
-def _variance(p1: Floats, p0: Floats, n1: int, n0: int, c: float) -> Floats:
-    return p1 * (1 - p1) / n1 + c * c * p0 * (1 - p0) / n0
-
-
-def _approximate_power(p1: Floats, p0: Floats, critical: CriticalCounts) -> Floats:
-    n0, point = critical.n0, critical.point
-    result = np.zeros(p1.shape)
-    if point.epsilon >= ceiling(n_null=n0, level=critical.level, delta=point.delta):
-        return result
-    spread = n0 * p0 * (1 - p0)
-    small = spread <= _SMALL_VARIANCE
-    if small.any():
-        windows = np.array([_window(n0, float(p)) for p in p0[small]])
-        steps = np.arange((windows[:, 1] - windows[:, 0]).max())
-        k0 = np.minimum(windows[:, :1] + steps, n0).astype(np.float64)
-        weight = np.where(windows[:, :1] + steps < windows[:, 1:], _masses(k0, n0, p0[small, None]), 0.0)
-        result[small] = (weight * _tail(critical.approximate(k0), critical.n1, p1[small, None])).sum(axis=1)
-    if not small.all():
-        large = ~small
-        k0 = np.clip(n0 * p0[large, None] + np.sqrt(spread[large, None]) * _HERMITE_X, 0, n0)
-        result[large] = _tail(critical.approximate(k0), critical.n1, p1[large, None]) @ _HERMITE_W
-    return np.minimum(result, 1.0)
-
-
 def _rough_log_mu(critical: CriticalCounts, target_power: float) -> float:
     """Logarithm of the shift that is refuted with the target probability, by the normal approximation."""
     x = np.linspace(-1.0, 7.0, 49)
@@ -301,7 +274,7 @@ def _rough_log_mu(critical: CriticalCounts, target_power: float) -> float:
     def shortfall(log_mu: float) -> float:
         mu = math.exp(log_mu)
         p1, p0 = ndtr(mu - x), ndtr(-x)
-        z = _expected_score(p1, p0, critical.n1, critical.n0, critical.point, critical.level)
+        z = expected_score(p1, p0, critical.n1, critical.n0, critical.point, critical.level)
         return float(ndtri(target_power) - np.clip(z.max(), -40, 40))
 
     low, high = math.log(1e-4), math.log(_LARGEST_MU)
@@ -313,26 +286,7 @@ def _rough_log_mu(critical: CriticalCounts, target_power: float) -> float:
 def _best_gaussian_power(mu: float, critical: CriticalCounts) -> float:
     """Largest power over thresholds x of the event "above x", of N(mu, 1) against N(0, 1)."""
     x = np.linspace(min(-1.0, mu - 3), mu + 4, 21)
-    coarse = _approximate_power(ndtr(mu - x), ndtr(-x), critical)
+    coarse = power_of_events(ndtr(mu - x), ndtr(-x), critical)
     best, step = x[int(np.argmax(coarse))], x[1] - x[0]
     fine = best + step * np.array([-0.6, -0.3, 0.3, 0.6])
-    return float(max(coarse.max(), _approximate_power(ndtr(mu - fine), ndtr(-fine), critical).max()))
-
-
-def _window(n: int, p: float) -> tuple[int, int]:
-    """Counts that hold all but about 1e-7 of a binomial, as a half-open range."""
-    margin = math.sqrt(2 * n * p * (1 - p) * 16) + 16 / 3
-    return max(0, math.floor(n * p - margin)), min(n, math.ceil(n * p + margin)) + 1
-
-
-def _masses(k: Floats, n: int, p: float | Floats) -> Floats:
-    log_choose = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
-    masses: Floats = np.exp(log_choose + xlogy(k, p) + xlog1py(n - k, -np.asarray(p)))
-    return masses
-
-
-def _tail(first: Floats, n: int, p: float | Floats) -> Floats:
-    """P(K >= first); 0 for first = n + 1."""
-    inside = first <= n
-    tail = betainc(np.maximum(first, 1e-9), np.where(inside, n - first + 1, 1.0), p)
-    return np.where(inside, tail, 0.0)
+    return float(max(coarse.max(), power_of_events(ndtr(mu - fine), ndtr(-fine), critical).max()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 from datetime import datetime
 
 from audit.plan import AuditPlan, CertifiedClaim
@@ -15,7 +16,8 @@ from mechanisms.dataset import Dataset
 LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
 
 
-def _claim_text(claim: Claim | CertifiedClaim) -> str:
+def claim_text(claim: Claim | CertifiedClaim) -> str:
+    """Return a claim in the words of a plan."""
     if isinstance(claim, CertifiedClaim):
         return f"the {claim.method} certificate's claim"
     guarantee = claim.guarantee
@@ -29,7 +31,7 @@ def _claim_text(claim: Claim | CertifiedClaim) -> str:
 def plan_record(plan: AuditPlan) -> PlanRecord:
     """Return a plan as data."""
     return PlanRecord(
-        claims=tuple(_claim_text(claim) for claim in plan.claims),
+        claims=tuple(claim_text(claim) for claim in plan.claims),
         forget=plan.forget,
         labels=plan.labels,
         attacks=tuple(attack.name for attack in plan.attacks),
@@ -60,7 +62,8 @@ def data_record(data: Dataset) -> DataRecord:
 def environment_of(started: datetime, seconds: float, engine: Engine, command: str | None) -> Environment:
     """Return where an audit ran."""
     versions = {}
-    for name in LIBRARIES:
+    # An extra, which only some mechanisms load.
+    for name in (*LIBRARIES, *(("torch",) if "torch" in sys.modules else ())):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

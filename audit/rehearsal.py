@@ -9,10 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.planning import approximate_power, expected_verdict
+from audit.critical import CriticalCounts
+from audit.event_power import power_of_events
+from audit.planning import expected_verdict
 from audit.selection import Event, PreparedAttack, choose_event, claim_rows
 from audit.verdict import Verdict
-from mechanisms.claim import Claim, Direction
+from mechanisms.claim import Claim, Direction, EpsilonDelta
 
 Array = NDArray[np.float64]
 REPEATS = 100
@@ -56,15 +58,19 @@ def rehearsed_power(
     position = np.linspace(0.0, 1.0, len(fpr))
     rows = claim_rows(claim)
     powers = []
+    boundaries: dict[EpsilonDelta, CriticalCounts] = {}
     for _ in range(repeats):
         # Scores fall along the curve: an event "score above" holds its beginning.
         unlearned, retrained = (-np.interp(rng.random(n_fit), curve, position) for curve in (tpr, fpr))
-        event = choose_event(PreparedAttack(name="", fitted=None, unlearned=unlearned, retrained=retrained), rows)
-        powers.append(_power(event, fpr, tpr, position, n_counted, level))
+        prepared = PreparedAttack(name="", fitted=None, unlearned=unlearned, retrained=retrained)
+        event = choose_event(prepared, rows, n_counted=(n_counted, n_counted), level=level)
+        # Rehearsals that choose the same row share the boundary of its test.
+        fresh = CriticalCounts(point=event.point, n1=n_counted, n0=n_counted, level=level)
+        powers.append(_power(event, fpr, tpr, position, boundaries.setdefault(event.point, fresh)))
     return float(np.mean(powers))
 
 
-def _power(event: Event, fpr: Array, tpr: Array, position: Array, n: int, level: float) -> float:
+def _power(event: Event, fpr: Array, tpr: Array, position: Array, boundary: CriticalCounts) -> float:
     """Return the power of the test of a chosen event, whose probabilities the curve gives."""
     p_retrained, p_unlearned = (float(np.interp(-event.threshold, position, curve)) for curve in (fpr, tpr))
     if event.tail == "lower":
@@ -72,7 +78,7 @@ def _power(event: Event, fpr: Array, tpr: Array, position: Array, n: int, level:
     p1, p0 = p_unlearned, p_retrained
     if event.direction is Direction.RETRAINED_FROM_UNLEARNED:
         p1, p0 = p0, p1
-    return float(approximate_power(p1=p1, p0=p0, n1=n, n0=n, point=event.point, level=level))
+    return float(power_of_events(np.array([p1]), np.array([p0]), boundary)[0])
 
 
 def rehearsed_verdict(

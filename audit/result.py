@@ -11,10 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from audit import cards
 from audit.counts import Counts
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
-from audit.plan import Bonferroni
-from audit.split import Split
+from audit.estimates import Estimate
+from audit.histograms import ScoreHistogram
+from audit.history import History
+from audit.plan import Correction
+from audit.redaction import Redaction
+from audit.split import Counting
 from audit.verdict import Reason, Verdict, overall
 from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta
 
@@ -39,11 +44,11 @@ class EpsilonLowerBound:
     level
         Probability that the bound exceeds the truth; a member's share of the family's significance.
     method
-        "exact_joint" or "clopper_pearson".
+        "exact_joint", "clopper_pearson", "e_process" or "equal_level_band".
     attack, tail, threshold
-        The counted event: score above ("upper") or at most ("lower") the threshold.
+        The counted event: score above ("upper") or at most ("lower") the threshold. Of an e-process, the last one.
     counts
-        Occurrences of that event on the counting split.
+        Occurrences of that event on the counting split; of an e-process, of the event in force at each trial.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -139,7 +144,8 @@ class Finding:
     verdict, reason
         The reason is given for INCONCLUSIVE only.
     p_value, level
-        Smallest p-value of the members about this finding, and the level that each was tested at.
+        Smallest p-value of the members about this finding, and the level that this member was tested at (0 when a
+        fixed sequence stopped before it).
     tests
         All of those members.
     sandwiches
@@ -152,6 +158,12 @@ class Finding:
         As stated by the deletion; data, never computed by the auditor.
     preview
         One for each deleted record, at most four.
+    estimates
+        One a scored attack, for readers only: nothing that is decided looks at them.
+    history
+        How the evidence grew, in an audit that stops when decided.
+    histograms
+        One a scored attack, for pictures; empty in results of before they were kept.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -169,6 +181,14 @@ class Finding:
     certificates: tuple[Certificate, ...]
     parameters: Mapping[str, int | float | str]
     preview: tuple[Preview, ...]
+    estimates: tuple[Estimate, ...] = ()
+    history: History | None = None
+    histograms: tuple[ScoreHistogram, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: whole, a finding fills many pages."""
+        about = cards.subject(self.forget, self.label)
+        return f"<Finding {cards.spoken(self.verdict)}, {about}: {cards.found(self)}>"
 
     @property
     def bound(self) -> EpsilonLowerBound | None:
@@ -185,7 +205,9 @@ class Control:
     name
         "null": retrained against retrained on independent streams, tested against epsilon = delta = 0; must not
         be rejected. "neglected": the deletion was ignored, tested against the first claim: "would we have seen
-        it?". "replay": the same stream drawn twice must give the same releases.
+        it?". "replay": the same stream drawn twice must give the same releases. "duplicates": no two releases of a
+        continuous mechanism are equal. "lag_one": scores are not correlated with those of the next trial.
+        "step_noise": a trajectory's noise is drawn afresh at each step.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials
@@ -194,10 +216,12 @@ class Control:
         Best lower bound of the control, if it has one.
     message
         One sentence for the report.
+    applicable
+        False where there was nothing to check; ``as_expected`` is then true.
     """
 
     __pydantic_config__ = JSON_CONFIG
-    name: Literal["null", "neglected", "replay"]
+    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise"]
     forget: tuple[int, ...]
     label: str
     as_expected: bool
@@ -206,11 +230,35 @@ class Control:
     level: float | None = None
     n_trials: int | None = None
     bound: EpsilonLowerBound | None = None
+    applicable: bool = True
+
+    @property
+    def spoils_verdicts(self) -> bool:
+        """Whether it shows trials that no verdict may rest on.
+
+        A deletion that nobody would have seen does not; nor does noise that is reused within a trial, a fault of the
+        mechanism that leaves its trials independent of each other.
+        """
+        not_run = self.name == "null" and self.p_value is None
+        return not (self.as_expected or not_run or self.name in ("neglected", "step_noise"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One line of the ledger: a hypothesis of the family and the level that was spent on it."""
+    """One line of the ledger: a hypothesis of the family and the level that was spent on it.
+
+    Parameters
+    ----------
+    claim, forget, attack, role
+        Which hypothesis.
+    level
+        Its equal share of the significance, fixed before the trials: the level of its lower bound, whatever the
+        correction. All bounds of the family hold together with probability 1 - significance.
+    tested_at
+        Level at which its p-value was in fact compared; ``None`` when it was not tested.
+    rejected
+        Whether the p-value was at most that level.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     claim: int
@@ -218,21 +266,50 @@ class Member:
     attack: str
     role: Literal["claim_row", "plan_delta"]
     level: float
+    tested_at: float | None = None
+    rejected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """The ledger of levels: they add up to at most ``significance``."""
+    """The ledger of levels: they add up to at most ``significance``.
+
+    Verdicts follow the correction, lower bounds the equal shares. Each of the two is wrong somewhere in the family with
+    probability at most ``significance``; under Holm and the fixed sequence they are two statements, not one.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     significance: float
-    correction: Bonferroni
+    correction: Correction
     members: tuple[Member, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorldTrials:
+    """How many trials of one world there are, fit and count."""
+
+    __pydantic_config__ = JSON_CONFIG
+    trials: int
+    n_fit: int
+    n_counted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredThreshold:
+    """Nothing is fitted: a threshold that was declared in advance is counted on all trials."""
+
+    __pydantic_config__ = JSON_CONFIG
+    threshold: float
+    kind: Literal["declared_threshold"] = "declared_threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord:
-    """The plan as data: everything of ``AuditPlan`` that a reader or a rerun needs."""
+    """The plan as data: everything of ``AuditPlan`` that a reader or a rerun needs.
+
+    ``retrained`` holds the numbers of the retrained world where trials were given and not drawn; the others are then
+    those of the unlearned world.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     claims: tuple[str, ...]
@@ -243,24 +320,34 @@ class PlanRecord:
     n_fit: int
     n_counted: int
     control_trials: int
-    counting: Split
+    counting: Counting | DeclaredThreshold
     significance: float
     delta: float
     seed: int
     chunk_size: int
+    retrained: WorldTrials | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """Which data were audited."""
+    """Which data were audited.
+
+    ``kind`` is "classification" or "regression"; or "scores" or "releases" where these were given themselves, so that
+    the data that models were trained on are not known (``None``).
+    """
 
     __pydantic_config__ = JSON_CONFIG
     name: str
     sha256: str
-    n_records: int
-    n_features: int
-    n_targets: int
+    n_records: int | None
+    n_features: int | None
+    n_targets: int | None
     kind: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether scores or releases were given, and nothing was drawn."""
+        return self.kind in ("scores", "releases")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +366,40 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """Everything that one audit found: one family of hypotheses at one significance."""
+    """Everything that one audit found: one family of hypotheses at one significance.
+
+    ``print(result)`` shows a few lines, a notebook a small card; ``reports.write(result, folder)`` writes the report.
+
+    Parameters
+    ----------
+    title, mechanism, sampler
+        What was audited, and how its releases were drawn.
+    plan
+        What was fixed before the first trial.
+    findings
+        One a claim and forget set: verdict, lower bound, counts, and what they rest on.
+    controls
+        What the audit found when it checked itself.
+    family
+        The ledger of levels.
+    data, environment
+        Which data were audited, and where it ran.
+    redaction
+        Set when record identifiers and epsilons per record were withheld (:func:`reports.redact`).
+    schema
+        Of the JSON; published as ``reports/schema/result-1.json``.
+
+    Examples
+    --------
+    >>> from audit import from_scores
+    >>> from mechanisms.claim import Claim, EpsilonDelta
+    >>> claim = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.0))
+    >>> result = from_scores([[2.0 + i / 99] for i in range(99)], [[i / 99] for i in range(99)], claim=claim)
+    >>> result.verdict.value, len(result.findings)
+    ('refuted', 1)
+    >>> AuditResult.from_json(result.to_json()) == result
+    True
+    """
 
     __pydantic_config__ = JSON_CONFIG
     title: str
@@ -291,7 +411,19 @@ class AuditResult:
     family: Family
     data: DataRecord
     environment: Environment
+    redaction: Redaction | None = None
     schema: Literal["unlearn-audit/result/1"] = RESULT_SCHEMA
+
+    def __repr__(self) -> str:
+        """Return one line: title and how many claims got which verdict."""
+        return cards.as_line(self)
+
+    def __str__(self) -> str:
+        """Return a summary of a few lines, one a finding."""
+        return cards.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return cards.as_card(self)
 
     @property
     def verdict(self) -> Verdict:
@@ -308,11 +440,13 @@ class AuditResult:
         InconclusiveError
             Some claim could not be decided. Not refuting is no proof that a claim is true.
         """
-        lines = [f"  {f.label or f.forget}: {f.verdict.value}, p = {f.p_value:.3g}" for f in self.findings]
+        # Imported here: that module reads results, and is needed only to say what went wrong.
+        from audit.failure_text import describe
+
         if self.verdict is Verdict.REFUTED:
-            raise ClaimRefutedError("\n".join([f"{self.title}: a claim is refuted", *lines]))
+            raise ClaimRefutedError(describe(self))
         if self.verdict is Verdict.INCONCLUSIVE:
-            raise InconclusiveError("\n".join([f"{self.title}: could not decide", *lines]))
+            raise InconclusiveError(describe(self))
 
     def to_json(self) -> str:
         """Return the result as JSON text; :meth:`from_json` gives back an equal object."""
@@ -344,7 +478,19 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditCollection:
-    """Several audits and tables of facts for one page. Each audit is a family of its own."""
+    """Several audits and tables of facts for one page. Each audit is a family of its own.
+
+    Parameters
+    ----------
+    title, introduction
+        What the page is called, and its first paragraphs.
+    results
+        The audits; their significances are not divided among them.
+    tables
+        Facts that were computed, not audited.
+    schema
+        Of the JSON; published as ``reports/schema/collection-1.json``.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     title: str
@@ -352,6 +498,27 @@ class AuditCollection:
     results: tuple[AuditResult, ...]
     tables: tuple[Table, ...] = ()
     schema: Literal["unlearn-audit/collection/1"] = COLLECTION_SCHEMA
+
+    def __repr__(self) -> str:
+        """Return one line: title and how many claims got which verdict."""
+        return cards.as_line(self)
+
+    def __str__(self) -> str:
+        """Return a summary of a few lines an audit, one a finding."""
+        return cards.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return cards.as_card(self)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of all audits, in order."""
+        return tuple(finding for result in self.results for finding in result.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on everything in all audits; each of them is a family of its own."""
+        return overall(finding.verdict for finding in self.findings)
 
     def to_json(self) -> str:
         """Return the collection as JSON text."""

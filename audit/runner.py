@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from attacks.protocol import Attack
-from audit.binding import BoundRecord, bind, default_plan
+from audit.binding import BoundRecord, bind, default_plan, family_of
 from audit.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
 from audit.controls import check_same_retraining, neglected_control, null_control, replay
-from audit.findings import make_finding, roles_of
-from audit.multiplicity import ledger
+from audit.estimates import estimates_of
+from audit.findings import make_finding, settle
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.provenance import data_record, environment_of, plan_record
+from audit.randomness import randomness_controls
 from audit.result import AuditResult, Control, Family, Finding
-from audit.trials import Engine, Source, Stream
+from audit.split import Sequential
+from audit.streaming import gather_until_decided, inquiries_of
+from audit.trials import Engine, Source, Stream, make_generator
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
+
+Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 
 
 def run(
@@ -33,8 +38,10 @@ def run(
     trials: int | None = None,
     attacks: Sequence[Attack] | None = None,
     seed: int | None = None,
+    stop_when_decided: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    announce: Announce | None = None,
     title: str | None = None,
     command: str | None = None,
 ) -> AuditResult:
@@ -54,10 +61,15 @@ def run(
     forget, claim, trials, attacks, seed
         A forget set (or one record), a claim, the releases per world, the attacks (every applicable one by
         default) and the seed, for an audit without a plan.
+    stop_when_decided
+        Count trials as they come, and stop with a forget set once every claim about it is refuted; the trials are then
+        the most that are drawn. As if the plan's counting were :class:`audit.split.Sequential`.
     engine
         Worker processes; one process by default.
     progress
         Called with (phase, trials done, trials in all).
+    announce
+        Called once with the bound plan and its ledger before anything is drawn, for warnings.
     title, command
         For the report.
 
@@ -81,8 +93,10 @@ def run(
             got="both",
             fix="put them into the plan",
         )
+    if stop_when_decided and not isinstance(plan.counting, Sequential):
+        plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
     services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
-    return run_services(services, data, plan, engine=engine, progress=progress, command=command)[0]
+    return run_services(services, data, plan, engine=engine, progress=progress, announce=announce, command=command)[0]
 
 
 def run_services(
@@ -92,6 +106,7 @@ def run_services(
     *,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    announce: Announce | None = None,
     command: str | None = None,
 ) -> tuple[AuditResult, ...]:
     """Audit several unlearning services against one retrained world, whose releases are drawn once.
@@ -104,8 +119,8 @@ def run_services(
     services
         Mechanisms by the title of their result. All must retrain alike: for the same random stream their retrained
         worlds give the same releases.
-    data, plan, engine, progress, command
-        As for :func:`run`.
+    data, plan, engine, progress, announce, command
+        As for :func:`run`; ``announce`` is called for every service.
 
     Raises
     ------
@@ -120,12 +135,24 @@ def run_services(
     n = len(services)
     # For each forget set, every service bound to it.
     bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
-    families = [_family(plan, [row[s] for row in bound]) for s in range(len(services))]
+    families = [family_of(plan, [row[s] for row in bound]) for s in range(len(services))]
+    if announce is not None:
+        for s, family in enumerate(families):
+            announce(plan, [row[s] for row in bound], family)
     audited = [
         _audit_forget_set(
             plan, families, row, i, engine=engine, progress=_shown_progress(progress, i, len(plan.forget))
         )
         for i, row in enumerate(bound)
+    ]
+    # Verdicts need the p-values of the whole family.
+    settled = [
+        settle(
+            [finding for row in audited for finding in row[s][0]],
+            families[s],
+            n_counted=(plan.n_counted, plan.n_counted),
+        )
+        for s in range(len(services))
     ]
     environment = environment_of(started, time.monotonic() - clock, engine, command)
     return tuple(
@@ -134,9 +161,9 @@ def run_services(
             mechanism=mechanism.name,
             sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
             plan=plan_record(plan),
-            findings=tuple(finding for row in audited for finding in row[s][0]),
+            findings=settled[s][0],
             controls=tuple(control for row in audited for control in row[s][1]),
-            family=families[s],
+            family=settled[s][1],
             data=data_record(data),
             environment=environment,
         )
@@ -148,17 +175,6 @@ def _shown_progress(progress: Progress | None, record: int, n_records: int) -> P
     if progress is None:
         return None
     return lambda phase, done, total: progress(f"forget set {record + 1}/{n_records}: {phase}", done, total)
-
-
-def _family(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
-    members = [
-        (i, record.forget, attack.name, role)
-        for record in records
-        for i, claim in enumerate(record.claims)
-        for attack in plan.attacks
-        for role in roles_of(claim, plan.delta)
-    ]
-    return ledger(significance=plan.significance, correction=plan.correction, members=members)
 
 
 Audited = tuple[list[Finding], list[Control]]
@@ -182,10 +198,15 @@ def _audit_forget_set(
         for s, service in enumerate(services)
         for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
     ]
-    evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
-    return [
-        _judge(plan, families[s].members[0].level, service, index, evidence, s) for s, service in enumerate(services)
-    ]
+    levels = [family.members[0].level for family in families]
+    if isinstance(plan.counting, Sequential):
+        inquiries = inquiries_of(contrasts, plan, [service.claims for service in services], levels)
+        evidence = gather_until_decided(
+            retrained, contrasts, inquiries, plan, plan.counting, engine=engine, progress=progress
+        )
+    else:
+        evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
+    return [_judge(plan, levels[s], service, index, evidence, s) for s, service in enumerate(services)]
 
 
 def _judge(
@@ -196,20 +217,25 @@ def _judge(
     replayed = replay(record.deletion, plan, index, forget, label)
     null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attacks))
     neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
+    shown = evidence[Kind.CLAIMS, service]
+    controls = [replayed, null, neglected, *randomness_controls(record.deletion, shown, plan, index, forget, label)]
+    rng = make_generator(plan.seed, Stream.ESTIMATES, index)
+    estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
     findings = [
         make_finding(
             claim=claim,
             forget=forget,
             label=label,
-            evidence=evidence[Kind.CLAIMS, service],
+            evidence=shown,
             delta=plan.delta,
             level=level,
-            reproducible=replayed.as_expected and (null.as_expected or null.p_value is None),
+            reproducible=not any(control.spoils_verdicts for control in controls),
             n_counted=(plan.n_counted, plan.n_counted),
             certificates=record.certificates,
             parameters=record.context.parameters,
             data=record.data,
+            estimates=estimates,
         )
         for claim in record.claims
     ]
-    return findings, [replayed, null, neglected]
+    return findings, controls

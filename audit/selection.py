@@ -6,17 +6,19 @@ it is, and a threshold chosen there misses its false-positive rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from attacks.protocol import Attack, AttackContext, FittedAttack
 from audit.bounds import score_statistic
 from audit.counts import Counts
 from audit.result import Tail
+from audit.smoothing import rate_above, thresholds_across
 from audit.trials import score, worker_limits
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import UnlearnAuditError
@@ -27,6 +29,12 @@ N_FOLDS = 2
 CANDIDATE_LEVELS = np.unique(
     np.concatenate([np.linspace(0.02, 0.98, 49), np.geomspace(5e-4, 0.02, 12), 1 - np.geomspace(5e-4, 0.02, 12)])
 )
+
+# Predicted bounds use a critical value this much larger: estimated rates flatter the best of many events.
+_CAUTION = 1.25
+# An event refutes all but surely when its predicted score is this far above the critical value.
+_SURE_MARGIN = 3.0
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,43 +107,131 @@ def candidate_thresholds(unlearned: Array, retrained: Array) -> Array:
     return np.unique(np.quantile(np.concatenate([unlearned, retrained]), CANDIDATE_LEVELS))
 
 
-def choose_event(prepared: PreparedAttack, points: Sequence[tuple[Direction, EpsilonDelta]]) -> Event:
-    """Return the event and point with the largest score statistic on the fit split.
+def choose_event(
+    prepared: PreparedAttack,
+    points: Sequence[tuple[Direction, EpsilonDelta]],
+    *,
+    n_counted: tuple[int, int] | None = None,
+    level: float = 0.05,
+) -> Event:
+    """Return the event and point that promise most, by smoothed rates on the fit split.
 
-    Searches every candidate threshold, both tails, and every given (direction, point).
+    Parameters
+    ----------
+    prepared
+        A fitted attack with its cross-fitted scores.
+    points
+        Points of the claim with their directions, at least one.
+    n_counted
+        Trials of the unlearned and the retrained world that will be counted; as many as fit by default.
+    level
+        Level of the one test.
+
+    Notes
+    -----
+    Of every candidate threshold, both tails and every point, the one with the largest predicted score; unless, at that
+    point, the event with the largest predicted lower bound refutes the claim all but surely as well: then that one,
+    which says more.
     """
-    thresholds = candidate_thresholds(prepared.unlearned, prepared.retrained)
-    above = [_n_above(scores, thresholds) for scores in (prepared.unlearned, prepared.retrained)]
-    sizes = (len(prepared.unlearned), len(prepared.retrained))
-    epsilons = np.array([point.epsilon for _, point in points])
-    deltas = np.array([point.delta for _, point in points])
-    swapped = np.array([direction is Direction.RETRAINED_FROM_UNLEARNED for direction, _ in points])
-    best: tuple[float, Event] | None = None
-    tails: tuple[Tail, Tail] = ("upper", "lower")
-    for tail in tails:
-        ku, kr = (k if tail == "upper" else n - k for k, n in zip(above, sizes, strict=True))
-        k1, n1, k0, n0 = _orient(ku, kr, sizes, swapped)
-        z = score_statistic(k1, n1, k0, n0, epsilon=epsilons[:, None], delta=deltas[:, None])
-        row, column = np.unravel_index(int(np.argmax(z)), z.shape)
-        if best is None or z[row, column] > best[0]:
-            direction, point = points[int(row)]
-            event = Event(point=point, direction=direction, tail=tail, threshold=float(thresholds[column]))
-            best = (float(z[row, column]), event)
-    if best is None:
+    if not points:
         raise UnlearnAuditError("no point to test: the claim promises nothing finite")
-    return best[1]
+    candidates = _Candidates.of(prepared, n_counted or (len(prepared.unlearned), len(prepared.retrained)))
+    z = candidates.scores(points, level=level)
+    row, column = np.unravel_index(int(np.argmax(z)), z.shape)
+    direction, point = points[int(row)]
+    bounds = candidates.predicted_bounds(direction, delta=point.delta, level=level)
+    strongest = int(np.argmax(bounds))
+    sure = z[row, strongest] >= -ndtri(level) + _SURE_MARGIN
+    return candidates.event(strongest if sure else int(column), direction, point)
 
 
-def _n_above(scores: Array, thresholds: Array) -> NDArray[np.int64]:
-    return len(scores) - np.searchsorted(np.sort(scores), thresholds, side="right")
+def choose_for_bound(
+    prepared: PreparedAttack, *, delta: float, direction: Direction, n_counted: tuple[int, int], level: float
+) -> Event:
+    """Return the event with the largest predicted lower bound at a delta, where no claim is at stake.
+
+    The event's point is the one at epsilon = 0.
+    """
+    candidates = _Candidates.of(prepared, n_counted)
+    bounds = candidates.predicted_bounds(direction, delta=delta, level=level)
+    return candidates.event(int(np.argmax(bounds)), direction, EpsilonDelta(epsilon=0.0, delta=delta))
 
 
-def _orient(ku: Any, kr: Any, sizes: tuple[int, int], swapped: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:
-    """Return (k1, n1, k0, n0) with a row for each point, the null world second."""
-    mask = swapped[:, None]
-    k1, k0 = np.where(mask, kr, ku), np.where(mask, ku, kr)
-    n1, n0 = np.where(mask, sizes[1], sizes[0]), np.where(mask, sizes[0], sizes[1])
-    return k1, n1, k0, n0
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Candidates:
+    """Events to choose from, "upper" ones first, with the rates that the fit split promises.
+
+    Parameters
+    ----------
+    thresholds
+        Shape (m,).
+    unlearned, retrained
+        Smoothed probabilities of the 2 m events.
+    n_counted
+        Trials of the unlearned and the retrained world.
+    """
+
+    thresholds: Array
+    unlearned: Array
+    retrained: Array
+    n_counted: tuple[int, int]
+
+    @staticmethod
+    def of(prepared: PreparedAttack, n_counted: tuple[int, int]) -> _Candidates:
+        pooled = np.concatenate([prepared.unlearned, prepared.retrained])
+        inside = candidate_thresholds(prepared.unlearned, prepared.retrained)
+        thresholds = np.unique(np.concatenate([inside, thresholds_across(pooled)]))
+        above = [rate_above(scores, thresholds) for scores in (prepared.unlearned, prepared.retrained)]
+        unlearned, retrained = (np.concatenate([rate, 1.0 - rate]) for rate in above)
+        return _Candidates(thresholds=thresholds, unlearned=unlearned, retrained=retrained, n_counted=n_counted)
+
+    def scores(self, points: Sequence[tuple[Direction, EpsilonDelta]], *, level: float) -> Array:
+        """Return the predicted score of every event at every point, a row for each point.
+
+        Capped where the event is too rare for a normal law: even if the null world never shows it, some number of
+        occurrences is needed, and a fraction of one expected occurrence will not do.
+        """
+        epsilons = np.array([[point.epsilon] for _, point in points])
+        deltas = np.array([[point.delta] for _, point in points])
+        swapped = np.array([[direction is Direction.RETRAINED_FROM_UNLEARNED] for direction, _ in points])
+        k1, n1, k0, n0 = self._oriented(swapped)
+        z = score_statistic(k1, n1, k0, n0, epsilon=epsilons, delta=deltas)
+        odds = np.exp(epsilons) * n1 / n0
+        needed = -math.log(level) / np.log1p(1 / odds)
+        return np.asarray(np.minimum(z, (k1 - needed) / np.sqrt(np.maximum(k1, _TINY)) - ndtri(level)))
+
+    def predicted_bounds(self, direction: Direction, *, delta: float, level: float) -> Array:
+        """Return roughly the lower bound that every event would give, at a cautious level.
+
+        Wilson's limits of both rates, put together on the logarithmic scale (Zou and Donner 2008): close to the score's
+        own limit, in closed form.
+        """
+        k1, n1, k0, n0 = self._oriented(np.array(direction is Direction.RETRAINED_FROM_UNLEARNED))
+        z = -_CAUTION * float(ndtri(level))
+        p1, p0 = np.maximum(k1 / n1, _TINY), np.maximum(k0 / n0, _TINY)
+        low1, high0 = _wilson(p1, n1, -z), _wilson(p0, n0, z)
+        excess, low_excess = np.maximum(p1 - delta, _TINY), np.maximum(low1 - delta, _TINY)
+        slack = np.hypot(np.log(excess / low_excess), np.log(high0 / p0))
+        return np.asarray(np.log(excess / p0) - slack)
+
+    def event(self, index: int, direction: Direction, point: EpsilonDelta) -> Event:
+        """Return one of the events."""
+        tail, column = divmod(index, len(self.thresholds))
+        tails: tuple[Tail, Tail] = ("upper", "lower")
+        return Event(point=point, direction=direction, tail=tails[tail], threshold=float(self.thresholds[column]))
+
+    def _oriented(self, swapped: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:
+        """Return (k1, n1, k0, n0), expected counts, the null world second."""
+        n_u, n_r = self.n_counted
+        ku, kr = self.unlearned * n_u, self.retrained * n_r
+        k1, k0 = np.where(swapped, kr, ku), np.where(swapped, ku, kr)
+        return k1, np.where(swapped, n_r, n_u), k0, np.where(swapped, n_u, n_r)
+
+
+def _wilson(p: Array, n: Array, z: float) -> Array:
+    """Return Wilson's upper (z above 0) or lower limit of a rate."""
+    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return np.asarray((p + z * z / (2 * n) + spread) / (1 + z * z / n))
 
 
 def claim_rows(claim: Claim) -> tuple[tuple[Direction, EpsilonDelta], ...]:

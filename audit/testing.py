@@ -23,21 +23,29 @@ def run_tests(
     Parameters
     ----------
     evidence
-        Prepared attacks and counted scores.
+        Prepared attacks and counted scores; of an audit that stops when decided, the tests themselves.
     hypotheses
         For each attack name, the roles with the points among which the fit split chooses one to test.
     level
         Level of each single test.
     """
+    if evidence.followed is not None:
+        return evidence.followed.tests(hypotheses)
     return tuple(
-        _test(evidence, attack, role, choose_event(evidence.prepared[attack], points), level)
+        run_test(evidence, attack, role, _chosen(evidence, attack, points, level), level)
         for attack, roles in hypotheses.items()
         for role, points in roles
         if points
     )
 
 
-def _test(evidence: Evidence, attack: str, role: Role, event: Event, level: float) -> EventTest:
+def _chosen(evidence: Evidence, attack: str, points: Points, level: float) -> Event:
+    n_counted = (len(evidence.unlearned[attack]), len(evidence.retrained[attack]))
+    return choose_event(evidence.prepared[attack], points, n_counted=n_counted, level=level)
+
+
+def run_test(evidence: Evidence, attack: str, role: Role, event: Event, level: float) -> EventTest:
+    """Return the test of one event that was fixed before counting."""
     counts = event.count(evidence.unlearned[attack], evidence.retrained[attack])
     p_value = float(exact_joint_p_value(counts, point=event.point, direction=event.direction, level=level))
     value = float(exact_joint_bound(counts, delta=event.point.delta, direction=event.direction, level=level))

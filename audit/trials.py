@@ -11,16 +11,18 @@ import functools
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from attacks.protocol import FittedAttack
 from audit.errors import TrialError
+from audit.independence import Prints, fingerprints
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Deletion, World
 
@@ -38,6 +40,12 @@ class Stream(IntEnum):
     FITTING = 5
     REHEARSAL = 6
     ACCURACY = 7
+    TRAJECTORY = 20
+    GIVEN = 21
+    ESTIMATES = 22
+    TIMING = 30
+    RECORDS = 40
+    COMPARISON = 50
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}
@@ -109,31 +117,40 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredChunk:
-    """Scores of one chunk by the keys of its attacks, and the message of every attack that failed on it."""
+    """Scores of one chunk by the keys of its attacks, and the message of every attack that failed on it.
+
+    ``prints`` holds 64 bits for each release, by which equal releases are found.
+    """
 
     scores: Mapping[Any, Array]
     failures: Mapping[Any, str]
+    prints: Prints
 
 
 def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
     """Draw one chunk in a worker."""
     with worker_limits():
-        return draw(deletion, task)
+        # Row by row in memory, like what comes back from another process: sums depend on it in their last digit.
+        return np.ascontiguousarray(draw(deletion, task))
 
 
 def score_chunk(deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: ChunkTask) -> ScoredChunk:
     """Draw one chunk in a worker and score it with every attack; the releases never leave the worker."""
     with worker_limits():
-        releases = draw(deletion, task)
-        scores: dict[Any, Array] = {}
-        failures: dict[Any, str] = {}
-        for key, attack in attacks.items():
-            outcome = score(attack, releases)
-            if isinstance(outcome, str):
-                failures[key] = outcome
-            else:
-                scores[key] = outcome
-        return ScoredChunk(scores=scores, failures=failures)
+        return score_releases(draw(deletion, task), attacks)
+
+
+def score_releases(releases: Array, attacks: Mapping[Any, FittedAttack]) -> ScoredChunk:
+    """Score drawn releases with every attack, by the keys of the attacks."""
+    scores: dict[Any, Array] = {}
+    failures: dict[Any, str] = {}
+    for key, attack in attacks.items():
+        outcome = score(attack, releases)
+        if isinstance(outcome, str):
+            failures[key] = outcome
+        else:
+            scores[key] = outcome
+    return ScoredChunk(scores=scores, failures=failures, prints=fingerprints(releases))
 
 
 def score(attack: FittedAttack, releases: Array) -> Array | str:
@@ -187,7 +204,14 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def worker_limits() -> threadpool_limits:
+def worker_limits() -> AbstractContextManager[object]:
     """Return a context with one thread for each numerical library: faster in workers, and bit-equal everywhere."""
     _end_with_parent()
-    return threadpool_limits(limits=1)
+    limits: AbstractContextManager[object] = _controller(len(sys.modules)).limit(limits=1)
+    return limits
+
+
+@functools.lru_cache(maxsize=1)
+def _controller(n_modules: int) -> ThreadpoolController:
+    """Find the numerical libraries again only when modules were imported since: it takes milliseconds."""
+    return ThreadpoolController()

@@ -21,10 +21,11 @@ class Reason(Enum):
     CUT_SHORT = "cut_short"
     ATTACK_FAILED = "attack_failed"
     NOT_REPRODUCIBLE = "not_reproducible"
+    NOT_TESTED = "not_tested"
 
 
 def decide(
-    *, rejected: bool, reproducible: bool, attack_failed: bool, refutable: bool
+    *, rejected: bool, reproducible: bool, attack_failed: bool, refutable: bool, tested: bool = True
 ) -> tuple[Verdict, Reason | None]:
     """Return the verdict on one claim and forget set, and the reason when it is inconclusive.
 
@@ -38,11 +39,15 @@ def decide(
         Some attack of the plan could not be run, so the audit is weaker than planned.
     refutable
         At least one point of the claim lies below the ceiling of the counted trials and the local level.
+    tested
+        Whether a declared sequence of tests got as far as this claim.
     """
     if not reproducible:
         return Verdict.INCONCLUSIVE, Reason.NOT_REPRODUCIBLE
     if rejected:
         return Verdict.REFUTED, None
+    if not tested:
+        return Verdict.INCONCLUSIVE, Reason.NOT_TESTED
     if attack_failed:
         return Verdict.INCONCLUSIVE, Reason.ATTACK_FAILED
     if not refutable:

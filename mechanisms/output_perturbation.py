@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 
 from mechanisms.accounting import gdp
 from mechanisms.accounting.calibration import round_up_to_grid
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
+from mechanisms.adapters.sklearn import coefficients_of, targets_for
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
@@ -178,24 +179,9 @@ class OutputPerturbation:
         return calibrated.delta if isinstance(calibrated, EpsilonDelta) and 0 < calibrated.delta < 1 else self.delta
 
     def _fit(self, data: Dataset) -> Array:
-        """Return the fitted coefficients as columns, shape (p, q), with the intercept as a last row if there is one."""
         model = clone(self.estimator)
-        targets = data.targets
-        if is_classifier(model):
-            targets = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
-        elif targets.shape[1] == 1:
-            targets = targets[:, 0]
-        model.fit(data.features, targets)
-        if not hasattr(model, "coef_"):
-            raise InvalidInputError(
-                field="estimator", expected="a linear model with coef_ after fit", got=type(model).__name__,
-                fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline",
-            )  # fmt: skip
-        weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
-        if getattr(model, "fit_intercept", False):
-            intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), (weights.shape[1],))
-            weights = np.vstack([weights, intercept])
-        return weights
+        model.fit(data.features, targets_for(model, data))
+        return coefficients_of(model)
 
     def _removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
         if self.removal is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,27 @@ class Access(Enum):
     TRANSCRIPT = "transcript"
 
 
+OutputKind = Literal["values", "logits", "probabilities", "labels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What a black-box release shows: the model's outputs on a fixed probe set, one row a probe record.
+
+    Parameters
+    ----------
+    records
+        The record of the data set (before any deletion) that each row of a release belongs to; -1 for a probe record
+        that is not one of them.
+    kind
+        "values" (of a regression), "logits" or "probabilities" (a column for each class, or one for the second of
+        two), or "labels" (the predicted class, no column axis).
+    """
+
+    records: tuple[int, ...]
+    kind: OutputKind
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReleaseSpec:
     """Shape and kind of one release.
@@ -48,11 +69,14 @@ class ReleaseSpec:
         ``WHITE_BOX``: parameters; ``BLACK_BOX``: outputs on a probe set; ``TRANSCRIPT``: before and after.
     continuous
         True when two independent releases are equal with probability 0.
+    outputs
+        What a ``BLACK_BOX`` release shows; without it attacks do not know where the deleted records are.
     """
 
     shape: tuple[int, ...]
     access: Access = Access.WHITE_BOX
     continuous: bool = True
+    outputs: Outputs | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 
     Reportable = AuditResult | AuditCollection
 
-FORMATS = ("html", "json", "md")
+FORMATS = ("html", "json", "md", "csv")
+KNOWN = (*FORMATS, "junit")
 
-__all__ = ["FORMATS", "write"]
+__all__ = ["FORMATS", "KNOWN", "joined", "redact", "write", "write_junit"]
 
 
 def write(
     result_or_results: Reportable | Sequence[Reportable],
     directory: str | Path,
     formats: Sequence[str] = FORMATS,
+    *,
+    redact: bool = False,
 ) -> tuple[Path, ...]:
-    """Write ``report.html``, ``report.json`` and ``report.md``; return their paths in the order of ``formats``.
+    """Write ``report.html``, ``report.json``, ``report.md`` and the figures as data; return the paths.
 
     Parameters
     ----------
@@ -30,16 +33,65 @@ def write(
     directory
         Created when it is missing; reports that lie there are replaced.
     formats
-        Some of "html", "json", "md".
+        Some of "html", "json", "md", "csv" and "junit". "csv" is the data of the figures in ``report-data/``, which the
+        pages link to; "junit" is ``report.xml``.
+    redact
+        Withhold which records were deleted, and every epsilon of a single record (:func:`redact`).
 
     Raises
     ------
     InvalidInputError
         For an unknown format, or when there is no result.
+
+    Examples
+    --------
+    >>> write(result, "out", formats=("html", "json"))  # doctest: +SKIP
+    (PosixPath('out/report.html'), PosixPath('out/report.json'))
     """
-    check_formats(formats, FORMATS)
-    value = _as_one(result_or_results)
-    return write_texts(directory, {f"report.{name}": _render(value, name) for name in formats})
+    check_formats(formats, KNOWN)
+    value = joined(result_or_results)
+    if redact:
+        value = _redacted(value)
+    data = _figure_data(value) if "csv" in formats else {}
+    texts: dict[str, str] = {}
+    for name in formats:
+        texts |= data if name == "csv" else {_FILES.get(name, f"report.{name}"): _render(value, name, tuple(data))}
+    if redact or "csv" in formats:
+        _remove_stale(Path(directory), kept=texts)
+    return write_texts(directory, texts)
+
+
+def redact(value: Reportable) -> Reportable:
+    """Return a copy without record identifiers, labels, previews, and epsilon or noise of single records.
+
+    Verdicts, levels, sizes, controls, seed, versions and the hash of the data stay, and averages over at least five
+    deletions. Withholding is not anonymising: verdicts and averages still depend on the records.
+
+    Parameters
+    ----------
+    value
+        A result or a collection; what is redacted already is returned as it is.
+    """
+    return _redacted(value)
+
+
+def write_junit(result_or_results: Reportable | Sequence[Reportable], path: str | Path) -> Path:
+    """Write a JUnit XML file: a suite for each audit, a test case for each claim; return its path.
+
+    Parameters
+    ----------
+    result_or_results
+        As for :func:`write`.
+    path
+        The file; its folder is created when it is missing.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no result.
+    """
+    target = Path(path)
+    return write_texts(target.parent, {target.name: _render(joined(result_or_results), "junit", ())})[0]
 
 
 def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
@@ -59,11 +111,19 @@ def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, 
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in texts)
     for path, text in zip(paths, texts.values(), strict=True):
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     return paths
 
 
-def _as_one(value: Reportable | Sequence[Reportable]) -> Reportable:
+def joined(value: Reportable | Sequence[Reportable]) -> Reportable:
+    """Return one result or collection as it is, and several as one collection, in which each is a family of its own.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is none.
+    """
     from audit.result import AuditCollection, AuditResult
     from mechanisms.errors import InvalidInputError
 
@@ -83,13 +143,41 @@ def _as_one(value: Reportable | Sequence[Reportable]) -> Reportable:
     )
 
 
-def _render(value: Reportable, name: str) -> str:
+_FILES = {"junit": "report.xml"}
+
+
+def _render(value: Reportable, name: str, data: Collection[str]) -> str:
     if name == "json":
         return value.to_json()
+    if name == "junit":
+        from reports import junit
+
+        return junit.render_results(value)
     if name == "html":
         from reports import html
 
-        return html.render(value)
+        return html.render(value, data=data)
     from reports import markdown
 
-    return markdown.render(value)
+    return markdown.render(value, data=data)
+
+
+def _redacted(value: Reportable) -> Reportable:
+    from reports import redaction
+
+    return redaction.redact(value)
+
+
+def _figure_data(value: Reportable) -> dict[str, str]:
+    from reports.figure_data import figure_data
+
+    return figure_data(value)
+
+
+def _remove_stale(directory: Path, kept: Collection[str]) -> None:
+    """Remove the data of a report that is being replaced: beside a redacted page it would tell what that withholds."""
+    from reports.figure_data import FOLDER, HEADS
+
+    for name in HEADS:
+        if f"{FOLDER}/{name}" not in kept:
+            (directory / FOLDER / name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,11 +40,14 @@ def write_certification(
         For an unknown format, or when there is no record.
     """
     check_formats(formats, FORMATS)
+    data = {}
+    if "csv" in formats:
+        data["certificates.csv"] = records_csv(certification)
+        if certification.routes:
+            data["routes.csv"] = routes_csv(certification)
     texts: dict[str, str] = {}
     for name in formats:
-        texts[f"certificates.{name}"] = _render(certification, name)
-        if name == "csv" and certification.routes:
-            texts["routes.csv"] = routes_csv(certification)
+        texts |= data if name == "csv" else {f"certificates.{name}": _render(certification, name, tuple(data))}
     return write_texts(directory, texts)
 
 
@@ -95,10 +98,13 @@ def records_csv(certification: Certification) -> str:
 
 
 def routes_csv(certification: Certification) -> str:
-    """Return one line a record and route with every number in full; an accuracy that is not known is empty."""
+    """Return one line a record and route with every number in full; an accuracy that is not known is empty.
+
+    The single accuracies behind a mean are in the JSON only.
+    """
     from audit.certification import RouteRow
 
-    return _csv([f.name for f in fields(RouteRow)], certification.routes)
+    return _csv([f.name for f in fields(RouteRow) if f.name != "accuracies"], certification.routes)
 
 
 def _csv(names: Sequence[str], rows: Iterable[object]) -> str:
@@ -110,18 +116,16 @@ def _csv(names: Sequence[str], rows: Iterable[object]) -> str:
     return buffer.getvalue()
 
 
-def _render(certification: Certification, name: str) -> str:
+def _render(certification: Certification, name: str, data: Collection[str]) -> str:
     if name == "json":
         return certification.to_json()
-    if name == "csv":
-        return records_csv(certification)
     from reports.certification_view import page
 
     view = page(certification)
     if name == "html":
         from reports import certification_html
 
-        return certification_html.render(certification, view)
+        return certification_html.render(certification, view, data=data)
     from reports import markdown
 
-    return markdown.filled("certification.md.j2", view)
+    return markdown.filled("certification.md.j2", view, data=data)

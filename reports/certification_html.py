@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -23,8 +24,8 @@ class Pictures:
     routes: tuple[str, ...]
 
 
-def render(certification: Certification, view: CertificationView) -> str:
-    """Return the certification as one HTML document."""
+def render(certification: Certification, view: CertificationView, *, data: Collection[str] = ()) -> str:
+    """Return the certification as one HTML document, with links to the files that hold its figures as data."""
     # Markup marks what this package drew itself; matplotlib escapes the names that it is given.
     pictures = Pictures(
         distribution=Markup(certification_figures.distribution(certification, "distribution")),
@@ -32,7 +33,7 @@ def render(certification: Certification, view: CertificationView) -> str:
         records=tuple(_thumbnails(records) for records in view.records),
         routes=_thumbnails(view.routes),
     )
-    filled = template("certification.html.j2").render(page=map_text(view, unbroken), pictures=pictures)
+    filled = template("certification.html.j2").render(page=map_text(view, unbroken), pictures=pictures, data=data)
     return f"{filled}\n"
 
 

@@ -137,6 +137,13 @@ def ticks() -> FuncFormatter:
     return FuncFormatter(label)
 
 
+def counts() -> FuncFormatter:
+    """Return tick labels of whole numbers: 20,000."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: f"{value:,.0f}")
+
+
 def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Label 1, 2, 5, 10, ... on a short logarithmic axis, whole decades on a long one."""
     from matplotlib.ticker import LogLocator, NullLocator

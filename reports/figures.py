@@ -10,7 +10,8 @@ import base64
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from reports import drawing
 from reports.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Point
 from reports.numbers import Number
 from reports.parts import SandwichView
-from reports.view import band, curves, direction, near_diagonal
+from reports.view import band, curves, direction, has_rare_events, near_diagonal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +84,7 @@ def trade_off(finding: Finding, prefix: str) -> str:
     with drawing.style():
         figure = drawing.figure(drawing.WIDTH * 1.1)
         ax = figure.subplots()
-        corner = np.geomspace(1e-4, 0.02, 8)
-        grid = np.unique(np.concatenate([[0.0, 1.0], corner, np.linspace(0.02, 0.98, 49), 1 - corner]))
+        grid = _rates_drawn()
         low, high = band(finding.claim, grid)
         ax.fill_between(grid, lift(grid, low), lift(grid, high), color=SKY, linewidth=0, label="claim allows")
         exact = _exact_claim(finding)
@@ -118,8 +118,7 @@ def rare_events(finding: Finding, prefix: str) -> str:
         figure = drawing.figure(drawing.WIDTH * 1.1)
         ax = figure.subplots()
         way = direction(finding)
-        edge = 0.5 / max(max(roc.n_unlearned, roc.n_retrained) for roc in shown)
-        grid = np.geomspace(edge * 0.7, 1, 70)
+        edge, grid = _rare_rates_drawn(shown)
         ax.fill_between(grid, grid, finding.claim.max_tpr(grid, way), color=SKY, linewidth=0, label="claim allows")
         exact = _exact_claim(finding)
         if exact is not None:
@@ -139,6 +138,38 @@ def rare_events(finding: Finding, prefix: str) -> str:
             drawing.log_ticks(axis, *ends)
         drawing.legend(figure, ax)
         return drawing.to_svg(figure, f"Event rates, {worlds[1]} against {worlds[0]}, logarithmic", prefix)
+
+
+def band_rows(finding: Finding) -> Iterator[tuple[str, str, float, float, float]]:
+    """Yield what both pictures of rates draw: picture, "claim" or "exact" law, rate across, lowest and highest rate."""
+    shown, _ = curves(finding)
+    if not shown:
+        return
+    exact, grid = _exact_claim(finding), _rates_drawn()
+    laws = [("claim", finding.claim), *([("exact", exact)] if exact else [])]
+    for name, claim in laws:
+        low, high = band(claim, grid)
+        yield from zip(repeat("trade_off"), repeat(name), *_lists(grid, low, high), strict=False)
+    if has_rare_events(finding):
+        _, grid = _rare_rates_drawn(shown)
+        for name, claim in laws:
+            high = claim.max_tpr(grid, direction(finding))
+            yield from zip(repeat("rare_events"), repeat(name), *_lists(grid, grid, high), strict=False)
+
+
+def _lists(*arrays: Array) -> list[list[float]]:
+    return [[float(x) for x in array] for array in arrays]
+
+
+def _rates_drawn() -> Array:
+    corner = np.geomspace(1e-4, 0.02, 8)
+    return np.unique(np.concatenate([[0.0, 1.0], corner, np.linspace(0.02, 0.98, 49), 1 - corner]))
+
+
+def _rare_rates_drawn(shown: Sequence[Roc]) -> tuple[float, Array]:
+    """Return where a rate of zero is drawn, and the rates."""
+    edge = 0.5 / max(max(roc.n_unlearned, roc.n_retrained) for roc in shown)
+    return edge, np.geomspace(edge * 0.7, 1, 70)
 
 
 def image(values: Sequence[float], shape: tuple[int, int]) -> str:

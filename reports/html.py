@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from audit.result import AuditCollection, AuditResult, Finding
-from reports import figures
+from reports import distributions, figures, history_figure
 from reports.parts import FindingView, PageView, map_text
 from reports.view import page
 
@@ -26,13 +26,23 @@ class Pictures:
     sandwich: Markup
     trade_off: Markup
     rare: Markup
+    history: Markup
+    histograms: Markup
     records: tuple[str, ...]
 
 
-def render(value: AuditResult | AuditCollection) -> str:
-    """Return the report as one HTML document."""
+def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) -> str:
+    """Return the report as one HTML document.
+
+    Parameters
+    ----------
+    value
+        What was found.
+    data
+        Paths, relative to the page, of the files that hold its figures as data; those that there are get linked.
+    """
     view = map_text(page(value), unbroken)
-    return template("report.html.j2").render(page=view, pictures=_pictures(value, view)) + "\n"
+    return template("report.html.j2").render(page=view, pictures=_pictures(value, view), data=data) + "\n"
 
 
 def unbroken(text: str) -> str:
@@ -58,6 +68,8 @@ def _draw(finding: Finding, part: FindingView) -> Pictures:
         sandwich=Markup(figures.sandwich(part.sandwiches, f"{part.anchor}-a")),
         trade_off=Markup(figures.trade_off(finding, f"{part.anchor}-b")),
         rare=Markup(figures.rare_events(finding, f"{part.anchor}-c") if part.rare_caption else ""),
+        history=Markup(history_figure.over_time(finding.history, f"{part.anchor}-d")),
+        histograms=Markup(distributions.picture(finding, f"{part.anchor}-e")),
         records=tuple(figures.image(r.values, r.shape) if r.shape else "" for r in part.records),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from audit.result import AuditCollection, AuditResult
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~$#])")
 
 
-def render(value: AuditResult | AuditCollection) -> str:
-    """Return the report as GitHub-flavoured Markdown."""
-    return filled("report.md.j2", page(value))
+def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) -> str:
+    """Return the report as GitHub-flavoured Markdown; ``data`` as for the HTML page."""
+    return filled("report.md.j2", page(value), data=data)
 
 
-def filled(name: str, view: object) -> str:
+def filled(name: str, view: object, **others: object) -> str:
     """Return a template of this package filled with the parts of a page, every string of which is escaped here."""
-    text = _template(name).render(page=map_text(view, escape))
+    text = _template(name).render(page=map_text(view, escape), **others)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

@@ -74,8 +74,28 @@ class RecordView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HistoryView:
+    """How the evidence grew in an audit that stops when decided; ``stopping`` is the one line of a short table."""
+
+    title: str
+    stopping: str
+    text: str
+    caption: str
+    table: TableView
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramView:
+    """How scores lie in both worlds: what the picture shows, and the strongest attack's as a table."""
+
+    title: str
+    caption: str
+    table: TableView
+
+
+@dataclass(frozen=True, kw_only=True)
 class FindingView:
-    """One verdict, first in words, then with all of its numbers."""
+    """One verdict, first in words, then with all of its numbers; without them where they are withheld."""
 
     anchor: str
     heading: str
@@ -83,6 +103,7 @@ class FindingView:
     verdict: VerdictView
     sentence: str
     strength: str
+    fired: str
     notes: tuple[str, ...]
     records: tuple[RecordView, ...]
     parameters: TableView
@@ -92,9 +113,13 @@ class FindingView:
     sandwich_caption: str
     trade_off_caption: str
     rare_caption: str
+    history: HistoryView | None
+    histograms: HistogramView | None
     tests_summary: str
     tests: TableView
+    estimates: TableView
     certificates: TableView
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +130,28 @@ class AuditView:
     title: str
     headline: str
     verdict: VerdictView
+    compliance: tuple[Passage, ...]
     findings: tuple[FindingView, ...]
+    averages: TableView | None
     controls: TableView
     ledger: TableView
     plan: TableView
     data: TableView
     environment: TableView
     command: CodeText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRow:
+    """One audit in the index that a page of several starts with."""
+
+    audit: str
+    verdict: VerdictView
+    found: str
+    data: str
+    significance: str
+    seed: str
+    anchor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +179,8 @@ class PageView:
     headline: str
     lead: str
     is_collection: bool
+    index: tuple[IndexRow, ...]
+    index_caption: str
     summary: tuple[SummaryRow, ...]
     summary_caption: str
     limits: tuple[Passage, ...]

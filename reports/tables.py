@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from audit.certification import Certification
 from audit.counts import Counts
-from audit.result import AuditResult, EventTest, Finding, Member
+from audit.result import AuditResult, Control, EventTest, Finding, Member
 from mechanisms.claim import Direction
-from reports import words
+from reports import histories, plan_words, words
 from reports.numbers import INFINITE, as_float, counted, down, enough_digits, listed, nearest, up
 from reports.parts import SandwichView, TableView
 
@@ -92,10 +92,37 @@ def tests(finding: Finding) -> TableView:
         title="Tests",
         caption="Each row is one event, chosen on trials that are not counted here, and one point of the claim. "
         "Unlearned and retrained: how often the event occurred among the counted trials of each world. "
-        f"Method of the bounds: {methods}.",
+        f"Method of the bounds: {methods}.{histories.tests_note(finding)}",
         columns=columns,
         rows=tuple(_test_row(test) for test in ordered),
         numeric=(False, False, False, False, True, True, True, True, False, True, True, True),
+    )
+
+
+def estimates(finding: Finding) -> TableView:
+    """Return the estimates of a finding, one row an attack, strongest evidence first."""
+    smallest: dict[str, float] = {}
+    for test in finding.tests:
+        smallest[test.bound.attack] = min(test.p_value, smallest.get(test.bound.attack, math.inf))
+    ordered = sorted(finding.estimates, key=lambda e: smallest.get(e.attack, math.inf))
+    rows = tuple(
+        (
+            e.attack,
+            f"{e.n_unlearned:,} / {e.n_retrained:,}",
+            NONE if e.mu is None or e.mu_se is None else f"{nearest(e.mu, 3)} ± {nearest(e.mu_se, 2)}",
+            f"{nearest(e.auc, 3)} ± {nearest(e.auc_se, 2)}",
+            nearest(e.challenge_epsilon, 3),
+            f"{nearest(e.challenge_floor, 3)} (up to {nearest(e.challenge_floor_high, 3)})",
+            f"{e.challenge_models:,}",
+        )
+        for e in ordered
+    )
+    return TableView(
+        title=words.ESTIMATES,
+        caption=words.ESTIMATES_CAPTION,
+        columns=("attack", "scores", "Gaussian μ", "AUC", "challenge ε", "its floor", "models a side"),
+        rows=rows,
+        numeric=(False, True, True, True, True, True, True),
     )
 
 
@@ -135,7 +162,7 @@ def controls(result: AuditResult) -> TableView:
         (
             words.CONTROLS[c.name],
             words.subject(c.forget, c.label),
-            _outcome(c.name, c.as_expected),
+            _outcome(c),
             c.message,
             NONE if c.p_value is None else up(c.p_value),
             NONE if c.level is None else up(c.level),
@@ -147,7 +174,8 @@ def controls(result: AuditResult) -> TableView:
     return TableView(
         title="Controls",
         caption="The audit checks itself: two retrained worlds must look alike, a deletion that is ignored should be "
-        "seen (it may be out of any audit's reach), and the same random stream must give the same releases.",
+        "seen (it may be out of any audit's reach), the same random stream must give the same releases, and trials "
+        "must be independent: no equal releases, no correlation between neighbours, fresh noise at every step.",
         columns=("control", "record", "outcome", "what it found", "p-value", "level", "trials a world", "lower bound"),
         rows=rows,
         numeric=(False, False, False, False, True, True, True, True),
@@ -156,9 +184,9 @@ def controls(result: AuditResult) -> TableView:
 
 def ledger(result: AuditResult) -> TableView:
     """Return how the significance was spent, members of one kind and level together."""
-    groups: dict[tuple[int, str, float], list[Member]] = {}
+    groups: dict[tuple[int, str, float, float | None], list[Member]] = {}
     for member in result.family.members:
-        groups.setdefault((member.claim, member.role, member.level), []).append(member)
+        groups.setdefault((member.claim, member.role, member.level, member.tested_at), []).append(member)
     rows = tuple(
         (
             _planned_claim(result, claim),
@@ -168,18 +196,27 @@ def ledger(result: AuditResult) -> TableView:
             str(len(members)),
             up(level),
             up(math.fsum(m.level for m in members)),
+            NONE if tested_at is None else up(tested_at),
+            str(sum(m.rejected for m in members)),
         )
-        for (claim, role, level), members in groups.items()
+        for (claim, role, level, tested_at), members in groups.items()
     )
-    size, kind = counted(len(result.family.members), "test"), result.family.correction.kind.capitalize()
-    spent = up(math.fsum(m.level for m in result.family.members))
     return TableView(
         title="Ledger of levels",
-        caption=f"Family of {size}, corrected after {kind}: their levels add up to {spent}, of a significance of "
-        f"{up(result.family.significance)}.",
-        columns=("claim", "tested", "attacks", "deletions", "tests", "level of each", "together"),
+        caption=words.ledger(result.family),
+        columns=(
+            "claim",
+            "tested",
+            "attacks",
+            "deletions",
+            "tests",
+            "level of each",
+            "together",
+            "in fact tested at",
+            "rejected",
+        ),
         rows=rows,
-        numeric=(False, False, False, True, True, True, True),
+        numeric=(False, False, False, True, True, True, True, True, True),
     )
 
 
@@ -193,13 +230,13 @@ def plan(result: AuditResult) -> TableView:
         ("reference world", _references(result)),
         ("deletions", _deletions(result)),
         ("attacks", listed(record.attacks)),
-        ("trials a world and deletion", f"{record.trials:,} ({record.n_fit:,} fit, {record.n_counted:,} counted)"),
-        ("control trials a world and deletion", f"{record.control_trials:,}"),
-        ("counting", f"{record.counting.kind}, fit fraction {nearest(record.counting.fit_fraction)}"),
+        ("trials a world and deletion", plan_words.trials(record)),
+        ("control trials a world and deletion", plan_words.control_trials(record)),
+        ("counting", plan_words.counting(record)),
         ("significance", up(record.significance)),
         ("δ", nearest(record.delta)),
         ("seed", str(record.seed)),
-        ("chunk size", f"{record.chunk_size:,}"),
+        ("chunk size", plan_words.chunk_size(record)),
     )
     return facts("Plan", rows)
 
@@ -210,9 +247,9 @@ def data(result: AuditResult | Certification) -> TableView:
     rows = (
         ("name", record.name),
         ("kind", record.kind),
-        ("records", f"{record.n_records:,}"),
-        ("features", f"{record.n_features:,}"),
-        ("targets", f"{record.n_targets:,}"),
+        ("records", plan_words.size(record.n_records)),
+        ("features", plan_words.size(record.n_features)),
+        ("targets", plan_words.size(record.n_targets)),
         ("SHA-256", record.sha256),
     )
     return facts("Data", rows)
@@ -288,10 +325,12 @@ def as_sentence(text: str) -> str:
     return stripped if stripped.endswith((".", "!", "?")) else f"{stripped}."
 
 
-def _outcome(name: str, as_expected: bool) -> str:
-    if name == "neglected":
-        return "seen" if as_expected else "not seen"
-    return "as expected" if as_expected else "NOT as expected"
+def _outcome(control: Control) -> str:
+    if not control.applicable:
+        return "not applicable"
+    if control.name == "neglected":
+        return "seen" if control.as_expected else "not seen"
+    return "as expected" if control.as_expected else "NOT as expected"
 
 
 def _planned_claim(result: AuditResult, index: int) -> str:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable
 
 from audit.result import AuditCollection, AuditResult
+from reports.histories import STOPPING
 from reports.parts import AuditView, FindingView, TableView
 from reports.tables import NONE
 from reports.view import page
-from reports.words import DETECTABLE
+from reports.words import DETECTABLE, ESTIMATES
 
 
 def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
@@ -26,6 +27,11 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
     parts: list[str | TableView] = []
     for audit in page(value).audits:
         parts += [audit.title, _table(audit), audit.headline]
+        parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
+        if any(finding.history for finding in audit.findings):
+            parts.append(STOPPING)
+        if any(finding.estimates.rows for finding in audit.findings):
+            parts += [ESTIMATES, _estimates(audit)]
     return printed([*parts, DETECTABLE], width)
 
 
@@ -64,6 +70,19 @@ def _table(audit: AuditView) -> TableView:
         columns=columns,
         rows=tuple(_cells(finding) for finding in audit.findings),
         numeric=tuple(name not in ("record", "claimed", "verdict") for name in columns),
+    )
+
+
+def _estimates(audit: AuditView) -> TableView:
+    """The estimates of each finding's attack with the strongest evidence."""
+    findings = [finding for finding in audit.findings if finding.estimates.rows]
+    columns = findings[0].estimates.columns
+    return TableView(
+        title=audit.title,
+        caption="",
+        columns=("record", *columns),
+        rows=tuple((finding.heading, *finding.estimates.rows[0]) for finding in findings),
+        numeric=(False, *findings[0].estimates.numeric),
     )
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from audit.result import AuditCollection, AuditResult, Finding, Preview, Roc, Sandwich, Table
 from mechanisms.claim import Claim, Direction
-from reports import tables, words
+from reports import compliance, distributions, histories, plan_words, tables, withheld, words
 from reports.numbers import Number, down, enough_digits, nearest, up
 from reports.parts import (
     AuditView,
     CodeText,
     FindingView,
+    IndexRow,
     PageView,
     RecordView,
     SandwichView,
@@ -45,9 +46,11 @@ def page(value: AuditResult | AuditCollection) -> PageView:
         headline=words.headline(verdicts),
         lead=words.LEAD,
         is_collection=is_collection,
+        index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
+        index_caption=words.INDEX if len(results) > 1 else "",
         summary=tuple(row for audit in audits for row in _summary(audit)) if is_collection else (),
         summary_caption=words.SUMMARY,
-        limits=words.limits(results, is_collection),
+        limits=words.limits(results, is_collection) + ((withheld.WHY,) if any(r.redaction for r in results) else ()),
         audits=audits,
         tables=tuple(_table(table) for table in value.tables) if isinstance(value, AuditCollection) else (),
         rounding=words.ROUNDING,
@@ -112,7 +115,9 @@ def _audit(result: AuditResult, anchor: str) -> AuditView:
         title=result.title,
         headline=words.headline(verdicts),
         verdict=words.VERDICTS[result.verdict],
+        compliance=compliance.passages(result),
         findings=tuple(_finding(f, result, f"{anchor}-finding-{j + 1}") for j, f in enumerate(result.findings)),
+        averages=withheld.averages(result),
         controls=tables.controls(result),
         ledger=tables.ledger(result),
         plan=tables.plan(result),
@@ -122,7 +127,21 @@ def _audit(result: AuditResult, anchor: str) -> AuditView:
     )
 
 
+def _index(result: AuditResult, audit: AuditView) -> IndexRow:
+    return IndexRow(
+        audit=audit.title,
+        verdict=audit.verdict,
+        found=audit.headline,
+        data=plan_words.data_named(result.data),
+        significance=up(result.plan.significance),
+        seed=str(result.plan.seed),
+        anchor=audit.anchor,
+    )
+
+
 def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
+    if result.redaction is not None:
+        return withheld.finding(finding, result, anchor)
     sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
     i = headline_sandwich(finding)
     view = None if i is None else sandwiches[i]
@@ -132,8 +151,11 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         heading=words.upper_first(words.subject(finding.forget, finding.label)),
         claim=words.upper_first(words.claim_text(finding.claim, result.plan.delta)),
         verdict=words.VERDICTS[finding.verdict],
-        sentence=words.sentence(finding, view, result.plan.significance, result.plan.delta),
+        sentence=words.sentence(
+            finding, view, result.plan.significance, result.plan.delta, words.failed_controls(result, finding)
+        ),
         strength=words.strength(finding, view, result.plan.significance),
+        fired=distributions.fired(finding),
         notes=words.notes(finding),
         records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
@@ -143,8 +165,11 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         sandwich_caption=words.sandwich_caption(any(s.exact for s in sandwiches)) if sandwiches else "",
         trade_off_caption=words.trade_off_caption(shown, hidden, near_diagonal(finding)),
         rare_caption=words.rare_caption(direction(finding)) if has_rare_events(finding) else "",
+        history=histories.history(finding),
+        histograms=distributions.histograms(finding),
         tests_summary=tables.tests_summary(finding),
         tests=tables.tests(finding),
+        estimates=tables.estimates(finding),
         certificates=tables.certificates(finding),
     )
 

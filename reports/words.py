@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.result import AuditResult, Finding, Roc, Sandwich
+from audit.cards import subject as subject
+from audit.plan import Bonferroni, Holm
+from audit.result import AuditResult, Family, Finding, Roc, Sandwich
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, Reference
+from reports import plan_words
 from reports.numbers import INFINITE, counted, down, enough_digits, listed, nearest, up
 from reports.parts import Passage, SandwichView, VerdictView
 
@@ -36,6 +39,9 @@ CONTROLS = {
     "null": "Retrained against retrained",
     "neglected": "Deletion ignored",
     "replay": "Same random stream twice",
+    "duplicates": "Equal releases",
+    "lag_one": "Neighbouring trials",
+    "step_noise": "Noise of consecutive steps",
 }
 GLOSSARY = {
     "penalty": "λ, ridge penalty",
@@ -44,7 +50,19 @@ GLOSSARY = {
     "sigma_learn": "σ₁, noise of a learning step",
     "sigma_unlearn": "σᵤ, noise of an unlearning step",
     "step_size": "η, step size",
+    "hidden": "hidden units",
+    "clip_norm": "C, largest gradient of one record",
+    "n_probe": "held-out records in a release",
 }
+ESTIMATES = "Estimates (not bounds, not part of the verdict)"
+ESTIMATES_CAPTION = (
+    "Estimate ± standard error, from scores of trials that the attack was not fitted on (unlearned / retrained). μ: "
+    "shift of the scores in standard deviations, for the ε of Gaussian noise. AUC: how often an unlearned model scores "
+    "above a retrained one; 0.5 is a coin flip. Challenge ε: the unlearning challenge’s ε of a record at δ = 1e-5, a "
+    "largest log ratio of counted rates without any correction, so that chance alone makes it large. Its floor is the "
+    "same number for retrained against retrained models: what perfect unlearning scores with so few models. A "
+    "challenge ε at the floor says nothing."
+)
 # Above this share of epsilon without unlearning a certificate says next to nothing of the unlearning.
 HARDLY_BELOW = 0.9
 
@@ -58,14 +76,23 @@ DETECTABLE = (
     "Detectable: the smallest true ε, of a Gaussian shift, that the audit would have refuted with probability 0.8. "
     "Ceiling: the largest ε that its trials could have shown."
 )
+INDEX = (
+    "Each audit is a family of its own: its significance is shared by its own tests only, and was not divided among "
+    "the audits of this page. Of many audits of true claims, a few may refute by chance; the more audits, the more so."
+)
+SENSITIVE = Passage(
+    heading="This page is sensitive.",
+    text="The noise and the ε of a record depend on that record and leak information about it, and the page shows "
+    "deleted records. Treat it as you treat the data. The option --redact writes a page that withholds them.",
+)
 SUMMARY = (
     "Each row is one claim about one deletion; its numbers are ε at the δ of the row. Each audit is a family of its "
     f"own: its significance is shared by its own tests only. {DETECTABLE}"
 )
 ROUNDING = (
     "Numbers are rounded outward: lower bounds down; claimed, exact and detectable ε, ceilings, p-values and levels "
-    "up. δ, thresholds and parameters are labels, rounded to nearest. ε is in nats. report.json carries every "
-    "number in full, and all counted operating points."
+    "up. δ, thresholds and parameters are labels, rounded to nearest like estimates. ε is in nats. report.json carries "
+    "every number in full, and all counted operating points."
 )
 
 
@@ -74,20 +101,9 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t\N{NO-BREAK SPACE}" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def subject(forget: Sequence[int], label: str) -> str:
-    """Return "record 757 (hardest)"."""
-    if not forget:
-        return label or "the audited deletion"
-    shown = [str(record) for record in forget[:4]]
-    if len(forget) > 4:
-        shown.append(f"{len(forget) - 4} more")
-    words = f"{'record' if len(forget) == 1 else 'records'} {listed(shown)}"
-    return f"{words} ({label})" if label else words
-
-
 def upper_first(text: str) -> str:
-    """Return the text with a capital."""
-    return text[:1].upper() + text[1:]
+    """Return the text with a capital, unless it starts with a symbol: a capital epsilon reads as another one."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def claim_text(claim: Claim, delta: float) -> str:
@@ -106,28 +122,72 @@ def claim_text(claim: Claim, delta: float) -> str:
     return words
 
 
+def ledger(family: Family) -> str:
+    """Return how the significance was spent, and what of it the verdicts and the bounds rest on."""
+    spent, total = up(math.fsum(m.level for m in family.members)), up(family.significance)
+    size = counted(len(family.members), "test")
+    if isinstance(family.correction, Bonferroni):
+        text = f"Family of {size}, corrected after Bonferroni: their levels add up to {spent}, of a significance of "
+        return f"{text}{total}."
+    if isinstance(family.correction, Holm):
+        how = (
+            f"Family of {size}, corrected after Holm: the tests of a refuted claim leave the family, and the others "
+            f"share the significance of {total} anew."
+        )
+    else:
+        how = (
+            f"Family of {size} in a fixed sequence, by {listed(family.correction.order)}: each step has the whole "
+            f"significance of {total}, and the next one is tested only when every claim of the step is refuted."
+        )
+    return (
+        f"{how} Any claim that holds is refuted with probability at most {total}. The lower bounds keep the level of "
+        f"each; these add up to {spent}, and some bound is too large with at most that probability. These are two "
+        "statements: the bounds gain nothing from the correction."
+    )
+
+
 def headline(verdicts: Sequence[Verdict]) -> str:
     """Return how many findings there are of each kind."""
     parts = [f"{verdicts.count(v)} {VERDICTS[v].text.lower()}" for v in Verdict if v in verdicts]
     return f"{counted(len(verdicts), 'claim')} audited: {listed(parts)}."
 
 
-def sentence(finding: Finding, view: SandwichView | None, significance: float, delta: float) -> str:
+def failed_controls(result: AuditResult, finding: Finding) -> tuple[str, ...]:
+    """Return the names of the controls for which no verdict may rest on a finding's trials."""
+    return tuple(
+        f"“{CONTROLS[control.name]}”"
+        for control in result.controls
+        if control.forget == finding.forget and control.spoils_verdicts
+    )
+
+
+def sentence(
+    finding: Finding, view: SandwichView | None, significance: float, delta: float, failed: Sequence[str] = ()
+) -> str:
     """Return the verdict in one sentence: what was claimed, of what, what was found, at which level."""
     about = f"The claim about {subject(finding.forget, finding.label)}, {claim_text(finding.claim, delta)},"
     level = f"level {up(finding.level)} a test, {up(significance)} over the whole audit"
     level += f"; smallest p-value {up(finding.p_value)}"
     if finding.verdict is Verdict.INCONCLUSIVE:
-        return f"{about} could not be decided: {reason(finding, view)}"
+        return f"{about} could not be decided: {reason(finding, view, failed)}"
     if finding.verdict is Verdict.NOT_REFUTED:
         return f"{about} is not refuted: {_compared(view)} ({level})."
     exceeded = view is not None and view.bound.value > view.claimed.value
     shown = _compared(view) if exceeded else "an event contradicts it"
+    if finding.history is not None and not exceeded:
+        shown = _decided_at_once(finding, view)
     return f"{about} is refuted: {shown} ({level})."
 
 
-def reason(finding: Finding, view: SandwichView | None) -> str:
-    """Return why a finding is inconclusive, in plain words."""
+def _decided_at_once(finding: Finding, view: SandwichView | None) -> str:
+    """Return what refuted a claim at the very look at which the audit stopped: no larger ε is refuted yet."""
+    if view is not None and view.bound.value == view.claimed.value and any(test.rejected for test in finding.tests):
+        return f"the audit shows ε > {view.bound.text}, which is what is claimed at δ = {view.delta}, and then stopped"
+    return "its attacks and rows together contradict it"
+
+
+def reason(finding: Finding, view: SandwichView | None, failed: Sequence[str] = ()) -> str:
+    """Return why a finding is inconclusive, in plain words; ``failed`` names the controls that are to blame."""
     if finding.reason is Reason.CANNOT_BE_REFUTED_AT_THIS_N and view is not None and math.isinf(view.claimed.value):
         return "it promises no finite ε, so there is nothing that any outcome could refute."
     if finding.reason is Reason.CANNOT_BE_REFUTED_AT_THIS_N:
@@ -143,8 +203,13 @@ def reason(finding: Finding, view: SandwichView | None) -> str:
         return f"{failed} could not be run, so the audit is weaker than planned."
     if finding.reason is Reason.NOT_REPRODUCIBLE:
         return (
-            "a control of the sampling failed (see the controls), and evidence from a broken sampler speaks neither "
-            "for nor against a claim."
+            f"a control of the sampling failed ({listed(failed) or 'see the controls'}), and evidence from a broken "
+            "sampler speaks neither for nor against a claim."
+        )
+    if finding.reason is Reason.NOT_TESTED:
+        return (
+            "the plan tests its claims in a declared order, and a claim before this one was not refuted, so this one "
+            "was not tested."
         )
     return "no reason was recorded."
 
@@ -182,10 +247,11 @@ def notes(finding: Finding) -> tuple[str, ...]:
     for certificate in finding.certificates:
         alone = certificate.epsilon_without_unlearning
         if alone is not None and math.isfinite(alone) and certificate.epsilon >= HARDLY_BELOW * alone:
+            below, share = ("hardly", "nearly all of it") if certificate.epsilon < alone else ("not", "more")
             lines.append(
-                f"The {certificate.method} certificate (ε = {up(certificate.epsilon)}) is hardly below ε without "
-                f"unlearning ({up(alone)}): the learning noise alone does nearly all of it, so this certificate says "
-                "next to nothing of the unlearning."
+                f"The {certificate.method} certificate (ε = {up(certificate.epsilon)}) is {below} below ε without "
+                f"unlearning ({up(alone)}): the learning noise alone does {share}, so this certificate says next to "
+                "nothing of the unlearning."
             )
     return tuple(lines)
 
@@ -230,6 +296,7 @@ def rare_caption(direction: Direction) -> str:
 
 def limits(results: Sequence[AuditResult], is_collection: bool) -> tuple[Passage, ...]:
     """Return what the page does not show."""
+    drawn = [result for result in results if not result.data.is_given]
     passages = [
         Passage(
             heading="A lower bound is no proof of safety.",
@@ -244,17 +311,10 @@ def limits(results: Sequence[AuditResult], is_collection: bool) -> tuple[Passage
         Passage(heading="Only these attacks.", text=_attacks(results)),
         Passage(heading="Only these records.", text=_records(results)),
         Passage(heading="One reference world.", text=_reference(results)),
-        Passage(heading="The sampler matters.", text=_sampler(results)),
-        Passage(
-            heading="The learning noise may do all of it.",
-            text="A certificate hardly below ε without unlearning says nothing of the unlearning: the noise of the "
-            "learning alone gives nearly the same ε. Both numbers are printed for each record where they are known.",
-        ),
-        Passage(
-            heading="This page is sensitive.",
-            text="The noise and the ε of a record depend on that record and leak information about it, and the page "
-            "shows deleted records. Treat it as you treat the data.",
-        ),
+        *([Passage(heading="The sampler matters.", text=_sampler(drawn))] if drawn else []),
+        *plan_words.given(results),
+        *plan_words.certificates([result for result in results if result.redaction is None]),
+        *([] if all(result.redaction for result in results) else [SENSITIVE]),
     ]
     if is_collection and len(results) > 1:
         passages.append(
@@ -299,8 +359,7 @@ def _attacks(results: Sequence[AuditResult]) -> str:
 
 def _records(results: Sequence[AuditResult]) -> str:
     groups = {(result.data.sha256, forget) for result in results for forget in result.plan.forget}
-    sizes = {result.data.sha256: (result.data.name, result.data.n_records) for result in results}
-    data = listed(f"{name} ({counted(n, 'record')})" for name, n in sorted(set(sizes.values())))
+    data = listed(sorted({plan_words.data_named(result.data) for result in results}))
     deletions = counted(len(groups), "deletion")
     return f"Audited: {deletions} from {data}. Other records have other ε; the audit says nothing of them."
 

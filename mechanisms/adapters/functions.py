@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 LearnFn = Callable[[Dataset, np.random.Generator], Any]
 UnlearnFn = Callable[..., Any]
 CalibrateFn = Callable[[Dataset, Dataset], Any]
+ObserveFn = Callable[[Any, Dataset], Any]
 
 
 class EmptyForgetSetError(UnlearnAuditError):
@@ -35,6 +36,7 @@ class FunctionsMechanism:
     release: ReleaseSpec
     name: str
     public: Mapping[str, int | float | str] = field(default_factory=dict)
+    observe: ObserveFn | None = None
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
         """Call ``calibrate`` once and freeze its value for all worlds."""
@@ -95,7 +97,8 @@ class FunctionsDeletion:
             ) from error
 
     def _checked(self, released: Any) -> Array:
-        array = np.asarray(released, dtype=np.float64)
+        observe = self.mechanism.observe
+        array = np.asarray(released if observe is None else observe(released, self.deleted), dtype=np.float64)
         if array.shape != self.release.shape:
             raise InvalidInputError(
                 field="release",
@@ -115,6 +118,7 @@ def from_functions(
     learn: LearnFn,
     unlearn: UnlearnFn,
     release: ReleaseSpec | tuple[int, ...],
+    observe: ObserveFn | None = None,
     calibrate: CalibrateFn | None = None,
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
     name: str = "user_functions",
@@ -131,7 +135,10 @@ def from_functions(
         ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget`` in the
         reference world ``retrain_then_unlearn``, where it must add the same noise.
     release
-        Shape of what ``unlearn`` returns (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
+        Shape of what an attacker sees (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
+    observe
+        ``observe(model, deleted) -> array``: what an attacker sees of a model, for example its outputs on the deleted
+        records, which are the same ``deleted`` in every world. By default the model itself, an array.
     calibrate
         ``calibrate(data, forget) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
         BOTH worlds.
@@ -151,4 +158,5 @@ def from_functions(
         release=spec,
         name=name,
         public=dict(parameters or {}),
+        observe=observe,
     )

@@ -52,11 +52,42 @@ def write_plan(folder: Path, *, claim: str = EXACT, noise: str = "0.01", extra: 
 def test_run_writes_reports_and_exits_zero(tmp_path: Path) -> None:
     done = run("run", write_plan(tmp_path), "--out", tmp_path / "out", "--jobs", "1")
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.html", "report.json", "report.md"}
+    names = {"report.html", "report.json", "report.md", "report-data"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
     again = run("report", tmp_path / "out" / "report.json", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     for name in ("report.html", "report.json", "report.md"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_several_results_become_one_page_with_an_index(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    for name in ("a", "b"):
+        assert run("run", plan, "--out", tmp_path / name, "--jobs", "1").returncode == 0
+    results = [tmp_path / name / "report.json" for name in ("a", "b")]
+    done = run("report", *results, "--out", tmp_path / "both", "--junit", tmp_path / "both.xml")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "both" / "report.md").read_text()
+    assert text.index("## Audits") < text.index("## Summary") < text.index("### Summary for the file")
+    assert "Each audit is a family of its own" in text
+    assert (tmp_path / "both.xml").read_text().count("<testsuite ") == 2
+    (tmp_path / "bad.json").write_text("{}")
+    done = run("report", results[0], tmp_path / "bad.json", "--out", tmp_path / "none")
+    assert done.returncode == 2
+    assert "bad.json: Expected JSON" in done.stderr
+
+
+def test_run_writes_junit_and_withholds_records_when_asked(tmp_path: Path) -> None:
+    out, junit = tmp_path / "out", tmp_path / "build" / "audit.xml"
+    done = run("run", write_plan(tmp_path), "--out", out, "--junit", junit, "--redact", "--jobs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(done.stdout)
+    assert stored == json.loads((out / "report.json").read_text())
+    assert stored["plan"]["forget"] == [[-1]]
+    assert stored["findings"][0]["sandwiches"] == []
+    assert {p.name for p in out.iterdir()} == {"report.html", "report.json", "report.md"}
+    assert 'tests="1" failures="0" errors="0" skipped="0"' in junit.read_text()
+    assert str(junit) in done.stderr
 
 
 def test_json_is_on_standard_output_and_progress_is_not(tmp_path: Path) -> None:
@@ -70,6 +101,18 @@ def test_false_claim_is_refuted_with_exit_code_one(tmp_path: Path) -> None:
     done = run("run", write_plan(tmp_path, claim=claim, noise="0.00001"), "--trials", "2000", "--jobs", "1")
     assert done.returncode == 1, done.stderr
     assert "refuted" in done.stdout.lower()
+
+
+def test_false_claim_stops_early_when_asked_to(tmp_path: Path) -> None:
+    claim = 'kind = "epsilon_delta"\nepsilon = 0.01\ndelta = 1e-5'
+    plan = write_plan(tmp_path, claim=claim, noise="0.00001")
+    done = run("run", plan, "--trials", "2000", "--jobs", "1", "--stop-when-decided", "--out", tmp_path / "out")
+    assert done.returncode == 1, done.stderr
+    assert "of at most 1,400" in done.stdout or "of at most 1,500" in done.stdout
+    stored = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert stored["plan"]["counting"]["kind"] == "sequential"
+    assert stored["findings"][0]["history"]["pairs"][-1] < 500
+    assert "--stop-when-decided" in stored["environment"]["command"]
 
 
 def test_undecidable_claim_exits_three_unless_allowed(tmp_path: Path) -> None:
@@ -181,12 +224,16 @@ def test_crashing_mechanism_exits_four_and_names_the_chunk(tmp_path: Path) -> No
         "    if n > 2: raise ZeroDivisionError('the trainer broke')\n"
         "    return self.closed_form.sample(world, n, rng=rng)\n"
         "RidgeDeletion.sample = crash\n"
-        f"raise SystemExit(cli.guarded(['run', {str(write_plan(tmp_path))!r}, '--jobs', '1']))\n"
+        f"arguments = ['run', {str(write_plan(tmp_path))!r}, '--jobs', '1', '--junit', {str(tmp_path / 'c.xml')!r}]\n"
+        "raise SystemExit(cli.guarded(arguments))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 4, done.stderr
     assert "the trainer broke" in done.stderr
     assert "chunk 0, seed 3" in done.stderr
+    recorded = (tmp_path / "c.xml").read_text()
+    assert 'failures="0" errors="1"' in recorded
+    assert "TrialError" in recorded
 
 
 def test_interrupted_run_exits_130(tmp_path: Path) -> None:
@@ -217,7 +264,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "init", "list", "run", "report", "certify", "calibrate"):
+    for command in ("demo", "init", "list", "power", "run", "report", "scores", "certify", "calibrate", "compare"):
         assert command in done.stdout
 
 

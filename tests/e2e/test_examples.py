@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_given_scores_are_refuted_and_say_how() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "audit_given_scores.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    chosen, declared, estimates, *controls = done.stdout.splitlines()
+    assert " REFUTED" in chosen
+    n_unlearned, n_retrained = (int(word) for word in chosen.replace("(", " ").split() if word.isdigit())
+    assert 180 < n_unlearned < 360
+    assert 150 < n_retrained < 300
+    assert " REFUTED" in declared
+    assert "360 and 300 models counted" in declared
+    assert estimates.startswith("estimates, not bounds")
+    assert [line.split(":")[0] for line in controls] == ["null", "duplicates", "lag_one"]
 
 
 def test_audit_my_mechanism_tells_the_true_claim_from_the_false_one() -> None:
@@ -20,3 +37,43 @@ def test_audit_my_mechanism_tells_the_true_claim_from_the_false_one() -> None:
     assert careless.startswith("careless")
     assert " REFUTED" in careless
     assert "NOT REFUTED" not in careless
+
+
+def test_stop_when_decided_stops_early_where_the_claim_is_false() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "stop_when_decided.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    hardest, median = done.stdout.splitlines()
+    assert re.search(r"  REFUTED +after +\d{1,3} of at most 9,500 pairs", hardest)
+    assert "NOT REFUTED  after 9,500 of at most 9,500 pairs" in median
+
+
+def test_an_estimator_is_audited_in_twenty_lines() -> None:
+    example = ROOT / "examples" / "audit_my_estimator.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 claim audited: 1 refuted." in done.stdout
+    code = [line for line in example.read_text().split('"""')[2].splitlines() if line and "annotations" not in line]
+    assert len(code) <= 21
+
+
+def test_a_black_box_audit_refutes_the_service_that_ignored_the_deletion() -> None:
+    # Over 20 seeds each: p = 1e-4 at level 0.0125 for the service that ignored it, p >= 0.66 for the honest one.
+    example = ROOT / "examples" / "black_box_logistic_regression.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    _, honest, ignored = done.stdout.splitlines()
+    assert "NOT REFUTED" in honest
+    assert " REFUTED" in ignored
+    assert "NOT REFUTED" not in ignored
+
+
+def test_the_claims_of_the_pytest_example_pass_and_are_printed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "unlearn_audit_pytest", "-p", "no:cacheprovider", "-q"],
+        cwd=ROOT / "examples" / "pytest", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    assert "at most 0.01 (budget 0.01, base seed 0)" in done.stdout

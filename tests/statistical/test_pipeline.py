@@ -13,6 +13,7 @@ from attacks.registry import ATTACKS
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.planning import best_power
 from audit.rehearsal import rehearsed_power
+from audit.split import Sequential
 from audit.verdict import Verdict
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, PrivacyProfile
@@ -21,6 +22,7 @@ from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin, exact_pair
 from tests.statistical.budget import binomial_limits
 
+FOUR = tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda"))
 PQ, QP = BOTH_DIRECTIONS
 MECHANISM = RidgeLangevin(
     penalty=0.5, n_learn=20, n_unlearn=2, sigma_learn=0.05, sigma_unlearn=0.12, sampler="closed_form"
@@ -69,12 +71,47 @@ def test_false_refutations_of_a_whole_plan(small: Dataset) -> None:
     plan = AuditPlan(
         claims=(CertifiedClaim(method="exact"),),
         forget=(FORGET, (7,), (11, 12)),
-        attacks=tuple(ATTACKS.values()),
+        attacks=FOUR,
         trials=600,
     )
     replicates = 200
     _, most = binomial_limits(replicates, plan.significance)
     assert refutations(small, plan, replicates) <= most
+
+
+@pytest.mark.slow
+def test_false_refutations_of_a_whole_plan_that_stops_when_decided(small: Dataset) -> None:
+    """The same family, counted pair by pair with attacks and thresholds chosen anew on the way."""
+    plan = AuditPlan(
+        claims=(CertifiedClaim(method="exact"),),
+        forget=(FORGET, (7,), (11, 12)),
+        attacks=FOUR,
+        trials=600,
+        counting=Sequential(first_fit=60),
+    )
+    replicates = 50
+    _, most = binomial_limits(replicates, plan.significance)
+    assert refutations(small, plan, replicates) <= most
+
+
+@pytest.mark.slow
+def test_false_refutations_at_the_boundary_by_a_user_who_stops_when_decided(small: Dataset) -> None:
+    """The claim is exactly true at a row whose event is frequent."""
+    pair = pair_of(small)
+    point = EpsilonDelta(epsilon=0.3, delta=pair.delta(0.3))
+    plan = AuditPlan(
+        claims=(Claim(guarantee=point, directions=(PQ,)),),
+        forget=(FORGET,),
+        attacks=(LikelihoodRatio(),),
+        trials=2000,
+        counting=Sequential(first_fit=200),
+    )
+    replicates = 200
+    _, most = binomial_limits(replicates, plan.significance)
+    refuted = refutations(small, plan, replicates)
+    print(f"refuted {refuted} of {replicates}")
+    # Two-sided: with no refutation at all the test would be vacuous.
+    assert 1 <= refuted <= most
 
 
 @pytest.mark.slow
@@ -118,9 +155,7 @@ class OneStepShort:
 def test_an_error_in_the_laws_is_refuted_by_stepwise_samples_and_not_by_closed_form(small: Dataset) -> None:
     """K where the trainer runs K - 1: releases drawn from the wrong law itself cannot show it."""
     wrong = OneStepShort(n_unlearn=2)
-    plan = AuditPlan(
-        claims=(CertifiedClaim(method="exact"),), forget=(FORGET,), attacks=tuple(ATTACKS.values()), trials=20_000
-    )
+    plan = AuditPlan(claims=(CertifiedClaim(method="exact"),), forget=(FORGET,), attacks=FOUR, trials=20_000)
     assert audit.run(wrong, small, plan).verdict is Verdict.REFUTED
     right = replace(MECHANISM, sampler="stepwise")
     assert audit.run(right, small, plan).verdict is Verdict.NOT_REFUTED

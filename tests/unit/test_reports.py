@@ -20,6 +20,8 @@ from scipy.special import ndtr
 
 import reports
 from audit.counts import Counts
+from audit.estimates import Estimate, estimate
+from audit.histograms import ScoreHistogram, histogram_of
 from audit.plan import Bonferroni
 from audit.result import (
     AuditCollection,
@@ -142,6 +144,17 @@ def certificates(mu: float, without: float) -> tuple[Certificate, ...]:
     )
 
 
+def estimate_of(attack: str, mu: float) -> Estimate:
+    rng = np.random.default_rng(round(100 * mu))
+    return estimate(attack, rng.normal(mu, 1, 120), rng.normal(0, 1, 90), rng=rng)
+
+
+def histogram(attack: str, mu: float) -> ScoreHistogram:
+    rng = np.random.default_rng(round(100 * mu))
+    member = "krylov_lda" if attack == "lda" else None
+    return histogram_of(attack, rng.normal(mu, 1, N), rng.normal(0, 1, N), member=member)
+
+
 def finding(
     claim: Claim,
     record: int,
@@ -196,6 +209,8 @@ def finding(
             "sigma_unlearn": 0.0121357,
         },
         "preview": (digit(record),),
+        "estimates": tuple(estimate_of(attack, mu) for attack, mu in strengths.items()),
+        "histograms": tuple(histogram(attack, mu) for attack, mu in strengths.items()),
     }
     return Finding(**(values | changes))
 
@@ -207,6 +222,9 @@ def controls(forget: tuple[int, ...], label: str, bound: EpsilonLowerBound) -> t
         Control(name="null", as_expected=True, message="Could not be told apart.", **about, **counted),
         Control(name="neglected", as_expected=False, message="Was NOT told apart.", bound=bound, **about, **counted),
         Control(name="replay", as_expected=True, message="The same stream gave the same releases.", **about),
+        Control(name="duplicates", as_expected=True, applicable=False, message="Declared discrete.", **about),
+        Control(name="lag_one", as_expected=True, message="Not correlated.", **about, **counted),
+        Control(name="step_noise", as_expected=True, message="Drawn afresh.", **about),
     )
 
 
@@ -469,12 +487,14 @@ def test_every_reason_is_said() -> None:
     made = hopeless()
     assert "more trials are needed" in said_of(made)
     assert "stopped before all" in said_of(dataclasses.replace(made, reason=Reason.CUT_SHORT))
+    assert "a claim before this one was not refuted" in said_of(dataclasses.replace(made, reason=Reason.NOT_TESTED))
     assert "no reason was recorded" in said_of(dataclasses.replace(made, reason=None))
     assert set(Reason) == {
         Reason.CANNOT_BE_REFUTED_AT_THIS_N,
         Reason.CUT_SHORT,
         Reason.ATTACK_FAILED,
         Reason.NOT_REPRODUCIBLE,
+        Reason.NOT_TESTED,
     }
 
 
@@ -525,6 +545,7 @@ def test_a_certificate_hardly_below_epsilon_without_unlearning_is_noted() -> Non
     )
     notes = page(result("One", (made,))).audits[0].findings[0].notes
     assert any("hardly below ε without unlearning (0.52)" in note for note in notes)
+    assert any("not below ε without unlearning (0.52): the learning noise alone does more" in note for note in notes)
     assert not page(make_collection().results[0]).audits[0].findings[0].notes
 
 

@@ -25,12 +25,13 @@ from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 
+FOUR = tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda"))
 Array = NDArray[np.float64]
 SMALL = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.003, sampler="closed_form")
 PLAN = AuditPlan(
     claims=(CertifiedClaim(method="exact"), CertifiedClaim(method="published")),
     forget=((3,), (5, 9)),
-    attacks=tuple(ATTACKS.values()),
+    attacks=FOUR,
     trials=500,
     chunk_size=100,
     seed=4,
@@ -94,10 +95,10 @@ def test_family_holds_every_hypothesis_and_spends_at_most_the_significance(resul
 
 
 def test_fit_and_counting_splits_are_whole_chunks(result: AuditResult) -> None:
-    # Ten percent chunks: 500 trials in chunks of 50, 30 % of them fit.
-    assert (result.plan.n_fit, result.plan.n_counted) == (150, 350)
+    # Ten percent chunks: 500 trials in chunks of 50, 20 % of them fit.
+    assert (result.plan.n_fit, result.plan.n_counted) == (100, 400)
     for finding in result.findings:
-        assert all(test.bound.counts.n_unlearned == 350 for test in finding.tests)
+        assert all(test.bound.counts.n_unlearned == 400 for test in finding.tests)
 
 
 def test_streams_and_worlds_are_independent() -> None:

@@ -1,7 +1,4 @@
-"""Seeded faults: deliberately broken services, to audit the auditor with.
-
-A fault is an edit of a mechanism's code path, never a changed epsilon and never a shifted sample.
-"""
+"""A service that lost the deletion request: the fault that every audit should see."""
 
 from __future__ import annotations
 

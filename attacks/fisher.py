@@ -1,0 +1,52 @@
+"""The linear part of the claimed mechanism's likelihood ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.likelihood_ratio import RELATIVE_CUTOFF
+from attacks.linear import LinearScore
+from attacks.protocol import AttackContext, FittedAttack, Needs
+from mechanisms.errors import NotApplicableError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fisher:
+    """<release, S^-1 m> with the claimed laws' mean difference m and mean covariance S (Fisher 1936).
+
+    The most powerful attack for one covariance in both worlds, and blind to a difference of covariances: what it finds
+    is a fault of the mean.
+    """
+
+    name: str = "fisher"
+    needs: Needs = Needs(law=True)
+
+    def fit(
+        self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
+    ) -> FittedAttack:
+        """Return the attack from the context's laws; the trials are not used.
+
+        Raises
+        ------
+        NotApplicableError
+            When the context has no laws, or they do not have the release's shape.
+        """
+        p, q = context.law_unlearned, context.law_retrained
+        if p is None or q is None:
+            raise NotApplicableError(
+                "fisher needs the law of the claimed mechanism, and this one states none; use krylov_lda or lda instead"
+            )
+        if p.mean.shape != context.release.shape:
+            raise NotApplicableError("fisher needs a law of the same shape as the release; use lda instead")
+        values, vectors = np.linalg.eigh((p.covariance + q.covariance) / 2)
+        kept = values > RELATIVE_CUTOFF * values[-1]
+        if not values[-1] > 0:
+            raise NotApplicableError("fisher needs noise: the claimed laws have no variance; use lda instead")
+        whitened = (vectors[:, kept].T @ (p.mean - q.mean)) / values[kept, None]
+        weights = vectors[:, kept] @ whitened
+        return LinearScore(weights=weights, offset=-float(np.sum(weights * (p.mean + q.mean))) / 2)

@@ -1,0 +1,91 @@
+"""What a release shows of the deleted records: one or more numbers for each, from outputs or from linear weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit, logsumexp
+
+from attacks.geometry import linear_model, n_outputs
+from attacks.protocol import AttackContext
+from mechanisms.errors import NotApplicableError
+from mechanisms.protocol import Access, OutputKind
+
+Array = NDArray[np.float64]
+# Probabilities nearer to 0 or 1 than this are rounded by the model that states them.
+_CLIP = 1e-12
+
+
+def output_kind(context: AttackContext, attack: str) -> OutputKind:
+    """Return what kind of output :func:`target_statistics` reads.
+
+    Raises
+    ------
+    NotApplicableError
+        When the release shows no output of the deleted records.
+    """
+    if context.probe is not None:
+        return context.probe.kind
+    if context.release.access is Access.BLACK_BOX:
+        raise NotApplicableError(
+            f"{attack} needs to know which outputs are the deleted record's; declare ReleaseSpec(outputs=Outputs(...)) "
+            "with the deleted record in the probe set, or use lda instead"
+        )
+    linear_model(context, attack)
+    return "logits" if context.parameters.get("loss") == "logistic" else "values"
+
+
+def target_statistics(releases: Array, context: AttackContext, attack: str) -> Array:
+    """Return the statistics of the deleted records in each release, shape (n, c).
+
+    Returns
+    -------
+    array
+        For values the residual, a column for each target; for logits and probabilities the log odds of the record's
+        own class (Carlini et al. 2022, arXiv:2112.03570, section V); for labels 1 where the class is right, else 0.
+
+    Raises
+    ------
+    NotApplicableError
+        When the release shows no output of the deleted records, or its shape is not that of such outputs.
+    """
+    kind, n = output_kind(context, attack), len(releases)
+    targets = context.deleted.targets
+    outputs = _outputs(releases, context, attack)
+    if kind == "values":
+        if outputs.shape[2] != targets.shape[1]:
+            raise NotApplicableError(
+                f"{attack} needs {targets.shape[1]} values a probe record, one a target, got {outputs.shape[2]}"
+            )
+        return np.asarray((outputs - targets).reshape(n, -1))
+    own = targets.argmax(axis=1) if targets.shape[1] > 1 else (targets[:, 0] > 0).astype(int)
+    if kind == "labels":
+        return np.asarray((outputs[:, :, 0] == own).astype(np.float64))
+    if kind == "probabilities":
+        outputs = np.clip(outputs, _CLIP, 1 - _CLIP)
+    if outputs.shape[2] == 1:
+        odds = outputs[:, :, 0] if kind == "logits" else logit(outputs[:, :, 0])
+        return np.asarray(np.where(own == 1, odds, -odds))
+    if own.max() >= outputs.shape[2]:
+        raise NotApplicableError(f"{attack} needs an output for every class, got {outputs.shape[2]}")
+    of_own = np.take_along_axis(outputs, own[None, :, None], axis=2)[:, :, 0]
+    if kind == "probabilities":
+        return np.asarray(logit(of_own))
+    others = np.where(np.arange(outputs.shape[2]) == own[:, None], -np.inf, outputs)
+    return np.asarray(of_own - logsumexp(others, axis=2))
+
+
+def _outputs(releases: Array, context: AttackContext, attack: str) -> Array:
+    """Return the outputs at the deleted records, shape (n, records, columns)."""
+    n = len(releases)
+    if context.probe is None:
+        p = context.deleted.features.shape[1]
+        weights = releases.reshape(n, p, n_outputs(context, attack))
+        return np.asarray(np.einsum("rp,npq->nrq", context.deleted.features, weights, optimize=True))
+    rows = np.asarray(context.probe.rows)
+    if releases.ndim not in (2, 3) or rows.max() >= releases.shape[1]:
+        raise NotApplicableError(
+            f"{attack} needs outputs of shape (probe records, columns) with a row {rows.max()}, "
+            f"got shape {releases.shape[1:]}"
+        )
+    return releases[:, rows].reshape(n, len(rows), -1)

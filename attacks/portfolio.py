@@ -1,0 +1,180 @@
+"""Several attacks as one: families that each choose a member on the fit split by what an audit counts.
+
+A plan that names ``portfolio`` gets one attack a family, so that the ledger shares the significance over families, and
+a report names the family that refuted a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.clouds import Qda, Radius
+from attacks.discriminant import LinearDiscriminant
+from attacks.influence import Influence
+from attacks.krylov import KrylovLda
+from attacks.linear import LinearScore
+from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials
+from attacks.quadratic import QuadraticScore
+from attacks.residual import TargetLoss
+from attacks.separation import separation
+from attacks.tail import Tail
+from attacks.u_lira import ULira
+from mechanisms.errors import NotApplicableError
+from mechanisms.protocol import Access
+
+Array = NDArray[np.float64]
+N_FOLDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The member that separates the worlds best (:func:`attacks.separation.separation`), chosen while fitting.
+
+    Parameters
+    ----------
+    name
+        In plans and reports.
+    members
+        Attacks to choose from; those that a context does not grant are left out.
+    needs
+        What any of the members can do with.
+
+    Notes
+    -----
+    Each member is fitted on either half of the trials and scored on the other one, because on its own trials a learned
+    attack looks better than it is. The chosen member's two halves are then the attack: the mean of their scores, each
+    in units of its own held-out scores of retrained models. Nothing is fitted a third time, and the scale of a score
+    is the same for any number of trials and any member.
+    """
+
+    name: str
+    members: tuple[Attack, ...]
+    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT))
+
+    def fit(
+        self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
+    ) -> FittedAttack:
+        """Fit every member, and return the best.
+
+        Raises
+        ------
+        NotApplicableError
+            With fewer than four trials in a world, or when no member applies; names each member's reason.
+        """
+        require_trials(self.name, unlearned, retrained, least=2 * N_FOLDS)
+        folds = [rng.permutation(len(trials)) % N_FOLDS for trials in (unlearned, retrained)]
+        halves = [
+            tuple(trials[of == fold] for trials, of in zip((unlearned, retrained), folds, strict=True))
+            for fold in range(N_FOLDS)
+        ]
+        tried, reasons = [], []
+        for member in self.members:
+            try:
+                tried.append(_try(member, halves, context, rng=rng))
+            except NotApplicableError as error:
+                reasons.append(f"{member.name}: {error}")
+        if not tried:
+            raise NotApplicableError(f"{self.name} has no member that applies ({'; '.join(reasons)})")
+        return max(tried, key=lambda attempt: attempt.separation).chosen
+
+
+def portfolio(*custom: Attack) -> tuple[Attack, ...]:
+    """Return the families mean, scale and tail, and one of the given attacks if there are any.
+
+    Parameters
+    ----------
+    custom
+        Attacks of your own; one of them is chosen like the members of the other families.
+    """
+    families: tuple[Attack, ...] = (MEAN, SCALE, TAIL)
+    return (*families, Family(name="portfolio:custom", members=custom)) if custom else families
+
+
+MEAN = Family(name="portfolio:mean", members=(KrylovLda(), Influence(), TargetLoss(), ULira(), LinearDiscriminant()))
+# Below a trial a dimension quadratic discriminant analysis learns little, and takes most of the time.
+SCALE = Family(name="portfolio:scale", members=(Radius(), Qda(trials_a_dimension=1.0)))
+# A family of one: halves of the trials would be too few for a minority.
+TAIL = Tail(name="portfolio:tail")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """A fitted family: the member that it chose, and what that member's fits made of one."""
+
+    member: str
+    fitted: FittedAttack
+
+    def score(self, releases: Array) -> Array:
+        """Return one score a release, shape (n,)."""
+        return self.fitted.score(releases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A fit on a part of the trials, and where its scores of other retrained models lie; a negative scale turns it."""
+
+    fitted: FittedAttack
+    centre: float
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Mean:
+    parts: tuple[_Part, ...]
+
+    def score(self, releases: Array) -> Array:
+        """Return the mean of the parts' scores, each in its own units, shape (n,)."""
+        scores = [(part.fitted.score(releases) - part.centre) / part.scale for part in self.parts]
+        return np.asarray(np.mean(scores, axis=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    separation: float
+    chosen: Chosen
+
+
+def _try(
+    member: Attack, halves: Sequence[tuple[Array, ...]], context: AttackContext, *, rng: np.random.Generator
+) -> _Attempt:
+    """Fit a member on each half and judge it on the other one."""
+    parts, scores = [], []
+    for fitting, held_out in (halves, halves[::-1]):
+        fitted = member.fit(fitting[0], fitting[1], context, rng=rng)
+        found = [np.asarray(fitted.score(trials), dtype=np.float64) for trials in held_out]
+        if not all(np.all(np.isfinite(world)) for world in found):
+            raise NotApplicableError(f"{member.name} gives scores that are NaN or infinite")
+        part = _Part(fitted=fitted, centre=float(found[1].mean()), scale=float(found[1].std()) or 1.0)
+        parts.append(part)
+        scores.append([(world - part.centre) / part.scale for world in found])
+    pooled = [np.concatenate(world) for world in zip(*scores, strict=True)]
+    if pooled[0].mean() < pooled[1].mean():
+        # Higher means "unlearned" for every member alike: fits of one family may choose different members, and their
+        # scores share one threshold.
+        parts = [replace(part, scale=-part.scale) for part in parts]
+    return _Attempt(
+        separation=separation(pooled[0], pooled[1]), chosen=Chosen(member=member.name, fitted=_as_one(tuple(parts)))
+    )
+
+
+def _as_one(parts: tuple[_Part, ...]) -> FittedAttack:
+    """Return the mean of the parts; where all are linear or all quadratic, as one such function, which is faster."""
+    n = len(parts)
+    if all(isinstance(part.fitted, LinearScore) for part in parts):
+        linear = [(part.fitted, part) for part in parts if isinstance(part.fitted, LinearScore)]
+        return LinearScore(
+            weights=np.sum([f.weights / (n * part.scale) for f, part in linear], axis=0),
+            offset=sum((f.offset - part.centre) / (n * part.scale) for f, part in linear),
+        )
+    if all(isinstance(part.fitted, QuadraticScore) for part in parts):
+        bent = [(part.fitted, part) for part in parts if isinstance(part.fitted, QuadraticScore)]
+        return QuadraticScore(
+            matrix=np.sum([f.matrix / (n * part.scale) for f, part in bent], axis=0),
+            linear=np.sum([f.linear / (n * part.scale) for f, part in bent], axis=0),
+            offset=sum((f.offset - part.centre) / (n * part.scale) for f, part in bent),
+        )
+    return _Mean(parts=parts)

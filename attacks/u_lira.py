@@ -1,0 +1,66 @@
+"""Learned attack on the model's outputs at the deleted records: a likelihood ratio of one number a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.linear import LinearScore
+from attacks.outputs import output_kind, target_statistics
+from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from mechanisms.protocol import Access
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ULira:
+    """Log ratio of a Gaussian a world at the deleted record's log odds or residual; for labels, of Bernoulli laws.
+
+    For releases of which only outputs are seen. It learns two numbers a world and output, so a hundred trials are
+    enough; of releases that are linear weights it looks at the outputs too.
+
+    References
+    ----------
+    Hayes et al. 2024, "Inexact unlearning needs more careful evaluations" (arXiv:2403.01218), U-LiRA; Kurmanji et al.
+    2023 (arXiv:2302.09880); Carlini et al. 2022 (arXiv:2112.03570) for the Gaussian model of log odds.
+    """
+
+    name: str = "u_lira"
+    needs: Needs = Needs(access=(Access.BLACK_BOX, Access.WHITE_BOX))
+
+    def fit(
+        self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
+    ) -> FittedAttack:
+        """Fit on the trials.
+
+        Raises
+        ------
+        NotApplicableError
+            With fewer than two trials in a world, or when the release shows no output of the deleted records.
+        """
+        from sklearn.naive_bayes import BernoulliNB, GaussianNB
+
+        kind = output_kind(context, self.name)
+        require_trials(self.name, unlearned, retrained, least=2)
+        seen = np.concatenate([target_statistics(t, context, self.name) for t in (unlearned, retrained)])
+        if np.all(seen == seen[0]):
+            # One output for every model: nothing to tell them apart by.
+            return LinearScore(weights=np.zeros(unlearned.shape[1:]))
+        worlds = np.repeat([1, 0], [len(unlearned), len(retrained)])
+        model = BernoulliNB(fit_prior=False) if kind == "labels" else GaussianNB(priors=(0.5, 0.5))
+        return _OutputRatio(context=context, model=model.fit(seen, worlds))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _OutputRatio:
+    context: AttackContext
+    model: Any
+
+    def score(self, releases: Array) -> Array:
+        """Return the log ratio, shape (n,)."""
+        joint = self.model.predict_joint_log_proba(target_statistics(releases, self.context, "u_lira"))
+        return np.asarray(joint[:, 1] - joint[:, 0])

@@ -1,0 +1,117 @@
+"""What commands write: reports in a folder, a JUnit file, a table in the terminal. Also ``unlearn-audit report``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.errors import ExitCode, SchemaError, TrialError
+from mechanisms.errors import UnlearnAuditError
+
+if TYPE_CHECKING:
+    from audit.result import AuditCollection, AuditResult
+
+junit_option = click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Also write JUnit XML here: refuted is a failure, a crash an error, inconclusive skipped.",
+)
+redact_option = click.option(
+    "--redact",
+    is_flag=True,
+    help="Withhold which records were deleted and every epsilon of a single record; averages stay.",
+)
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/report"),
+    show_default=True,
+    help="Folder for report.html, .md, .json and the figures as CSV.",
+)
+@junit_option
+@redact_option
+def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool) -> int:
+    """Render stored results (JSON) again; several become one page, each a family of its own."""
+    import reports
+    from audit.result import load_json
+
+    loaded = []
+    for path in results:
+        try:
+            loaded.append(load_json(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
+        except SchemaError as error:
+            raise SchemaError(f"{path}: {error}") from None
+    value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
+    for written in _write(reports.redact(value) if redact else value, out, junit):
+        click.echo(written)
+    return ExitCode.OK
+
+
+def publish(
+    result: AuditResult | AuditCollection,
+    out: Path | None,
+    as_json: bool,
+    *,
+    junit: Path | None = None,
+    redact: bool = False,
+) -> None:
+    """Write the report files, and print JSON or the short table; with ``redact`` all of them withhold the same."""
+    import reports
+
+    if redact:
+        result = reports.redact(result)
+    written = _write(result, out, junit)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        from reports.terminal import summary
+
+        click.echo(summary(result))
+    for path in written:
+        click.echo(path, err=True)
+
+
+def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
+    """Return the exit code of a result."""
+    from audit.verdict import Verdict
+
+    if result.verdict is Verdict.REFUTED:
+        return ExitCode.REFUTED
+    if result.verdict is Verdict.INCONCLUSIVE and not allow_inconclusive:
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.OK
+
+
+@contextmanager
+def crash_recorded(junit: Path | None, title: str, *, redact: bool = False) -> Iterator[None]:
+    """Leave a JUnit file with one error when a mechanism crashes, so that a build server sees more than no file."""
+    try:
+        yield
+    except Exception as error:
+        is_usage = isinstance(error, UnlearnAuditError) and not isinstance(error, TrialError)
+        if junit is not None and not is_usage:
+            from reports import write_texts
+            from reports.junit import render_crash
+
+            # A message is free text, which may name a record.
+            message = "withheld" if redact else f"{type(error).__name__}: {error}"
+            write_texts(junit.parent, {junit.name: render_crash("audit" if redact else title, message)})
+        raise
+
+
+def _write(result: AuditResult | AuditCollection, out: Path | None, junit: Path | None) -> tuple[Path, ...]:
+    import reports
+
+    written = reports.write(result, out) if out is not None else ()
+    return written if junit is None else (*written, reports.write_junit(result, junit))

@@ -1,0 +1,209 @@
+"""Count a candidate's releases at the events of a baseline: its fitted attacks, tails and thresholds, frozen.
+
+In the flow: a stored result names an event by attack, tail and threshold, but holds no fitted attack. The baseline's
+plan does: fitting is a function of its seed. The fit is checked by the thresholds, which have to come out as stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.protocol import FittedAttack
+from audit.binding import BoundRecord, bind
+from audit.contrast import Kind, Progress, Sample
+from audit.counts import Counts
+from audit.plan import AuditPlan
+from audit.result import AuditResult, EventTest, Finding, Tail
+from audit.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
+from audit.split import Sequential
+from audit.trials import Engine, Source, Stream, draw_chunk, make_generator, score_chunk
+from mechanisms.claim import Direction
+from mechanisms.dataset import Dataset
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism, World
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Auditable:
+    """What an audit is of: a mechanism, data, and a plan."""
+
+    mechanism: Mechanism
+    data: Dataset
+    plan: AuditPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenCount:
+    """A candidate's counts at one event of a baseline; ``claim`` counts the claims about one forget set from 0."""
+
+    forget: tuple[int, ...]
+    claim: int
+    attack: str
+    role: Literal["claim_row", "plan_delta"]
+    tail: Tail
+    threshold: float
+    direction: Direction
+    counts: Counts
+
+
+def count_frozen_events(
+    result: AuditResult,
+    *,
+    baseline: Auditable,
+    candidate: Auditable,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> tuple[FrozenCount, ...]:
+    """Return how often a candidate's releases fall into the events that a baseline counted.
+
+    Parameters
+    ----------
+    result
+        The baseline's result, whose events are frozen.
+    baseline
+        What that result is of; its fit split is drawn again and its attacks are fitted again.
+    candidate
+        What to count: ``candidate.plan.trials`` releases a world and forget set, all of them, from a random stream of
+        their own. Forget sets that only one of the two plans has are left out.
+    engine, progress
+        As for :func:`audit.run`.
+
+    Raises
+    ------
+    InvalidInputError
+        When the baseline stops when decided (there is no one event), is of other data, or does not fit to the stored
+        thresholds.
+    TrialError
+        When a mechanism fails.
+
+    Notes
+    -----
+    The candidate's releases are independent of the baseline's counted ones, whatever the two seeds.
+    """
+    engine = engine or Engine()
+    if isinstance(baseline.plan.counting, Sequential):
+        raise InvalidInputError(
+            field="baseline", expected="an audit of a fixed number of trials", got="stop_when_decided = true",
+            fix="an event that changes as trials come cannot be frozen; run the baseline without it",
+        )  # fmt: skip
+    if baseline.data.sha256() != result.data.sha256:
+        raise _mismatch("data", result.data.sha256[:12], baseline.data.sha256()[:12])
+    shared = [forget for forget in baseline.plan.forget if forget in candidate.plan.forget]
+    found: list[FrozenCount] = []
+    for done, forget in enumerate(shared):
+        findings = [finding for finding in result.findings if finding.forget == forget]
+        if progress:
+            progress("frozen events", done, len(shared))
+        found += _count(findings, result, baseline, candidate, forget, engine)
+    if progress and shared:
+        progress("frozen events", len(shared), len(shared))
+    return tuple(found)
+
+
+def _count(
+    findings: Sequence[Finding],
+    result: AuditResult,
+    baseline: Auditable,
+    candidate: Auditable,
+    forget: tuple[int, ...],
+    engine: Engine,
+) -> list[FrozenCount]:
+    index = baseline.plan.forget.index(forget)
+    record = bind(baseline.mechanism, baseline.data, baseline.plan, index)
+    prepared = _fit(record, baseline.plan, index, engine)
+    level = result.family.members[0].level
+    for finding in findings:
+        _check_thresholds(finding, prepared, baseline.plan, level)
+    fitted = {name: attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
+    scores = {world: _scores(candidate, forget, world, fitted, engine) for world in (World.UNLEARNED, World.RETRAINED)}
+    return [
+        FrozenCount(
+            forget=forget,
+            claim=position,
+            attack=test.bound.attack,
+            role=test.role,
+            tail=test.bound.tail,
+            threshold=test.bound.threshold,
+            direction=test.bound.direction,
+            counts=_counts(test, scores),
+        )
+        for position, finding in enumerate(findings)
+        for test in finding.tests
+        if all(test.bound.attack in side for side in scores.values())
+    ]
+
+
+def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> dict[str, PreparedAttack]:
+    """Draw a plan's fit split and fit its attacks as :mod:`audit.contrast` does."""
+    releases = []
+    for world in (World.UNLEARNED, World.RETRAINED):
+        source = Source(stream=Stream.RELEASES, world=world, record=index)
+        tasks = Sample(deletion=record.deletion, source=source, trials=plan.trials).tasks(plan, fitting=True)
+        chunks = dict(engine.stream(draw_chunk, [(record.deletion, task) for task in tasks]))
+        releases.append(np.concatenate([chunks[i] for i in range(len(tasks))]))
+    calls = [
+        (attack, *releases, record.context, make_generator(plan.seed, Stream.FITTING, index, Kind.CLAIMS, j))
+        for j, attack in enumerate(plan.attacks)
+    ]
+    done = dict(engine.stream(prepare, calls))
+    return {done[i].name: done[i] for i in range(len(calls))}
+
+
+def _check_thresholds(finding: Finding, prepared: Mapping[str, PreparedAttack], plan: AuditPlan, level: float) -> None:
+    """Refuse a fit that does not choose the events that the result stores."""
+    points = {"claim_row": claim_rows(finding.claim), "plan_delta": plan_delta_points(finding.claim, plan.delta)}
+    n_counted = (plan.n_counted, plan.n_counted)
+    for test in finding.tests:
+        attack = prepared.get(test.bound.attack)
+        if attack is None or attack.fitted is None:
+            raise _mismatch("attacks", test.bound.attack, ", ".join(prepared))
+        event = choose_event(attack, points[test.role], n_counted=n_counted, level=level)
+        # Other hardware may round differently; another fit is further off than that.
+        if not math.isclose(event.threshold, test.bound.threshold, rel_tol=1e-6, abs_tol=1e-9):
+            name = f"{attack.name} on forget set {finding.forget}: threshold"
+            raise _mismatch(name, f"{test.bound.threshold:.9g}", f"{event.threshold:.9g}")
+
+
+def _mismatch(what: str, expected: str, got: str) -> InvalidInputError:
+    return InvalidInputError(
+        field=f"the baseline's plan ({what})",
+        expected=f"what the baseline's result was made from, {expected}",
+        got=got,
+        fix="give the plan and mechanism that made it, or make the baseline anew",
+    )
+
+
+def _scores(
+    candidate: Auditable,
+    forget: tuple[int, ...],
+    world: World,
+    fitted: Mapping[str, FittedAttack],
+    engine: Engine,
+) -> dict[str, Array]:
+    """Return the candidate's scores by every attack that could score all of its releases."""
+    plan, index = candidate.plan, candidate.plan.forget.index(forget)
+    record = bind(candidate.mechanism, candidate.data, plan, index)
+    source = Source(stream=Stream.COMPARISON, world=world, record=index)
+    sample = Sample(deletion=record.deletion, source=source, trials=plan.trials)
+    tasks = [*sample.tasks(plan, fitting=True), *sample.tasks(plan, fitting=False)]
+    chunks = dict(engine.stream(score_chunk, [(record.deletion, fitted, task) for task in tasks]))
+    return {
+        name: np.concatenate([chunks[i].scores[name] for i in range(len(tasks))])
+        for name in fitted
+        if all(name in chunk.scores for chunk in chunks.values())
+    }
+
+
+def _counts(test: EventTest, scores: Mapping[World, Mapping[str, Array]]) -> Counts:
+    one, other = (scores[world][test.bound.attack] for world in (World.UNLEARNED, World.RETRAINED))
+    k1, k0 = (int(np.count_nonzero(side > test.bound.threshold)) for side in (one, other))
+    counts = Counts(k_unlearned=k1, n_unlearned=len(one), k_retrained=k0, n_retrained=len(other))
+    return counts if test.bound.tail == "upper" else counts.complement()

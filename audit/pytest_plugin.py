@@ -1,0 +1,187 @@
+"""What the pytest plugin does once a test audits a claim; ``unlearn_audit_pytest`` is what pytest loads.
+
+An edge: it runs audits, and writes reports of a session.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from attacks.protocol import Attack
+from audit.binding import default_plan
+from audit.failure_text import describe, one_line
+from audit.plan import CertifiedClaim
+from audit.result import AuditCollection, AuditResult, Table
+from audit.runner import run
+from audit.trials import Engine
+from audit.verdict import Verdict
+from mechanisms.claim import Claim
+from mechanisms.dataset import Dataset
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism
+
+if TYPE_CHECKING:
+    from reports.junit import Case
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditClaim:
+    """The ``audit_claim`` fixture: call it once, and the test fails when the claim is refuted.
+
+    Parameters
+    ----------
+    test, command
+        The test's name in reports, and how to run it again.
+    level
+        Probability of refuting the claim if it holds: the significance of the whole audit.
+    seed
+        Of the audit.
+    skip_inconclusive
+        Skip the test when the claim could not be decided; otherwise it fails.
+    record
+        Filled with what was found, as plain data.
+    """
+
+    test: str
+    level: float
+    seed: int
+    command: str
+    skip_inconclusive: bool
+    record: dict[str, Any] = field(repr=False)
+
+    def __call__(
+        self,
+        mechanism: Mechanism,
+        data: Dataset,
+        forget: int | Sequence[int],
+        claim: Claim | CertifiedClaim,
+        *,
+        trials: int | None = None,
+        attacks: Sequence[Attack] | None = None,
+        stop_when_decided: bool = False,
+        engine: Engine | None = None,
+    ) -> AuditResult:
+        """Audit the claim at the test's level and seed; return the result unless the claim is refuted.
+
+        Parameters
+        ----------
+        mechanism, data, forget, claim, trials, attacks, stop_when_decided, engine
+            As for :func:`audit.run`.
+
+        Returns
+        -------
+        AuditResult
+            Whose verdict is NOT_REFUTED. That is no proof of the claim: assert on what the audit could have seen
+            (``result.findings[0].sandwiches[0].detectable_epsilon``) where that matters.
+
+        Raises
+        ------
+        InvalidInputError
+            On a second call in one test, and as :func:`audit.run` does.
+        TrialError
+            When the mechanism fails.
+        """
+        if self.record:
+            raise InvalidInputError(
+                field="audit_claim", expected="called once in a test", got="a second call",
+                fix="write one test for each claim, or use pytest.mark.parametrize: each claim has its own level",
+            )  # fmt: skip
+        started = time.monotonic()
+        self.record.update(
+            test=self.test, level=self.level, seed=self.seed, command=self.command, verdict="error", line="ERROR",
+            text="the audit did not end", result=None, seconds=0.0,
+        )  # fmt: skip
+        try:
+            plan = default_plan(mechanism, data, forget, claim, trials, attacks, self.seed)
+            result = run(
+                mechanism,
+                data,
+                replace(plan, significance=self.level),
+                stop_when_decided=stop_when_decided,
+                engine=engine,
+                title=self.test,
+                command=self.command,
+            )
+        except Exception as error:
+            self.record["text"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.record["seconds"] = time.monotonic() - started
+        text = describe(result)
+        self.record.update(
+            verdict=result.verdict.value, line=one_line(result), text=text, result=result.to_json()
+        )  # fmt: skip
+        if result.verdict is Verdict.INCONCLUSIVE and self.skip_inconclusive:
+            pytest.skip(text)
+        if result.verdict is not Verdict.NOT_REFUTED:
+            pytest.fail(text, pytrace=False)
+        return result
+
+
+def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: float, seed: int) -> tuple[Path, ...]:
+    """Write ``report.html``, ``report.json`` and ``junit.xml`` of a session's claims; return their paths.
+
+    Parameters
+    ----------
+    records
+        At least one, as :class:`AuditClaim` fills them.
+    folder
+        Created when it is missing; reports that lie there are replaced.
+    budget, seed
+        Of the session.
+    """
+    import reports
+    from reports import junit
+
+    results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
+    levels = sum(record["level"] for record in records)
+    collection = AuditCollection(
+        title="Claims of a test session",
+        introduction=(
+            f"Each of {len(records)} tests audited one claim at a level of its own. The levels add up to {levels:.3g} "
+            f"(the session's budget is {budget:g}): were every claim true, the session would refute any of them with "
+            f"at most that probability. Base seed {seed}."
+        ),
+        results=results,
+        tables=(_ledger(records),),
+    )
+    texts = {"junit.xml": junit.render([_case(record) for record in records], name="claims of unlearning")}
+    return (*reports.write(collection, folder, formats=("html", "json")), *reports.write_texts(folder, texts))
+
+
+def _case(record: Mapping[str, Any]) -> Case:
+    from reports.junit import Case
+
+    group, _, name = record["test"].rpartition("::")
+    return Case(
+        group=group,
+        name=name,
+        outcome=record["verdict"],
+        message=record["text"].splitlines()[0] if record["verdict"] == "error" else record["line"],
+        text=record["text"],
+        seconds=record["seconds"],
+    )
+
+
+def _ledger(records: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        title="Tests and levels",
+        caption="Every claim that was collected and audited. An error says nothing of a claim.",
+        columns=("test", "outcome", "level", "seed", "run it again"),
+        rows=tuple(
+            (
+                record["test"],
+                record["verdict"].replace("_", " "),
+                f"{record['level']:g}",
+                str(record["seed"]),
+                record["command"],
+            )
+            for record in records
+        ),
+    )

@@ -1,0 +1,242 @@
+"""A mechanism from any scikit-learn estimator and the user's function that unlearns.
+
+The estimator is cloned and fitted on all records, or on those that are retained; the user's function unlearns; what is
+released are the coefficients (white box) or the model's outputs (black box).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from mechanisms.adapters.functions import (
+    CalibrateFn,
+    FunctionsDeletion,
+    FunctionsMechanism,
+    LearnFn,
+    UnlearnFn,
+    from_functions,
+)
+from mechanisms.adapters.released import Coefficients, Predictions, Released, coefficients_of, targets_for
+from mechanisms.claim import Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import ReleaseSpec
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "Coefficients",
+    "EstimatorMechanism",
+    "Predictions",
+    "Released",
+    "coefficients_of",
+    "from_estimator",
+    "targets_for",
+]
+# Two fits of the same data may differ by this share of the largest output: threads order sums differently.
+_SAME_FIT = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorMechanism:
+    """A mechanism made of an estimator and a function; build it with :func:`from_estimator`."""
+
+    estimator: Any
+    unlearn: UnlearnFn
+    releases: Released
+    calibrate: CalibrateFn | None
+    reference: Reference
+    fit_once: bool
+    name: str
+    public: Mapping[str, int | float | str] = field(default_factory=dict)
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
+        """Fit with and without the forget set to learn the shape of a release, and call ``calibrate`` once.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range; when the estimator does not offer what is to be released, or releases
+            another shape without the forget set; with ``fit_once``, when two fits of the same data differ.
+        """
+        fresh = _Fit(estimator=self.estimator)
+        bound = self._functions(fresh, ReleaseSpec(shape=())).bind(data, forget)
+        # These generators decide shapes and whether fits agree; no trial draws from them.
+        full, without = (fresh(part, np.random.default_rng(0)) for part in (data, bound.retained))
+        first, other = self._checked_release(full, bound.deleted), self.releases.of(without, bound.deleted)
+        if first.shape != other.shape:
+            raise InvalidInputError(
+                field="forget", expected="records without which the model's releases keep their shape",
+                got=f"shape {first.shape} with and {other.shape} without them",
+                fix="do not delete the last record of a class",
+            )  # fmt: skip
+        learn: LearnFn = fresh
+        if self.fit_once:
+            again = fresh(data, np.random.default_rng(1))
+            _check_same_fit(first, self.releases.of(again, bound.deleted))
+            learn = _FittedOnce(full=full, without=without, n_full=data.n_records)
+        spec = self.releases.spec(full, first, validate_forget(forget, data.n_records))
+        return FunctionsDeletion(
+            mechanism=self._functions(learn, spec),
+            data=data,
+            retained=bound.retained,
+            deleted=bound.deleted,
+            calibration=bound.calibration,
+        )
+
+    def _functions(self, learn: LearnFn, release: ReleaseSpec) -> FunctionsMechanism:
+        return from_functions(
+            learn=learn,
+            unlearn=self.unlearn,
+            observe=self._observe,
+            calibrate=self.calibrate,
+            release=release,
+            reference=self.reference,
+            name=self.name,
+            parameters=self.public,
+        )
+
+    def _observe(self, model: Any, deleted: Dataset) -> Array:
+        if not hasattr(model, "get_params"):
+            raise InvalidInputError(
+                field="unlearn", expected="to return the fitted estimator", got=type(model).__name__,
+                fix="end it with the estimator, as in: return model",
+            )  # fmt: skip
+        return self.releases.of(model, deleted)
+
+    def _checked_release(self, model: Any, deleted: Dataset) -> Array:
+        release = self.releases.of(model, deleted)
+        if not np.all(np.isfinite(release)):
+            raise InvalidInputError(
+                field="estimator", expected="to be fitted to finite outputs", got="NaN or infinity",
+                fix="scale the features by public constants, or regularise more",
+            )  # fmt: skip
+        return release
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fit:
+    """Learn by fitting a clone anew; every ``random_state`` that is None is drawn from the trial's generator."""
+
+    estimator: Any
+
+    def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
+        model = clone(self.estimator)
+        unset = sorted(
+            name
+            for name, value in model.get_params(deep=True).items()
+            if value is None and (name == "random_state" or name.endswith("__random_state"))
+        )
+        # A state and not an integer seed: among 1e5 trials some 32-bit seeds would be equal, and so would releases.
+        model.set_params(**{name: _random_state(rng) for name in unset})
+        model.fit(data.features, targets_for(model, data))
+        return model
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FittedOnce:
+    """Learn by copying a model that was fitted when the deletion was bound."""
+
+    full: Any
+    without: Any
+    n_full: int
+
+    def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
+        # A copy: the user's function may change the model that it is given.
+        return copy.deepcopy(self.full if data.n_records == self.n_full else self.without)
+
+
+def _random_state(rng: np.random.Generator) -> np.random.RandomState:
+    return np.random.RandomState(np.random.MT19937(rng.integers(0, 2**32, size=8, dtype=np.uint32)))
+
+
+def _check_same_fit(first: Array, again: Array) -> None:
+    if not np.allclose(first, again, rtol=0, atol=_SAME_FIT * max(float(np.abs(first).max(initial=0)), 1e-300)):
+        raise InvalidInputError(
+            field="fit_once", expected="False for an estimator whose fit is random",
+            got=f"two fits of the same data with outputs that differ by {np.abs(first - again).max():.3g}",
+            fix="leave fit_once out, or give the estimator a deterministic solver",
+        )  # fmt: skip
+
+
+def from_estimator(
+    estimator: Any,
+    *,
+    unlearn: UnlearnFn,
+    releases: Released | None = None,
+    calibrate: CalibrateFn | None = None,
+    reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
+    fit_once: bool = False,
+    name: str | None = None,
+    parameters: Mapping[str, int | float | str] | None = None,
+) -> EstimatorMechanism:
+    """Return a mechanism that fits an estimator and calls the user's function to unlearn.
+
+    Parameters
+    ----------
+    estimator
+        Any estimator with ``fit``: it is cloned, never changed. Every ``random_state`` that is None, in nested
+        estimators too, is drawn from the trial's generator. A number that you set is kept: the same in every fit,
+        and part of what is audited.
+    unlearn
+        ``unlearn(fitted_estimator, retained, deleted, rng[, calibration]) -> fitted_estimator``. The data are
+        :class:`~mechanisms.dataset.Dataset` (:func:`targets_for` gives the labels). It may change the estimator that
+        it is given, and must take every random number from ``rng``. In the reference world ``retrain_then_unlearn``
+        it is called with the retrained estimator and an empty ``deleted``, and must add the same noise.
+    releases
+        What an attacker sees: :class:`Coefficients` (default) or :class:`Predictions`.
+    calibrate
+        ``calibrate(data, deleted) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
+        every world.
+    reference
+        With ``RETRAIN_ONLY`` the retrained world releases the retrained estimator as it was fitted.
+    fit_once
+        True when fitting is deterministic: models are then fitted once for each deletion and copied for every trial.
+    name
+        For reports; the estimator's class by default.
+    parameters
+        Public hyper-parameters, granted to attacks (``penalty`` enables the influence attack on Ridge coefficients).
+
+    Returns
+    -------
+    EstimatorMechanism
+        For ``audit.run``.
+
+    Raises
+    ------
+    InvalidInputError
+        When the estimator is not an instance with ``fit`` and ``get_params``.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> def unlearn(model, retained, deleted, rng):
+    ...     model.coef_ = model.coef_ + 0.1 * rng.standard_normal(model.coef_.shape)
+    ...     return model
+    >>> from_estimator(Ridge(fit_intercept=False), unlearn=unlearn).name
+    'Ridge'
+    """
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+        raise InvalidInputError(
+            field="estimator", expected="a scikit-learn estimator that is not fitted yet, with fit and get_params",
+            got=estimator.__name__ + " (a class)" if isinstance(estimator, type) else type(estimator).__name__,
+            fix="pass an instance such as LogisticRegression(), or use from_functions",
+        )  # fmt: skip
+    known: dict[str, int | float | str] = {"estimator": type(estimator).__name__, "sampler": "fit and unlearn"}
+    return EstimatorMechanism(
+        estimator=estimator,
+        unlearn=unlearn,
+        releases=Coefficients() if releases is None else releases,
+        calibrate=calibrate,
+        reference=reference,
+        fit_once=fit_once,
+        name=type(estimator).__name__ if name is None else name,
+        public=known | dict(parameters or {}),
+    )

@@ -1,0 +1,152 @@
+"""Clipped gradient descent of many small networks at once, on the CPU with torch.
+
+In the flow: :mod:`mechanisms.network_langevin` imports this when it samples, never before: torch takes two seconds to
+load, and is an extra. Nothing here draws a random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mechanisms.dataset import Dataset
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, as workers do with every numerical library: sums depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def as_tensor(values: NDArray[np.float64]) -> torch.Tensor:
+    """Return an array as a tensor of 32 bits."""
+    return torch.from_numpy(values.astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes of a network: p inputs, one hidden layer of rectified units with a bias after it, q logits.
+
+    There is no bias before the hidden layer: data sets bring their own column of ones.
+    """
+
+    n_inputs: int
+    hidden: int
+    n_outputs: int
+
+    @property
+    def n_first(self) -> int:
+        """Number of weights before the hidden layer."""
+        return self.n_inputs * self.hidden
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights in all."""
+        return self.n_first + (self.hidden + 1) * self.n_outputs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Records:
+    """Records as tensors.
+
+    Parameters
+    ----------
+    features
+        Shape (n, p).
+    targets
+        One-hot rows, shape (n, q).
+    squared_lengths
+        Of the features, shape (n,).
+    """
+
+    features: torch.Tensor
+    targets: torch.Tensor
+    squared_lengths: torch.Tensor
+
+    @staticmethod
+    def of(data: Dataset) -> Records:
+        """Return a data set as tensors."""
+        features = as_tensor(data.features)
+        return Records(features=features, targets=as_tensor(data.targets), squared_lengths=features.square().sum(1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Networks:
+    """The weights of b networks, or a direction in which to move them.
+
+    Parameters
+    ----------
+    first
+        Before the hidden layer, shape (p, b, h): the networks share their inputs, so one product serves them all.
+    second
+        After it, the bias in the last row, shape (b, h + 1, q).
+    """
+
+    first: torch.Tensor
+    second: torch.Tensor
+
+    @staticmethod
+    def of(vectors: NDArray[np.float32], shape: Shape) -> Networks:
+        """Return networks from their weights in one row each, shape (b, n_parameters), copied."""
+        rows, b = torch.from_numpy(np.ascontiguousarray(vectors)), len(vectors)
+        first = rows[:, : shape.n_first].reshape(b, shape.n_inputs, shape.hidden)
+        second = rows[:, shape.n_first :].reshape(b, shape.hidden + 1, shape.n_outputs)
+        return Networks(first=first.transpose(0, 1).clone().contiguous(), second=second.clone())
+
+    def move(self, direction: Networks, factor: float) -> None:
+        """Add a multiple of a direction to the weights, in place."""
+        self.first.add_(direction.first, alpha=factor)
+        self.second.add_(direction.second, alpha=factor)
+
+    def activations(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what the hidden units put out, shape (b, n, h)."""
+        p, b, h = self.first.shape
+        inputs = features @ self.first.reshape(p, b * h)
+        return inputs.relu_().view(len(features), b, h).transpose(0, 1)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the logits, shape (b, n, q)."""
+        return self._logits(self.activations(features))
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.baddbmm(self.second[:, -1:], hidden, self.second[:, :-1])
+
+    def clipped_gradients(self, records: Records, clip_norm: float) -> Networks:
+        """Return for each network the sum over records of the gradients, each clipped to a Euclidean norm.
+
+        The loss of a record is its cross-entropy. ``clip_norm`` bounds what one record adds, so that without a record
+        the sum differs by a vector of at most that norm, at any weights.
+
+        Notes
+        -----
+        A record's gradient for a layer is the outer product of the layer's input and of the loss's derivative by the
+        layer's output, so its norm is the product of their norms, and no gradient of a single record is formed
+        (Goodfellow 2015, arXiv:1510.01799).
+        """
+        hidden = self.activations(records.features)
+        by_logits = torch.softmax(self._logits(hidden), dim=2).sub_(records.targets)
+        by_hidden = torch.bmm(by_logits, self.second[:, :-1].transpose(1, 2))
+        by_hidden.mul_(hidden > 0)
+        squared = (hidden.square().sum(2) + 1) * by_logits.square().sum(2)
+        squared += records.squared_lengths * by_hidden.square().sum(2)
+        # A gradient of zero is left at zero.
+        factors = (clip_norm / squared.sqrt().clamp_min(torch.finfo(squared.dtype).tiny)).clamp_max(1).unsqueeze(2)
+        by_logits *= factors
+        by_hidden *= factors
+        n, b, h = len(records.features), len(hidden), hidden.shape[2]
+        first = records.features.T @ by_hidden.transpose(0, 1).reshape(n, b * h)
+        bias = by_logits.sum(1, keepdim=True)
+        return Networks(
+            first=first.view(-1, b, h),
+            second=torch.cat([torch.bmm(hidden.transpose(1, 2), by_logits), bias], dim=1),
+        )

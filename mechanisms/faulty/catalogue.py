@@ -1,0 +1,119 @@
+"""Every seeded fault and every harmless variant, as data: what is edited, what is claimed, and what should see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mechanisms.claim import EpsilonDelta, GaussianDP
+from mechanisms.faulty import newton_faults, output_faults, ridge_faults
+from mechanisms.faulty.problems import BoundFault, NewtonProblem, OutputProblem, Problem, RidgeProblem
+
+Family = Literal["mean", "scale", "tail", "custom"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A seeded fault.
+
+    Parameters
+    ----------
+    name
+        Unique, for tables and the command line.
+    description
+        One sentence: what the service does.
+    problem
+        Data, canary and claim, with the edit.
+    family
+        The family of attacks that is expected to see it: "mean" (releases are moved), "scale" (spread otherwise),
+        "tail" (a minority of them); ``None`` for a harmless variant.
+    trials
+        Releases a world in a full self-test.
+    harmless
+        True when the edit does not break the claim: an audit should not refute it.
+    """
+
+    name: str
+    description: str
+    problem: Problem
+    family: Family | None
+    trials: int = 20_000
+    harmless: bool = False
+
+    def bind(self) -> BoundFault:
+        """Return the faulty service, bound to its problem."""
+        return self.problem.bind()
+
+
+def _fault(
+    edit: Callable[[Any], Any], problem: Callable[..., Problem], family: Family | None, trials: int, **settings: Any
+) -> Fault:
+    prefix = {RidgeProblem: "ridge", OutputProblem: "output", NewtonProblem: "newton"}[problem]  # type: ignore[index]
+    return Fault(
+        name=f"{prefix}_{edit.__name__}",
+        description=str(edit.__doc__).strip(),
+        problem=problem(edit=edit, **settings),
+        family=family,
+        trials=trials,
+        harmless=family is None,
+    )
+
+
+_HALF = GaussianDP(mu=0.5)
+
+FAULTS: tuple[Fault, ...] = (
+    _fault(ridge_faults.lost_request, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.wrong_record, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.added_again, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.tenth_of_the_steps, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.one_step, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.one_step_short, RidgeProblem, "mean", 60_000),
+    _fault(ridge_faults.third_of_the_learning_rate, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.averaged_twice, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.forgotten_penalty, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.stale_preprocessing, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.record_dependent_steps, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.early_stopping, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.unlearning_noise_of_learning, RidgeProblem, "mean", 20_000),
+    _fault(ridge_faults.carried_momentum, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.no_noise, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.less_noise, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.variance_for_deviation, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.half_the_coordinates, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.fixed_seed, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.repeated_noise, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.clipped_noise, RidgeProblem, "scale", 20_000),
+    _fault(ridge_faults.dataset_size_leak, RidgeProblem, "scale", 30_000, n_records=20, n_unlearn=18),
+    _fault(ridge_faults.skipped_sometimes, RidgeProblem, "tail", 40_000),
+    _fault(output_faults.average_record, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.variance_for_deviation, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.half_the_coordinates, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.one_cell_of_the_table, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.classical_formula, OutputProblem, "mean", 90_000, target=EpsilonDelta(epsilon=6.0, delta=0.5)),
+    _fault(output_faults.order_free_renyi, OutputProblem, "mean", 20_000, target=EpsilonDelta(epsilon=1.0, delta=1e-3)),
+    _fault(output_faults.one_of_several_deletions, OutputProblem, "mean", 20_000, target=_HALF, n_deleted=4),
+    _fault(output_faults.smoothness_for_lipschitz, OutputProblem, "mean", 20_000, target=_HALF, residual=5.0),
+    _fault(output_faults.wrong_sign, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.clipped_noise, OutputProblem, "mean", 20_000, target=_HALF),
+    _fault(output_faults.fixed_seed, OutputProblem, "scale", 20_000, target=_HALF),
+    _fault(newton_faults.no_step, NewtonProblem, "mean", 10_000),
+    _fault(newton_faults.wrong_sign, NewtonProblem, "mean", 10_000),
+    _fault(newton_faults.averaged_twice, NewtonProblem, "mean", 10_000),
+    _fault(newton_faults.wrong_record, NewtonProblem, "mean", 10_000),
+    _fault(newton_faults.subsampled_hessian, NewtonProblem, "mean", 10_000),
+    _fault(newton_faults.unchecked_residual, NewtonProblem, "mean", 10_000, sigma=0.015),
+    _fault(newton_faults.stopped_early, NewtonProblem, "mean", 10_000),
+)
+HARMLESS: tuple[Fault, ...] = (
+    _fault(ridge_faults.no_fault, RidgeProblem, None, 20_000),
+    _fault(ridge_faults.shuffled_records, RidgeProblem, None, 20_000),
+    _fault(ridge_faults.longer_unlearning, RidgeProblem, None, 20_000),
+    _fault(ridge_faults.more_noise, RidgeProblem, None, 20_000),
+    _fault(ridge_faults.small_ascent_first, RidgeProblem, None, 20_000, route="repaired"),
+    _fault(output_faults.doubled_noise, OutputProblem, None, 20_000, target=_HALF),
+    _fault(output_faults.corrected_model, OutputProblem, None, 20_000, target=_HALF),
+    _fault(newton_faults.two_steps, NewtonProblem, None, 10_000),
+    _fault(newton_faults.stale_hessian, NewtonProblem, None, 10_000, ordinary=True),
+)
+CATALOGUE: tuple[Fault, ...] = FAULTS + HARMLESS

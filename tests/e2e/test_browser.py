@@ -1,0 +1,189 @@
+"""Every HTML page in headless Chromium: no console message, no request, nothing wider than the window, print too."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import audit
+import reports
+from audit.plan import CertifiedClaim
+from audit.result import AuditResult
+from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
+)
+# Chromium looks for the pipes at 3 and 4.
+LAUNCH = "import os, sys; a = sys.argv; os.dup2(int(a[1]), 3); os.dup2(int(a[2]), 4); os.execv(a[3], a[3:])"
+PROBLEMS = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: pages are not opened in a browser")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What happened while a page was opened at one width."""
+
+    problems: list[str]
+    requests: list[str]
+    overflow: list[str]
+
+
+class Browser:
+    """A Chromium that is spoken to over a pipe: messages are JSON, each ends with a zero byte."""
+
+    def __init__(self, folder: Path) -> None:
+        theirs_in, self.ours_out = os.pipe()
+        self.ours_in, theirs_out = os.pipe()
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, *map(str, high), str(CHROMIUM), *OPTIONS, f"--user-data-dir={folder}"],
+            pass_fds=high,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for end in (theirs_in, theirs_out, *high):
+            os.close(end)
+        self.numbers, self.left, self.events = itertools.count(1), b"", list[dict[str, Any]]()
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Log", "Runtime"):
+            self.call(f"{domain}.enable", session=True)
+
+    def call(self, method: str, *, session: bool = False, **parameters: Any) -> dict[str, Any]:
+        number = next(self.numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        os.write(self.ours_out, json.dumps(message | ({"sessionId": self.session} if session else {})).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return dict(answer["result"])
+            self.events.append(answer)
+
+    def open(self, page: Path, width: int, media: str = "screen") -> Opened:
+        self.events.clear()
+        self.call("Emulation.setEmulatedMedia", session=True, media=media)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", session=True, **size)
+        self.call("Page.navigate", session=True, url=page.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+        wide = self.evaluate(
+            "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+            " && !e.closest('.scroll, pre, svg')).map(e => e.tagName + ': ' + e.textContent.slice(0, 60))"
+        )
+        sent = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        return Opened(
+            problems=[json.dumps(e["params"])[:300] for e in self.events if e["method"] in PROBLEMS],
+            requests=[url for url in sent if url != page.as_uri() and not url.startswith("data:")],
+            overflow=wide,
+        )
+
+    def evaluate(self, expression: str) -> Any:
+        return self.call("Runtime.evaluate", session=True, expression=expression, returnByValue=True)["result"]["value"]
+
+    def close(self) -> None:
+        self.call("Browser.close")
+        self.process.wait(timeout=30)
+        os.close(self.ours_in)
+        os.close(self.ours_out)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self.left:
+            more = os.read(self.ours_in, 1 << 16)
+            assert more, "Chromium went away"
+            self.left += more
+        message, self.left = self.left.split(b"\0", 1)
+        return dict(json.loads(message))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
+
+
+def made(noise: float, *, stop_when_decided: bool = False) -> AuditResult:
+    mechanism = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=noise, sampler="closed_form")
+    return audit.run(
+        *(mechanism, load_named("digits", rows=200)),
+        forget=3, claim=CertifiedClaim(method="exact"), trials=300, seed=1, stop_when_decided=stop_when_decided,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One page of each kind that is written; what is new among them belongs here."""
+    folder = tmp_path_factory.mktemp("pages")
+    fixed, sequential = made(0.01), made(0.01, stop_when_decided=True)
+    written = {
+        "alone": reports.write(fixed, folder / "alone"),
+        "several": reports.write([fixed, sequential], folder / "several"),
+        "redacted": reports.write([fixed, sequential], folder / "redacted", redact=True),
+        "certificates": certificates(folder / "certificates"),
+    }
+    return {name: next(p for p in paths if p.suffix == ".html") for name, paths in written.items()}
+
+
+def certificates(folder: Path) -> tuple[Path, ...]:
+    from audit.certifying import certify, make_request
+    from reports.certification import write_certification
+
+    mechanism = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.01, sampler="closed_form")
+    request = make_request(records="3,17", routes="exact,published", target=None)
+    return write_certification(certify(mechanism, load_named("digits", rows=200), request, seed=1), folder)
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("name", ["alone", "several", "redacted", "certificates"])
+def test_page_is_silent_and_fits(browser: Browser, pages: dict[str, Path], name: str, width: int, media: str) -> None:
+    opened = browser.open(pages[name], width, media)
+    assert opened.problems == []
+    assert opened.requests == []
+    if (width, media) != (400, "print"):  # no paper is that narrow
+        assert opened.overflow == []
+
+
+def test_links_of_a_page_lead_somewhere(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["alone"], 1280)
+    links = browser.evaluate("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
+    files = {link for link in links if not link.startswith("#")}
+    assert {"report-data/epsilon.csv", "report-data/rates.csv", "report-data/histograms.csv"} <= files
+    assert all((pages["alone"].parent / link).is_file() for link in files)
+
+
+def test_folded_parts_are_printed(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["alone"], 800, "print")
+    heights = browser.evaluate(
+        "[...document.querySelectorAll('details:not([open]) table')].map(t => t.getBoundingClientRect().height)"
+    )
+    assert heights
+    assert min(heights) > 0
+
+
+def test_a_page_that_misbehaves_is_caught(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text(
+        '<!DOCTYPE html><p style="width: 900px">wide</p><img src="missing.png"><script>console.error("no")</script>'
+    )
+    opened = browser.open(page, 400)
+    assert [url.rsplit("/", 1)[1] for url in opened.requests] == ["missing.png"]
+    assert any("no" in problem for problem in opened.problems)
+    assert len(opened.overflow) == 1

@@ -1,0 +1,331 @@
+"""What a comparison says: worse, no worse, undecided; what is missing; and that it never calls silence a pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import audit
+from attacks.discriminant import LinearDiscriminant
+from audit.certification import Certification, RecordRow, RouteRow
+from audit.comparison import Comparison, Margins, Outcome
+from audit.errors import InconclusiveError, RegressionError, SchemaError
+from audit.plan import AuditPlan
+from audit.result import AuditResult, DataRecord, Environment
+from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
+from mechanisms.errors import InvalidInputError
+from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
+from reports.comparison import SYMBOLS, comparison_markdown, comparison_summary
+
+DATA = DataRecord(name="digits", sha256="5e" * 32, n_records=9, n_features=65, n_targets=10, kind="classification")
+ENVIRONMENT = Environment(started="now", seconds=1.0, python="3", platform="here", libraries={}, n_jobs=1)
+
+
+def row(record: int, *, sigma: float = 0.01, epsilon: float = 0.5) -> RecordRow:
+    return RecordRow(
+        record=record,
+        difficulty=1.0,
+        sigma_unlearn=sigma,
+        epsilon_unlearned_from_retrained=epsilon,
+        epsilon_retrained_from_unlearned=0.9 * epsilon,
+        epsilon_without_unlearning=3.0,
+    )
+
+
+def route(record: int, name: str, *, mean: float = 0.8, seed: int = 0, runs: int = 20) -> RouteRow:
+    scores = tuple((mean + np.random.default_rng(seed).normal(0, 0.004, runs)).tolist())
+    return RouteRow(
+        record=record,
+        label="",
+        route=name,
+        sigma_unlearn=0.01,
+        epsilon=0.5,
+        exact_epsilon=0.4,
+        accuracy=float(np.mean(scores)) if scores else mean,
+        accuracies=scores,
+    )
+
+
+def certificates(*rows: RecordRow, routes: tuple[RouteRow, ...] = (), seed: int | None = 7) -> Certification:
+    return Certification(
+        title="Certificates",
+        mechanism="ridge_langevin",
+        parameters={},
+        data=DATA,
+        delta=1e-5,
+        target_epsilon=0.5,
+        rows=rows or (row(3), row(4)),
+        routes=routes,
+        previews=(),
+        assumptions={},
+        environment=ENVIRONMENT,
+        seed=seed,
+    )
+
+
+def scores(shift: float, *, seed: int, n: int = 3000) -> AuditResult:
+    rng = np.random.default_rng(seed)
+    claim = Claim(guarantee=GaussianDP(mu=1.0))
+    return audit.from_scores(rng.normal(shift, 1, n), rng.normal(0, 1, n), claim=claim, threshold=1.0)
+
+
+def test_certificates_against_themselves_show_no_regression_and_what_could_have_been_seen() -> None:
+    made = certificates(routes=(route(3, "exact"),))
+    found = audit.compare(made, made)
+    assert found.outcome is Outcome.NO_WORSE
+    assert not found.changes
+    assert not found.absences
+    assert [tally.n_compared for tally in found.tallies] == [2, 2, 2, 1, 1]
+    assert found.means[0].difference is not None
+    assert found.means[0].difference.detectable == Margins().accuracy
+    found.assert_no_regression()
+    assert "NO REGRESSION" in comparison_summary(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({"epsilon": 0.5 * (1 + 2e-6)}, Outcome.WORSE),
+        ({"epsilon": 0.5 * (1 + 5e-7)}, Outcome.NO_WORSE),
+        ({"sigma": 0.01 * (1 + 2e-6)}, Outcome.WORSE),
+        ({"sigma": 0.009}, Outcome.NO_WORSE),
+        ({"epsilon": math.inf}, Outcome.WORSE),
+        ({"epsilon": 0.4, "sigma": 0.02}, Outcome.WORSE),
+    ],
+)
+def test_a_computed_number_may_rise_by_the_margin_and_no_more(change: dict[str, float], outcome: Outcome) -> None:
+    found = audit.compare(certificates(row(3), row(4)), certificates(row(3), row(4, **change)))
+    assert found.outcome is outcome
+    assert {c.forget for c in found.changes if c.outcome is Outcome.WORSE} == (
+        {(4,)} if outcome is Outcome.WORSE else set()
+    )
+
+
+def test_a_wider_margin_tolerates_more_and_zero_has_none() -> None:
+    baseline, candidate = certificates(row(3)), certificates(row(3, epsilon=0.52))
+    assert audit.compare(baseline, candidate, margins=Margins(exact=0.05)).outcome is Outcome.NO_WORSE
+    none = certificates(row(3, sigma=0.0))
+    found = audit.compare(none, certificates(row(3, sigma=1e-12)), margins=Margins(exact=0.5))
+    assert found.outcome is Outcome.WORSE
+    assert found.tallies[0].largest_step == math.inf
+    assert audit.compare(none, none).outcome is Outcome.NO_WORSE
+
+
+def test_a_missing_record_is_not_a_pass_and_an_extra_one_is_listed() -> None:
+    found = audit.compare(certificates(row(3), row(4)), certificates(row(4), row(5)))
+    assert found.outcome is Outcome.UNDECIDED
+    assert [(a.kind, a.forget) for a in found.absences] == [("missing", ((3,),)), ("extra", ((5,),))]
+    with pytest.raises(InconclusiveError, match="could not decide"):
+        found.assert_no_regression()
+    assert "Record 3 missing from the candidate: each record." in comparison_summary(found)
+    assert audit.compare(certificates(row(4)), certificates(row(4), row(5))).outcome is Outcome.NO_WORSE
+
+
+def test_records_of_other_data_are_not_the_same_records() -> None:
+    other = replace(certificates(), data=replace(DATA, sha256="00" * 32))
+    found = audit.compare(certificates(), other)
+    assert found.outcome is Outcome.UNDECIDED
+    assert not found.tallies
+    assert "different data" in found.notes[0]
+
+
+def test_other_deltas_and_other_kinds_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="delta"):
+        audit.compare(certificates(), replace(certificates(), delta=1e-6))
+    with pytest.raises(InvalidInputError, match="same kind"):
+        audit.compare(certificates(), scores(0.0, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("mean", "seed", "outcome", "paired"),
+    [
+        (0.80, 0, Outcome.NO_WORSE, True),  # the same random numbers
+        (0.77, 1, Outcome.WORSE, True),
+        (0.795, 2, Outcome.NO_WORSE, True),  # worse, but by less than the margin for sure
+        (0.79, 3, Outcome.UNDECIDED, True),  # on the margin
+        (0.85, 4, Outcome.BETTER, True),
+        (0.79, 3, Outcome.UNDECIDED, False),
+    ],
+)
+def test_accuracy_is_decided_by_its_interval_alone(mean: float, seed: int, outcome: Outcome, paired: bool) -> None:
+    baseline = certificates(routes=(route(3, "exact"),))
+    candidate = certificates(routes=(route(3, "exact", mean=mean, seed=seed),), seed=7 if paired else 8)
+    (found,) = audit.compare(baseline, candidate).means
+    assert (found.outcome, found.paired) == (outcome, paired)
+    assert found.difference is not None
+    if outcome is Outcome.WORSE:
+        assert found.difference.high < -0.01
+    if outcome is Outcome.NO_WORSE:
+        assert found.difference.low >= -0.01
+
+
+def test_an_accuracy_without_single_runs_cannot_be_decided() -> None:
+    """As in files that were written before runs were stored."""
+    old = certificates(routes=(route(3, "exact", runs=0),))
+    found = audit.compare(old, certificates(routes=(route(3, "exact"),)))
+    assert found.means[0].outcome is found.outcome is Outcome.UNDECIDED
+    assert found.means[0].difference is None
+
+
+def test_the_accuracy_of_the_downdate_is_a_number() -> None:
+    def made(accuracy: float) -> Certification:
+        return certificates(routes=(replace(route(3, "downdate", runs=0), accuracy=accuracy),))
+
+    assert audit.compare(made(0.862), made(0.855)).outcome is Outcome.NO_WORSE
+    found = audit.compare(made(0.862), made(0.82))
+    assert [(c.quantity, c.outcome) for c in found.changes] == [("accuracy", Outcome.WORSE)]
+
+
+def test_intervals_share_the_significance() -> None:
+    routes = tuple(route(record, "exact", seed=record) for record in range(5))
+    found = audit.compare(certificates(routes=routes), certificates(routes=routes))
+    assert sum(m.difference.level for m in found.means if m.difference) == pytest.approx(0.05)
+    rates = audit.compare(scores(0.5, seed=1), scores(0.5, seed=2)).rates
+    assert sum(r.true_positives.level + r.false_positives.level for r in rates) == pytest.approx(0.05)
+
+
+def test_a_rate_that_rose_is_a_regression_of_this_attack() -> None:
+    found = audit.compare(scores(0.3, seed=1), scores(0.9, seed=2))
+    rate = found.rates[0]
+    assert rate.frozen
+    assert rate.outcome is found.outcome is Outcome.WORSE
+    assert rate.true_positives.low > 0.02
+    # The complement counts against the other direction: the same event, told the other way round.
+    assert found.rates[1].false_positives.high == -rate.true_positives.low
+    with pytest.raises(RegressionError, match="regression is shown"):
+        found.assert_no_regression()
+    text = comparison_summary(found)
+    assert "REGRESSION SHOWN" in text
+    assert "bound no epsilon" in text
+
+
+def test_not_seeing_a_difference_is_not_a_pass() -> None:
+    """Few trials: the interval holds 0, and reaches past the margin."""
+    few = audit.compare(scores(0.5, seed=1, n=200), scores(0.5, seed=2, n=200))
+    rate = few.rates[0]
+    assert rate.true_positives.low < 0 < rate.true_positives.high
+    assert rate.outcome is few.outcome is Outcome.UNDECIDED
+    assert rate.true_positives.detectable > 0.1
+    assert "no proof that there is none" in comparison_summary(few, width=400)
+    many = audit.compare(scores(0.5, seed=1, n=40_000), scores(0.5, seed=2, n=40_000))
+    assert many.rates[0].outcome is Outcome.NO_WORSE
+
+
+def test_a_score_that_moved_in_both_worlds_decides_nothing() -> None:
+    """True positives rarer, false positives rarer still: the true-positive rate alone would call it better."""
+    rng = np.random.default_rng(3)
+    claim = Claim(guarantee=GaussianDP(mu=1.0))
+    moved = audit.from_scores(rng.normal(0.2, 1, 8000), rng.normal(-0.8, 1, 8000), claim=claim, threshold=1.0)
+    found = audit.compare(scores(0.5, seed=1, n=8000), moved)
+    assert found.rates[0].true_positives.high < 0
+    assert found.rates[0].outcome is Outcome.UNDECIDED
+
+
+def test_a_claim_that_became_refuted_is_a_regression_and_one_that_was_is_no_baseline() -> None:
+    good, bad = scores(0.5, seed=1), scores(4.0, seed=2)
+    assert audit.compare(good, bad).verdicts[0].outcome is Outcome.WORSE
+    assert audit.compare(bad, good).verdicts[0].outcome is Outcome.BETTER
+    assert audit.compare(bad, bad).verdicts[0].outcome is Outcome.UNDECIDED
+
+
+def test_a_looser_claim_is_a_regression_although_it_is_harder_to_refute() -> None:
+    rng = np.random.default_rng(4)
+    one, other = rng.normal(0.1, 1, 900), rng.normal(0, 1, 900)
+
+    def claimed(epsilon: float) -> AuditResult:
+        claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=1e-5))
+        return audit.from_scores(one, other, claim=claim, threshold=1.0)
+
+    found = audit.compare(claimed(0.5), claimed(1.0))
+    assert found.changes[0].source == "claim"
+    assert found.outcome is Outcome.WORSE
+
+
+@pytest.fixture(scope="module")
+def audited() -> tuple[audit.Auditable, AuditResult]:
+    data = load_named("digits", rows=200)
+    mechanism = RidgeLangevin(n_learn=30, n_unlearn=5, sigma_unlearn=0.02, sampler="closed_form")
+    plan = AuditPlan(
+        claims=(audit.CertifiedClaim(method="exact"),),
+        forget=((3,),),
+        attacks=(LinearDiscriminant(),),
+        trials=400,
+        seed=3,
+    )
+    return audit.Auditable(mechanism=mechanism, data=data, plan=plan), audit.run(mechanism, data, plan)
+
+
+def test_frozen_events_are_those_of_the_baseline(audited: tuple[audit.Auditable, AuditResult]) -> None:
+    """Fitted again, the attack chooses the stored thresholds; the candidate's releases are fresh ones, all of them."""
+    baseline, result = audited
+    candidate = replace(baseline, plan=replace(baseline.plan, trials=300))
+    frozen = audit.count_frozen_events(result, baseline=baseline, candidate=candidate)
+    assert [f.threshold for f in frozen] == [test.bound.threshold for test in result.findings[0].tests]
+    assert {f.counts.n_unlearned for f in frozen} == {300}
+    found = audit.compare(result, result, frozen=frozen)
+    assert all(rate.frozen and rate.candidate.n_retrained == 300 for rate in found.rates)
+    assert not found.notes
+    own = audit.compare(result, result)
+    assert not any(rate.frozen for rate in own.rates)
+    assert "frozen event" in own.notes[0]
+    assert "seed 3" in own.notes[1]
+
+
+def test_a_plan_that_did_not_make_the_baseline_is_refused(audited: tuple[audit.Auditable, AuditResult]) -> None:
+    baseline, result = audited
+    other = replace(baseline, plan=replace(baseline.plan, seed=4))
+    with pytest.raises(InvalidInputError, match="threshold"):
+        audit.count_frozen_events(result, baseline=other, candidate=baseline)
+    data = load_named("digits", rows=210)
+    with pytest.raises(InvalidInputError, match="data"):
+        audit.count_frozen_events(result, baseline=replace(baseline, data=data), candidate=baseline)
+    sequential = replace(baseline, plan=replace(baseline.plan, counting=audit.Sequential()))
+    with pytest.raises(InvalidInputError, match="stop_when_decided"):
+        audit.count_frozen_events(result, baseline=sequential, candidate=baseline)
+
+
+def test_an_audit_that_stops_when_decided_has_no_event_to_compare(
+    audited: tuple[audit.Auditable, AuditResult],
+) -> None:
+    baseline, result = audited
+    plan = replace(baseline.plan, counting=audit.Sequential(first_fit=50))
+    stopped = audit.run(baseline.mechanism, baseline.data, plan)
+    found = audit.compare(stopped, result)
+    assert not found.rates
+    assert [(a.kind, a.what) for a in found.absences] == [("missing", "attack with one counted event")]
+    assert found.outcome is Outcome.UNDECIDED
+
+
+def test_json_round_trip_and_no_volatile_fields(audited: tuple[audit.Auditable, AuditResult]) -> None:
+    _, result = audited
+    later = replace(result, environment=replace(result.environment, started="2030-01-01", seconds=9.0, n_jobs=8))
+    found = audit.compare(result, later)
+    assert Comparison.from_json(found.to_json()) == found
+    assert found.to_json() == audit.compare(result, result).to_json()
+    infinite = audit.compare(certificates(row(3, sigma=0.0)), certificates(row(3, sigma=1.0)))
+    assert Comparison.from_json(infinite.to_json()) == infinite
+    with pytest.raises(SchemaError, match="comparison/1"):
+        Comparison.from_json('{"schema": "unlearn-audit/comparison/2"}')
+
+
+def test_markdown_says_what_the_terminal_says() -> None:
+    found = audit.compare(scores(0.3, seed=1), scores(0.9, seed=2))
+    markdown = comparison_markdown(found)
+    assert markdown.startswith("**REGRESSION SHOWN")
+    assert markdown.count("#### ") == 3
+    assert "score &gt; 1" in markdown
+    assert "bound no epsilon" in markdown
+    for rate in found.rates:
+        assert f"| {SYMBOLS[rate.outcome]} |" in markdown
+
+
+@pytest.mark.parametrize(
+    "bad", [{"exact": -1.0}, {"exact": math.inf}, {"accuracy": 1.0}, {"rate": math.nan}, {"significance": 0.5}]
+)
+def test_margins_out_of_range_are_named(bad: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError, match=f"margins.{next(iter(bad))}"):
+        Margins(**bad)

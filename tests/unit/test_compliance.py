@@ -1,0 +1,91 @@
+"""The summary for a compliance file: every question answered, in words that say no more than the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+import audit
+from audit.result import AuditCollection, AuditResult
+from mechanisms.claim import Claim, EpsilonDelta
+from reports import compliance, html, markdown
+from tests.unit.test_reports import html_text, make_collection, unescaped
+
+QUESTIONS = (
+    *("What was deleted", "What was claimed", "What was tested", "What was found", "At which level"),
+    *("What it does not show", "Who can repeat it, and how"),
+)
+
+
+@pytest.fixture(scope="module")
+def collection() -> AuditCollection:
+    return make_collection()
+
+
+def answers(result: AuditResult) -> dict[str, str]:
+    return {passage.heading: passage.text for passage in compliance.passages(result)}
+
+
+def test_every_question_is_answered_before_the_numbers(collection: AuditCollection) -> None:
+    one = collection.results[1]
+    for text in (unescaped(html_text(html.render(one))), unescaped(markdown.render(one))):
+        places = [text.index(question) for question in QUESTIONS]
+        assert places == sorted(places)
+        assert places[-1] < text.index("What this does not show") < text.index("Parameters of this deletion")
+
+
+def test_the_answers_are_those_of_the_result(collection: AuditCollection) -> None:
+    said = answers(collection.results[1])
+    assert said["What was deleted"] == (
+        "2 deletions, one at a time, from digits (1,500 records): record 757 (hardest) and record 1463 (easiest)."
+    )
+    assert "a privacy profile (ε ≤ 0.503 at δ = 1e-5), computed from the exact law" in said["What was claimed"]
+    assert "20,000 models were unlearned and as many retrained by ridge_langevin" in said["What was tested"]
+    assert "14,000 models of each kind" in said["What was tested"]
+    assert "10 controls; its sampling behaved as it must" in said["What was tested"]
+    assert "was not seen in 2 of them" in said["What was tested"]
+    assert said["What was found"].endswith("Refuted: record 757 (hardest).")
+    assert "shared by all 16 tests" in said["At which level"]
+    repeated = said["Who can repeat it, and how"]
+    for word in (
+        "9f" * 32,
+        "“unlearn-audit run plan.toml --out out --seed 7”",
+        "seed 7",
+        "numpy 2.3.5",
+        "Python 3.11.2",
+    ):
+        assert word in repeated
+
+
+def test_a_failed_control_is_said(collection: AuditCollection) -> None:
+    one = collection.results[0]
+    broken = dataclasses.replace(one.controls[0], as_expected=False)
+    said = answers(dataclasses.replace(one, controls=(broken, *one.controls[1:])))
+    assert "not as expected: Retrained against retrained." in said["What was tested"]
+
+
+def test_differing_claims_are_listed_and_many_are_counted(collection: AuditCollection) -> None:
+    said = answers(collection.results[0])["What was claimed"]
+    assert re.search(r"of record 757 \(hardest\), record 465 \(median\) and record 1463 \(easiest\), a privacy", said)
+    assert "of record 5 (published), Gaussian differential privacy with μ ≤ 0.569" in said
+    first = collection.results[0].findings[0]
+    many = tuple(dataclasses.replace(first, forget=(i,), label="") for i in range(20))
+    plan = dataclasses.replace(collection.results[0].plan, forget=tuple(f.forget for f in many), labels=())
+    deleted = answers(dataclasses.replace(collection.results[0], findings=many, plan=plan))["What was deleted"]
+    assert deleted.endswith("record 5, and 14 more, each in its own section.")
+
+
+def test_given_scores_are_not_said_to_be_drawn() -> None:
+    rng = np.random.default_rng(1)
+    claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))
+    said = answers(audit.from_scores(rng.normal(0, 1, 300), rng.normal(0, 1, 200), claim=claim, seed=5))
+    assert said["What was deleted"].startswith("Not known to the audit.")
+    assert "300 unlearned and 200 retrained models were given" in said["What was tested"]
+    assert "ε ≤ 1 at δ = 1e-5, stated by the user" in said["What was claimed"]
+    assert "the audit cannot tell whether it was" in said["At which level"]
+    assert "no command was recorded" in said["Who can repeat it, and how"]
+    text = " ".join(said.values())
+    assert "sampler:" not in text

@@ -1,0 +1,124 @@
+"""How the significance is spent, from the plan file to the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import audit
+from attacks.registry import ATTACKS
+from audit.config import EXAMPLE_PLAN, read_plan
+from audit.errors import PlanError
+from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
+from audit.result import AuditResult
+from audit.verdict import Reason, Verdict
+from mechanisms.claim import Claim, EpsilonDelta
+from mechanisms.dataset import Dataset
+from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.sources import load_named
+from reports.tables import NONE
+from reports.view import page
+
+LINE = next(line for line in EXAMPLE_PLAN.splitlines() if line.startswith("correction"))
+# The second claim is false: the two worlds differ.
+PLAN = AuditPlan(
+    claims=(CertifiedClaim(method="exact"), Claim(guarantee=EpsilonDelta(epsilon=0.0, delta=1e-3))),
+    forget=((3,), (5,)),
+    attacks=(ATTACKS["likelihood_ratio"], ATTACKS["target_loss"]),
+    trials=3000,
+    control_trials=200,
+    seed=4,
+)
+MECHANISM = RidgeLangevin(n_learn=20, n_unlearn=2, sigma_unlearn=0.001, sampler="closed_form")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Bonferroni()),
+        ('correction = "bonferroni"', Bonferroni()),
+        ('correction = "holm"', Holm()),
+        ('correction = { kind = "holm" }', Holm()),
+        ('correction = "fixed_sequence"', FixedSequence()),
+        (
+            'correction = { kind = "fixed_sequence", order = ["claims", "attacks"] }',
+            FixedSequence(order=("claims", "attacks")),
+        ),
+    ],
+)
+def test_plan_files_name_a_correction(tmp_path: Path, text: str, expected: Correction) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(EXAMPLE_PLAN.replace(LINE, text), encoding="utf-8")
+    assert read_plan(path).plan.correction == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('correction = "hommel"', "correction.kind"),
+        ('correction = { kind = "holm", order = ["claims"] }', "order belongs to"),
+        ('correction = { kind = "fixed_sequence", order = ["claims", "claims"] }', "distinct names"),
+        ('correction = { kind = "fixed_sequence", order = ["seasons"] }', "correction.order"),
+    ],
+)
+def test_unusable_corrections_are_explained(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(EXAMPLE_PLAN.replace(LINE, text), encoding="utf-8")
+    with pytest.raises(PlanError, match=said):
+        read_plan(path)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_named("digits", rows=150)
+
+
+@pytest.fixture(scope="module")
+def results(digits: Dataset) -> dict[str, AuditResult]:
+    corrections: tuple[Correction, ...] = (Bonferroni(), Holm(), FixedSequence())
+    return {c.kind: audit.run(MECHANISM, digits, dataclasses.replace(PLAN, correction=c)) for c in corrections}
+
+
+def test_bounds_and_p_values_do_not_depend_on_the_correction(results: dict[str, AuditResult]) -> None:
+    plain, *others = results.values()
+    for other in others:
+        for a, b in zip(plain.findings, other.findings, strict=True):
+            assert (a.p_value, a.sandwiches) == (b.p_value, b.sandwiches)
+            assert [t.bound for t in a.tests] == [t.bound for t in b.tests]
+
+
+def test_verdicts_follow_the_ledger(results: dict[str, AuditResult]) -> None:
+    for result in results.values():
+        for i, finding in enumerate(result.findings):
+            members = [m for m in result.family.members if m.forget == finding.forget and m.claim == i % 2]
+            assert [t.rejected for t in finding.tests] == [m.rejected for m in members]
+            assert (finding.verdict is Verdict.REFUTED) == any(m.rejected for m in members)
+            assert all(m.rejected <= (m.tested_at is not None) for m in members)
+    plain, holm, sequence = results.values()
+    false = [f for f in plain.findings if isinstance(f.claim.guarantee, EpsilonDelta)]
+    assert [f.verdict for f in false] == [Verdict.REFUTED] * 2
+    # 2 records x 2 attacks x (2 roles of the profile + 1 row) = 12 tests.
+    assert {m.tested_at for m in plain.family.members} == {plain.family.members[0].level}
+    # The four tests of the two false claims are gone: the others are tested at a larger level.
+    assert max(m.tested_at or 0 for m in holm.family.members) == pytest.approx(0.05 / 8)
+    # The exact claim comes first, holds, and ends the sequence.
+    first, *rest = sequence.findings
+    assert first.verdict is Verdict.NOT_REFUTED
+    assert first.level == pytest.approx(0.05 / 4)
+    assert [(f.verdict, f.reason, f.level) for f in rest] == [(Verdict.INCONCLUSIVE, Reason.NOT_TESTED, 0.0)] * 3
+
+
+def test_results_round_trip_and_reports_say_it(results: dict[str, AuditResult]) -> None:
+    for result in results.values():
+        assert AuditResult.from_json(result.to_json()) == result
+    captions = {name: page(result).audits[0].ledger.caption for name, result in results.items()}
+    assert "corrected after Bonferroni: their levels add up to" in captions["bonferroni"]
+    assert "corrected after Holm" in captions["holm"]
+    assert "in a fixed sequence, by records and claims" in captions["fixed_sequence"]
+    assert "two statements" in captions["holm"]
+    ledger = page(results["fixed_sequence"]).audits[0].ledger
+    assert {NONE, "0.0125"} <= {row[7] for row in ledger.rows}
+    said = page(results["fixed_sequence"]).audits[0].findings[1].sentence
+    assert "could not be decided: the plan tests its claims in a declared order" in said
