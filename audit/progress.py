@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import FrameType
 
 from audit.contrast import Progress
 
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Yield a callback that displays (phase, done, total)."""
-    if sys.stderr.isatty():
-        with _bar() as report:
-            yield report
-    else:
-        yield _Lines().report
+    """Yield a callback that displays (phase, done, total), and raises KeyboardInterrupt after an interruption.
+
+    Python drops an interruption that arrives inside a callback of its own (a finaliser, a weak reference); a long run
+    must end all the same.
+    """
+    with _interruptions() as interrupted, _bar() if sys.stderr.isatty() else nullcontext(_Lines().report) as show:
+
+        def report(phase: str, done: int, total: int) -> None:
+            if interrupted:
+                raise KeyboardInterrupt
+            show(phase, done, total)
+
+        yield report
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Yield a list that is no longer empty once the process was interrupted; the usual handler runs as well."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        if callable(usual):
+            usual(number, frame)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @contextmanager

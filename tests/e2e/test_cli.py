@@ -250,7 +250,11 @@ def test_interrupted_run_exits_130(tmp_path: Path) -> None:
     process.stderr.readline()
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert "Interrupted" in stderr
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
 from audit.errors import TrialError
 from audit.plan import AuditPlan, CertifiedClaim
+from audit.progress import show_progress
 from audit.result import AuditResult, load_json
 from audit.trials import ChunkTask, Engine, Source, Stream, draw, make_generator, score
 from audit.verdict import Reason, Verdict
@@ -253,3 +256,14 @@ def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
         audit.run(SMALL, digits, forget=150, claim=CLAIM)
     with pytest.raises(InvalidInputError, match="n_jobs"):
         Engine(n_jobs=0)
+
+
+def test_an_interruption_that_python_dropped_ends_the_run_at_the_next_report() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with show_progress() as report:
+        report("drawing", 0, 10)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            report("drawing", 1, 10)
+    assert signal.getsignal(signal.SIGINT) is before
