@@ -8,6 +8,7 @@ The right side of a point claim is called the null world: the retrained world in
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -291,7 +292,7 @@ class NullRange:
     def of(k0: int, n0: int, *, point: EpsilonDelta, level: float) -> NullRange:
         """Return the range for k0 occurrences in n0 trials; it depends on the level, never on the other world."""
         gamma = _gamma(level)
-        low, high = (float(end) for end in clopper_pearson(k0, n0, level=gamma))
+        low, high = _interval(k0, n0, gamma)
         high = min(high, (1 - point.delta) * math.exp(-point.epsilon))
         # Bernstein's inequality at both ends leaves the share ``_OUTSIDE`` of gamma outside on each side.
         x = math.log(1 / (_OUTSIDE * gamma))
@@ -299,6 +300,13 @@ class NullRange:
         margin = math.sqrt(2 * n0 * spread * x) + x / 3
         window = max(0, math.floor(n0 * low - margin)), min(n0, math.ceil(n0 * high + margin))
         return NullRange(low=low, high=high, window=window, spent=_spent(level))
+
+
+@functools.lru_cache(maxsize=256)
+def _interval(k0: int, n0: int, gamma: float) -> tuple[float, float]:
+    """The interval for p0: the same for every epsilon of an inversion."""
+    low, high = clopper_pearson(k0, n0, level=gamma)
+    return float(low), float(high)
 
 
 def _gamma(level: float) -> float:
