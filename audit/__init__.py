@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.comparing import compare
-    from audit.comparison import Comparison, Margins, Outcome
-    from audit.forecasting import forecast
-    from audit.forecasts import Forecast
-    from audit.frozen import Auditable, count_frozen_events
-    from audit.given import from_scores
+    from audit.given.auditing import from_scores
     from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
+    from audit.power.forecasting import forecast
+    from audit.power.forecasts import Forecast
+    from audit.regression.comparing import compare
+    from audit.regression.comparison import Comparison, Margins, Outcome
+    from audit.regression.frozen import Auditable, count_frozen_events
     from audit.result import AuditCollection, AuditResult, Finding, load_json
     from audit.runner import run
     from audit.split import Sequential, Split
@@ -31,15 +31,15 @@ _HOMES = {
     "AuditCollection": "audit.result",
     "AuditResult": "audit.result",
     "Finding": "audit.result",
-    "Auditable": "audit.frozen",
-    "Comparison": "audit.comparison",
-    "Margins": "audit.comparison",
-    "Outcome": "audit.comparison",
-    "compare": "audit.comparing",
-    "count_frozen_events": "audit.frozen",
-    "from_scores": "audit.given",
-    "Forecast": "audit.forecasts",
-    "forecast": "audit.forecasting",
+    "Auditable": "audit.regression.frozen",
+    "Comparison": "audit.regression.comparison",
+    "Margins": "audit.regression.comparison",
+    "Outcome": "audit.regression.comparison",
+    "compare": "audit.regression.comparing",
+    "count_frozen_events": "audit.regression.frozen",
+    "from_scores": "audit.given.auditing",
+    "Forecast": "audit.power.forecasts",
+    "forecast": "audit.power.forecasting",
     "load_json": "audit.result",
     "run": "audit.runner",
     "Sequential": "audit.split",

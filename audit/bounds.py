@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv, betaincinv
 
 from audit.counts import Counts
-from audit.joint_test import RELATIVE_GAP, largest_probability, rejection_region
-from audit.score import score_statistic
+from audit.exact.joint_test import RELATIVE_GAP, largest_probability, rejection_region
+from audit.exact.score import score_statistic
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

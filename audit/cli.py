@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.cli_compare import compare, mechanism_option, own_mechanism
-from audit.cli_power import margin_option, power
-from audit.cli_report import crash_recorded, junit_option, publish, redact_option, report
-from audit.cli_report import exit_code as exit_code
-from audit.cli_scores import scores
-from audit.cli_selftest import selftest
+from audit.commands.compare import compare, mechanism_option, own_mechanism
+from audit.commands.power import margin_option, power
+from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
+from audit.commands.report import exit_code as exit_code
+from audit.commands.scores import scores
+from audit.commands.selftest import selftest
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, UnreachableTargetError
 
@@ -66,7 +66,7 @@ main.add_command(selftest)
 @seed_option
 def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, seed: int | None) -> int:
     """Delete three digits and audit who really deleted them (a few minutes)."""
-    from audit.demo import DemoSettings, run_demo
+    from audit.commands.demo import DemoSettings, run_demo
     from audit.progress import show_progress
     from audit.trials import Engine
 
@@ -144,7 +144,7 @@ def run(
     redact: bool,
 ) -> int:
     """Run the audit of a plan file."""
-    from audit import cli_power
+    from audit.commands import power as cli_power
     from audit.config import read_plan
     from audit.progress import show_progress
     from audit.runner import run as run_audit
@@ -231,8 +231,8 @@ def _certify(
     command: str,
     own: str | None = None,
 ) -> int:
-    from audit.certifying import certify as compute
-    from audit.certifying import make_request
+    from audit.certificates.certifying import certify as compute
+    from audit.certificates.certifying import make_request
     from audit.config import read_plan
     from audit.progress import show_progress
     from reports.certification import certification_summary, write_certification

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from attacks.registry import ATTACKS, GROUPS, attacks_named
-from audit.canaries import Ranking, Word, choose_canaries
+from audit.certificates.canaries import Ranking, Word, choose_canaries
 from audit.errors import PlanError
 from audit.plan import AuditPlan, Axis, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
 from audit.split import Counting, Sequential, Split

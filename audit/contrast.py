@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import AttackContext, FittedAttack
-from audit.followed import Followed
+from audit.betting.followed import Followed
 from audit.independence import Prints, n_repeated
 from audit.plan import AuditPlan
 from audit.selection import PreparedAttack, prepare

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from audit.betting_power import detectable_by_betting
+from audit.betting.history import History
 from audit.contrast import Evidence
 from audit.estimates import Estimate
 from audit.histograms import ScoreHistogram, histogram_of
-from audit.history import History
 from audit.multiplicity import MemberKey, decide_family
 from audit.planning import ceiling, detectable_epsilon, refutable
+from audit.power.betting_power import detectable_by_betting
 from audit.previews import make_previews
 from audit.result import EpsilonLowerBound, EventTest, Family, Finding, Member, Roc, Sandwich
 from audit.selection import candidate_thresholds, claim_rows, plan_delta_points

@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from audit.alternatives import gaussian_curve, gaussian_epsilon
 from audit.bounds import ceiling, exact_joint_rejects
 from audit.counts import Counts
-from audit.critical import CriticalCounts
-from audit.event_power import approximate_power, expected_score, power, power_of_events
+from audit.exact.critical import CriticalCounts
+from audit.power.alternatives import gaussian_curve, gaussian_epsilon
+from audit.power.event_power import approximate_power, expected_score, power, power_of_events
 from audit.verdict import Verdict
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
@@ -197,7 +197,7 @@ def detectable_shift(claim: Claim, *, n: int, level: float, target_power: float 
     Notes
     -----
     Approximate, see :func:`best_power`. A statement about this family of alternatives only;
-    ``audit.alternatives.gaussian_epsilon`` gives its epsilon at a delta.
+    ``audit.power.alternatives.gaussian_epsilon`` gives its epsilon at a delta.
     """
     if not 0 < target_power < 1:
         raise InvalidInputError(field="target_power", expected="in (0, 1)", got=target_power, fix="0.8 is usual")

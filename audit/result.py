@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from audit import cards
+from audit.betting.history import History
 from audit.counts import Counts
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
 from audit.estimates import Estimate
 from audit.histograms import ScoreHistogram
-from audit.history import History
 from audit.plan import Correction
 from audit.redaction import Redaction
 from audit.split import Counting

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from attacks.protocol import Attack
+from audit.betting.streaming import gather_until_decided, inquiries_of
 from audit.binding import BoundRecord, bind, default_plan, family_of
 from audit.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
 from audit.controls import check_same_retraining, neglected_control, null_control, replay
@@ -18,7 +19,6 @@ from audit.provenance import data_record, environment_of, plan_record
 from audit.randomness import randomness_controls
 from audit.result import AuditResult, Control, Family, Finding
 from audit.split import Sequential
-from audit.streaming import gather_until_decided, inquiries_of
 from audit.trials import Engine, Source, Stream, make_generator
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset

@@ -1,6 +1,7 @@
 """E-processes: tests of a point claim that stay valid however often one looks, and whenever one stops.
 
-In the flow: ``audit.streaming`` feeds pairs of events, one of each world, and stops when the evidence is enough.
+In the flow: ``audit.betting.streaming`` feeds pairs of events, one of each world, and stops when the evidence is
+enough.
 
 Write the claim as p1 <= e^epsilon p0 + delta. A pair (x1, x0) of 0/1 events has y = x1 - e^epsilon x0 - delta, with
 mean at most 0 where the claim holds. Betting the share lambda of one's capital on y multiplies the capital by
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.bets import SAFETY, Cells, Floats, as_rows, log_rates, log_sum, log_weights
+from audit.betting.bets import SAFETY, Cells, Floats, as_rows, log_rates, log_sum, log_weights
 from audit.errors import SchemaError
 from mechanisms.errors import InvalidInputError
 

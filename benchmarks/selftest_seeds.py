@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
-from audit.selftest import SelftestSettings, run_selftest
-from audit.selftest_result import Expectation, SelftestResult
+from audit.selftest.audits import SelftestSettings, run_selftest
+from audit.selftest.result import Expectation, SelftestResult
 from audit.trials import Engine
 from audit.verdict import Verdict
 

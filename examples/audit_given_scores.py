@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import audit
-from audit.score_files import read_scores
+from audit.given.files import read_scores
 from mechanisms.claim import Claim, EpsilonDelta, Reference
 
 

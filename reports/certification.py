@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reports import check_formats, write_texts
 
 if TYPE_CHECKING:
-    from audit.certification import Certification
+    from audit.certificates.certification import Certification
     from reports.parts import TableView
 
 FORMATS = ("html", "json", "csv", "md")
@@ -91,7 +91,7 @@ def _without_notes(table: TableView) -> TableView:
 
 def records_csv(certification: Certification) -> str:
     """Return one line a record with every number in full."""
-    from audit.certification import RecordRow
+    from audit.certificates.certification import RecordRow
 
     names = [*(f.name for f in fields(RecordRow)), "epsilon"]
     return _csv(names, certification.rows)
@@ -102,7 +102,7 @@ def routes_csv(certification: Certification) -> str:
 
     The single accuracies behind a mean are in the JSON only.
     """
-    from audit.certification import RouteRow
+    from audit.certificates.certification import RouteRow
 
     return _csv([f.name for f in fields(RouteRow) if f.name != "accuracies"], certification.routes)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.certification import Certification, RouteRow
+from audit.certificates.certification import Certification, RouteRow
 from reports import drawing
 from reports.certification_words import route_name
 from reports.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, VERMILION

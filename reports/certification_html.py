@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from audit.certification import Certification
+from audit.certificates.certification import Certification
 from reports import certification_figures, figures
 from reports.certification_view import CertificationView, RecordTable
 from reports.html import template, unbroken

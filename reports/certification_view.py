@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from audit.certification import Certification, RecordRow, RouteRow
+from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.result import Preview
 from mechanisms.errors import InvalidInputError
 from reports import certification_words as texts

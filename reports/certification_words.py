@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.certification import Certification, RecordRow, RouteRow
+from audit.certificates.certification import Certification, RecordRow, RouteRow
 from reports.numbers import DIGITS, INFINITE, counted, listed, nearest, up
 from reports.parts import Passage
 from reports.words import HARDLY_BELOW

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from audit.comparison import Outcome
+from audit.regression.comparison import Outcome
 from reports.numbers import DIGITS, counted, down, listed, nearest, up
 from reports.parts import TableView
 from reports.tables import NONE
 
 if TYPE_CHECKING:
-    from audit.comparison import Change, Comparison, MeanComparison, RateComparison, Tally
-    from audit.differences import Difference
+    from audit.regression.comparison import Change, Comparison, MeanComparison, RateComparison, Tally
+    from audit.regression.differences import Difference
 
 __all__ = ["comparison_markdown", "comparison_summary"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from audit.cautions import rounded_up
-from audit.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
 from audit.plan import FixedSequence
+from audit.power.cautions import rounded_up
+from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
 from reports.numbers import INFINITE, counted, listed, nearest, up
 from reports.parts import TableView
 from reports.tables import NONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.history import BoundCurve, History
+from audit.betting.history import BoundCurve, History
 from audit.result import Finding
 from reports.numbers import counted, down, nearest, up
 from reports.parts import HistoryView, TableView

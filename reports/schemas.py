@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from audit.certification import Certification
-from audit.comparison import Comparison
-from audit.forecasts import Forecast
+from audit.certificates.certification import Certification
+from audit.power.forecasts import Forecast
+from audit.regression.comparison import Comparison
 from audit.result import AuditCollection, AuditResult
-from audit.selftest_result import SelftestResult
+from audit.selftest.result import SelftestResult
 
 FOLDER = Path(__file__).parent / "schema"
 KINDS: dict[str, tuple[Any, str]] = {

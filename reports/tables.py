@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from audit.certification import Certification
+from audit.certificates.certification import Certification
 from audit.counts import Counts
 from audit.result import AuditResult, Control, EventTest, Finding, Member
 from mechanisms.claim import Direction

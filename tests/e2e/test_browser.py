@@ -142,7 +142,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def certificates(folder: Path) -> tuple[Path, ...]:
-    from audit.certifying import certify, make_request
+    from audit.certificates.certifying import certify, make_request
     from reports.certification import write_certification
 
     mechanism = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.01, sampler="closed_form")

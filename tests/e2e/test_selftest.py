@@ -11,11 +11,10 @@ import pytest
 
 from attacks.protocol import Attack
 from attacks.residual import TargetLoss
-from audit import selftest
 from audit.cli import guarded
 from audit.errors import ExitCode, SchemaError
-from audit.fault_truth import Truth
-from audit.selftest import (
+from audit.selftest import audits as selftest
+from audit.selftest.audits import (
     SIGNIFICANCE,
     SelftestSettings,
     audit_fault,
@@ -23,7 +22,8 @@ from audit.selftest import (
     family_of_attack,
     run_selftest,
 )
-from audit.selftest_result import Expectation, SelftestResult
+from audit.selftest.result import Expectation, SelftestResult
+from audit.selftest.truth import Truth
 from audit.trials import Engine
 from audit.verdict import Verdict
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS

@@ -25,7 +25,7 @@ from audit.bounds import (
     score_statistic,
 )
 from audit.counts import Counts
-from audit.joint_test import largest_probability, rejection_region
+from audit.exact.joint_test import largest_probability, rejection_region
 from mechanisms.claim import Direction, EpsilonDelta
 
 FORWARD, BACKWARD = Direction.UNLEARNED_FROM_RETRAINED, Direction.RETRAINED_FROM_UNLEARNED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.differences import compare_means, compare_rates, rate_interval
+from audit.regression.differences import compare_means, compare_rates, rate_interval
 
 LEVELS = st.sampled_from([0.05, 0.01, 0.0005])
 TRIALS = st.integers(1, 300)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.bets import Cells
+from audit.betting.bets import Cells
 from audit.bounds import ceiling
 from audit.sequential import EProcess, epsilon_grid, make_e_process
 

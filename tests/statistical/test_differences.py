@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from audit.differences import compare_means, detectable_rise, rate_interval
+from audit.regression.differences import compare_means, detectable_rise, rate_interval
 from tests.statistical.budget import binomial_limits
 
 

@@ -12,7 +12,7 @@ from attacks.likelihood_ratio import LikelihoodRatio
 from attacks.registry import ATTACKS
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.planning import best_power
-from audit.rehearsal import rehearsed_power
+from audit.power.rehearsal import rehearsed_power
 from audit.split import Sequential
 from audit.verdict import Verdict
 from mechanisms.accounting.gaussian_pair import GaussianPair

@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm
 
 from attacks.discriminant import LinearDiscriminant, largest_shift_kept, shift_kept
 from attacks.protocol import AttackContext
-from audit.alternatives import (
+from audit.power.alternatives import (
     CERTAIN,
     SAME,
     gaussian_curve,

@@ -21,8 +21,8 @@ from audit.bounds import (
     exact_joint_rejects,
 )
 from audit.counts import Counts
-from audit.joint_test import largest_probability, rejection_region
-from audit.score import boundary_estimate, first_rejecting, score_statistic
+from audit.exact.joint_test import largest_probability, rejection_region
+from audit.exact.score import boundary_estimate, first_rejecting, score_statistic
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from attacks.canary import choose_records, difficulty, random_records, remaining_shift, with_boundary_outlier
-from audit.canaries import choose_canaries
+from audit.certificates.canaries import choose_canaries
 from audit.config import EXAMPLE_PLAN, read_plan
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError

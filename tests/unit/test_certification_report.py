@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audit.certification import Certification, RecordRow, RouteRow
+from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.result import DataRecord, Environment, Preview
 from mechanisms.errors import InvalidInputError
 from reports.certification import certification_summary, write_certification

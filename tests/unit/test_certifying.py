@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from audit.certification import Certification
-from audit.certifying import certify, make_request, select_records
+from audit.certificates.certification import Certification
+from audit.certificates.certifying import certify, make_request, select_records
 from audit.errors import SchemaError
 from mechanisms.dataset import Dataset
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin

@@ -10,10 +10,10 @@ import pytest
 
 import audit
 from attacks.discriminant import LinearDiscriminant
-from audit.certification import Certification, RecordRow, RouteRow
-from audit.comparison import Comparison, Margins, Outcome
+from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.errors import InconclusiveError, RegressionError, SchemaError
 from audit.plan import AuditPlan
+from audit.regression.comparison import Comparison, Margins, Outcome
 from audit.result import AuditResult, DataRecord, Environment
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from audit.differences import compare_means, compare_rates, detectable_rise, rate_interval
+from audit.regression.differences import compare_means, compare_rates, detectable_rise, rate_interval
 from mechanisms.errors import InvalidInputError
 
 RUNS = np.random.default_rng(5).normal(0.8, 0.03, 40)

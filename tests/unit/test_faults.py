@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from audit.fault_truth import truth_of
+from audit.selftest.truth import truth_of
 from mechanisms.claim import GaussianDP
 from mechanisms.faulty import newton_faults, output_faults, ridge_faults
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS, HARMLESS, Fault

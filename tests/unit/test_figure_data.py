@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import reports
+from audit.betting.history import BoundCurve, History
 from audit.histograms import N_BINS, histogram_of
-from audit.history import BoundCurve, History
 from audit.result import AuditCollection, AuditResult, Finding
 from audit.verdict import Verdict
 from mechanisms.claim import Direction

@@ -14,14 +14,14 @@ import audit
 from attacks.discriminant import LinearDiscriminant
 from attacks.likelihood_ratio import LikelihoodRatio
 from audit.binding import bind, family_of
-from audit.claim_forecast import plan_trials, stated_at
 from audit.errors import SchemaError
-from audit.forecasting import forecast, forecast_bound, forecast_numbers
-from audit.forecasts import ClaimForecast, Forecast
 from audit.plan import AuditPlan, FixedSequence
 from audit.planning import detectable_epsilon
+from audit.power.claim_forecast import plan_trials, stated_at
+from audit.power.forecasting import forecast, forecast_bound, forecast_numbers
+from audit.power.forecasts import ClaimForecast, Forecast
+from audit.power.timing import estimate_cost
 from audit.split import Sequential
-from audit.timing import estimate_cost
 from audit.trials import Stream
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from audit.bounds import exact_joint_rejects
 from audit.counts import Counts
-from audit.critical import CriticalCounts
+from audit.exact.critical import CriticalCounts
 from audit.planning import (
     approximate_power,
     best_power,

@@ -12,9 +12,9 @@ import pytest
 
 import reports
 from attacks.discriminant import LinearDiscriminant
-from audit.certifying import certify, make_request
-from audit.forecasting import forecast
+from audit.certificates.certifying import certify, make_request
 from audit.plan import AuditPlan
+from audit.power.forecasting import forecast
 from audit.result import AuditCollection
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
@@ -45,7 +45,7 @@ def test_published_schemas_are_those_of_the_dataclasses(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_written_has_a_schema() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "audit").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "audit").rglob("*.py")]
     kinds = {name for text in sources for name in re.findall(r'Literal\["unlearn-audit/([a-z]+/\d+)"\] = ', text)}
     published = {name.removesuffix(".json").replace("-", "/") for name in schemas.KINDS}
     assert kinds == published  # a plan is read, and never written

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from audit.bounds import exact_joint_bound
 from audit.planning import best_power
-from audit.rehearsal import rehearsed_power
+from audit.power.rehearsal import rehearsed_power
 from audit.selection import Event, PreparedAttack, choose_event, choose_for_bound
 from audit.smoothing import rate_above, thresholds_across
 from audit.split_bound import split_bound

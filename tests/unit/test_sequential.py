@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from audit.bets import SHARES, Cells
+from audit.betting.bets import SHARES, Cells
 from audit.errors import SchemaError
 from audit.sequential import (
     EProcess,

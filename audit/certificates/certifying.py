@@ -1,0 +1,377 @@
+"""Compute certificates of many records: the work behind the commands ``certify`` and ``calibrate``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+import numpy as np
+
+from attacks.canary import difficulty
+from audit.certificates.certification import Certification, RecordRow, RouteRow
+from audit.contrast import Progress
+from audit.previews import make_previews
+from audit.provenance import data_record, environment_of
+from audit.trials import Engine, Stream, make_generator, worker_limits
+from mechanisms.accounting.calibration import smallest_noise
+from mechanisms.claim import Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism, World
+from mechanisms.ridge.certificates import exact_certificate, exact_pair, two_sided_epsilon
+from mechanisms.ridge.downdate import RidgeSolution
+from mechanisms.ridge.krylov import KrylovSetup
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
+from mechanisms.ridge.routes import RidgeRoutes
+
+RouteChoice = Literal["exact", "repaired", "published", "uniform"]
+ALL_ROUTES: tuple[RouteChoice, ...] = get_args(RouteChoice)
+# With every record asked for, routes are compared for this many, evenly spread over the difficulty range.
+N_SPREAD = 7
+N_EXTREMES = 10
+N_ACCURACY = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Which records and routes to certify, and an optional target that overrides the plan's noise.
+
+    Parameters
+    ----------
+    records
+        "all", "hardest:N", or indices separated by commas.
+    routes
+        Routes to compare.
+    target
+        Calibrate to this (epsilon, delta); ``None`` takes the plan's noise or calibration.
+    compared
+        Records whose routes are compared; by default all that are named, or a few spread over all.
+    """
+
+    records: str = "all"
+    routes: tuple[RouteChoice, ...] = ALL_ROUTES
+    target: tuple[float, float] | None = None
+    compared: tuple[int, ...] | None = None
+
+
+def make_request(*, records: str, routes: str, target: tuple[float, float] | None = None) -> Request:
+    """Return the request of a command line.
+
+    Raises
+    ------
+    InvalidInputError
+        For a route that does not exist.
+    """
+    chosen = []
+    for name in routes.split(","):
+        if name not in ALL_ROUTES:
+            raise InvalidInputError(
+                field="--routes",
+                expected=f"routes among {', '.join(ALL_ROUTES)}",
+                got=repr(name),
+                fix="name some of them",
+            )
+        chosen.append(name)
+    return Request(records=records, routes=tuple(chosen), target=target)
+
+
+def certify(
+    mechanism: Mechanism,
+    data: Dataset,
+    request: Request,
+    *,
+    seed: int = 0,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+    title: str | None = None,
+    command: str | None = None,
+) -> Certification:
+    """Return exact certificates of the requested records, and the comparison of routes.
+
+    Raises
+    ------
+    InvalidInputError
+        For a mechanism without these certificates, or records and routes that do not exist.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    ridge = _ridge(mechanism, request)
+    noise = ridge.sigma_unlearn
+    delta = noise.delta if isinstance(noise, CalibratedNoise) else ridge.delta
+    chosen = select_records(data, request.records, penalty=ridge.penalty)
+    rows = _rows(ridge, data, chosen, delta, n_jobs, progress)
+    compared = _routed(request, rows, data)
+    with worker_limits():
+        # The same for every record: one sensitivity for all is what the route is.
+        shared: dict[RouteChoice, _Priced] = (
+            {"uniform": _price(ridge, _routes_of(ridge, data, compared[0], delta), "uniform")}
+            if "uniform" in request.routes
+            else {}
+        )
+    calls = [(ridge, data, record, request.routes, shared, delta, seed) for record in compared]
+    found: dict[int, tuple[list[RouteRow], dict[str, tuple[str, ...]]]] = {}
+    for i, result in Engine(n_jobs=n_jobs).stream(_compare, calls):
+        found[i] = result
+        if progress:
+            progress("routes", len(found), len(calls))
+    return Certification(
+        title=title or f"Certificates of {ridge.name} on {data.name}",
+        mechanism=ridge.name,
+        parameters=_parameters(ridge, data),
+        data=data_record(data),
+        delta=delta,
+        target_epsilon=noise.epsilon if isinstance(noise, CalibratedNoise) else None,
+        rows=rows,
+        routes=tuple(row for i in range(len(calls)) for row in found[i][0]),
+        previews=make_previews(data, _shown(rows, compared)),
+        assumptions=_common([found[i][1] for i in range(len(calls))]),
+        environment=environment_of(started, time.monotonic() - clock, Engine(n_jobs=n_jobs), command),
+        seed=seed,
+    )
+
+
+def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
+    if not isinstance(mechanism, RidgeLangevin):
+        raise InvalidInputError(
+            field="mechanism.name",
+            expected='"ridge_langevin"',
+            got=repr(mechanism.name),
+            fix="exact certificates of every record are computed for that mechanism",
+        )
+    if mechanism.reference is Reference.RETRAIN_ONLY:
+        raise InvalidInputError(
+            field="mechanism.reference",
+            expected='"retrain_then_unlearn"',
+            got='"retrain_only"',
+            fix="the routes are compared for the published reference world",
+        )
+    if request.target is None:
+        return mechanism
+    epsilon, delta = request.target
+    return replace(mechanism, sigma_unlearn=CalibratedNoise(route="exact", epsilon=epsilon, delta=delta))
+
+
+def select_records(data: Dataset, text: str, *, penalty: float) -> tuple[int, ...]:
+    """Return the records that "all", "hardest:N" or "3,17" names.
+
+    Raises
+    ------
+    InvalidInputError
+        When the text is none of these, or names a record that does not exist.
+    """
+    if text == "all":
+        return tuple(range(data.n_records))
+    kind, _, count = text.partition(":")
+    if kind == "hardest" and count.isdigit() and 1 <= int(count) <= data.n_records:
+        order = np.argsort(-difficulty(data, penalty=penalty), kind="stable")
+        return tuple(int(i) for i in order[: int(count)])
+    try:
+        indices = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInputError(
+            field="--records",
+            expected=f"all, hardest:N with N up to {data.n_records}, or indices such as 3,17",
+            got=repr(text),
+            fix="name records in one of these ways",
+        ) from None
+    return tuple(validate_forget((i,), data.n_records, field="--records")[0] for i in indices)
+
+
+def _rows(
+    ridge: RidgeLangevin,
+    data: Dataset,
+    records: Sequence[int],
+    delta: float,
+    n_jobs: int,
+    progress: Progress | None,
+) -> tuple[RecordRow, ...]:
+    setup = KrylovSetup.of(
+        data,
+        penalty=ridge.penalty,
+        n_learn=ridge.n_learn,
+        n_unlearn=ridge.n_unlearn,
+        sigma_learn=ridge.sigma_learn,
+        step_size=ridge.step_size,
+    )
+    noise = ridge.sigma_unlearn
+    if not isinstance(noise, CalibratedNoise):
+        found = privacy_map(data, ridge, delta=delta, records=records, n_jobs=n_jobs, progress=progress, setup=setup)
+        sigmas = np.full(len(records), float(noise))
+        epsilons, without = found.epsilon, found.two_sided_without_unlearning
+        hardness = found.difficulty
+    else:
+        calibrated = calibrate_map(
+            data,
+            ridge,
+            epsilon=noise.epsilon,
+            delta=delta,
+            records=records,
+            n_jobs=n_jobs,
+            progress=progress,
+            setup=setup,
+        )
+        sigmas, epsilons = calibrated.sigma_unlearn, calibrated.epsilon
+        without, hardness = calibrated.epsilon_without_unlearning, calibrated.difficulty
+    return tuple(
+        RecordRow(
+            record=int(record),
+            difficulty=float(hardness[i]),
+            sigma_unlearn=float(sigmas[i]),
+            epsilon_unlearned_from_retrained=float(epsilons[i][0]),
+            epsilon_retrained_from_unlearned=float(epsilons[i][1]),
+            epsilon_without_unlearning=float(without[i]),
+        )
+        for i, record in enumerate(records)
+    )
+
+
+def _common(stated: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Return the sentences that hold for every compared record; figures of one record are not true of another."""
+    first = stated[0]
+    return {
+        name: tuple(sentence for sentence in sentences if all(sentence in other[name] for other in stated))
+        for name, sentences in first.items()
+    }
+
+
+def _rounded_up(epsilon: float) -> float:
+    """Return epsilon rounded up to three significant digits."""
+    if epsilon == 0 or not math.isfinite(epsilon):
+        return epsilon
+    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
+    return math.ceil(epsilon / unit) * unit
+
+
+def _compared(rows: Sequence[RecordRow]) -> tuple[int, ...]:
+    """Return records evenly spread over the difficulty range, hardest first."""
+    order = sorted(rows, key=lambda row: -row.difficulty)
+    places = np.linspace(0, len(order) - 1, min(N_SPREAD, len(order))).round().astype(int)
+    return tuple(order[i].record for i in places)
+
+
+def _routed(request: Request, rows: Sequence[RecordRow], data: Dataset) -> tuple[int, ...]:
+    """Return the records whose routes are compared."""
+    if request.compared:
+        return tuple(validate_forget((i,), data.n_records, field="compared")[0] for i in request.compared)
+    return _compared(rows) if request.records == "all" else tuple(row.record for row in rows)
+
+
+def _shown(rows: Sequence[RecordRow], compared: Sequence[int]) -> tuple[int, ...]:
+    """Return the records to picture: those compared, and both ends of the cost range."""
+    order = [row.record for row in sorted(rows, key=lambda row: (row.sigma_unlearn, row.epsilon))]
+    return tuple(dict.fromkeys([*compared, *order[:N_EXTREMES], *order[-N_EXTREMES:]]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Priced:
+    """What a route needs, or promises, for one record."""
+
+    sigma: float
+    epsilon: float
+    note: str
+    assumptions: tuple[str, ...]
+
+
+def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Priced:
+    """Return the noise that a route needs for the target, or what it promises at the given noise."""
+
+    def exact(sigma: float) -> float:
+        return two_sided_epsilon(exact_pair(routes.laws.with_noise(sigma)), routes.delta)
+
+    epsilon_fn = exact if name == "exact" else getattr(routes, name).epsilon
+    noise, note = ridge.sigma_unlearn, ""
+    if isinstance(noise, CalibratedNoise):
+        sigma = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(ridge.sigma_learn, 1e-6)).noise
+        if sigma == 0:
+            note = f"The learning noise alone gives {_rounded_up(epsilon_fn(0.0)):.3g}."
+    else:
+        sigma = float(noise)
+    if name == "exact":
+        certificate = exact_certificate(routes.laws.with_noise(sigma), delta=routes.delta)
+    else:
+        certificate = getattr(routes, name).certificate(sigma, epsilon_without_unlearning=0.0)
+    return _Priced(
+        sigma=sigma, epsilon=float(certificate.epsilon), note=note, assumptions=certificate.claim.assumptions
+    )
+
+
+def _routes_of(ridge: RidgeLangevin, data: Dataset, record: int, delta: float) -> RidgeRoutes:
+    process = ridge.process(data, (record,))
+    return RidgeRoutes(process=process, laws=RidgeLaws.of(process), delta=delta)
+
+
+def _compare(
+    ridge: RidgeLangevin,
+    data: Dataset,
+    record: int,
+    names: Sequence[RouteChoice],
+    shared: Mapping[RouteChoice, _Priced],
+    delta: float,
+    seed: int,
+) -> tuple[list[RouteRow], dict[str, tuple[str, ...]]]:
+    """Return one record by every route, with the exact downdate beside them; ``shared`` routes are priced already."""
+    with worker_limits():
+        routes = _routes_of(ridge, data, record, delta)
+        rows: list[RouteRow] = []
+        assumptions: dict[str, tuple[str, ...]] = {}
+        for name in names:
+            priced = shared[name] if name in shared else _price(ridge, routes, name)
+            laws = routes.laws.with_noise(priced.sigma)
+            assumptions[name] = priced.assumptions
+            accuracies = _accuracies(laws, data, seed)
+            rows.append(
+                RouteRow(
+                    record=record,
+                    label="",
+                    route=name,
+                    sigma_unlearn=priced.sigma,
+                    epsilon=priced.epsilon,
+                    exact_epsilon=two_sided_epsilon(exact_pair(laws), delta),
+                    accuracy=float(np.mean(accuracies)) if accuracies else None,
+                    note=priced.note,
+                    accuracies=accuracies,
+                )
+            )
+        return [*rows, _downdate_row(ridge, data, record)], assumptions
+
+
+def _downdate_row(ridge: RidgeLangevin, data: Dataset, record: int) -> RouteRow:
+    solution = RidgeSolution.of(data, ridge.penalty).without(data.take((record,)))
+    return RouteRow(
+        record=record,
+        label="",
+        route="downdate",
+        sigma_unlearn=0.0,
+        epsilon=0.0,
+        exact_epsilon=0.0,
+        accuracy=None if data.held_out is None else data.held_out.score(solution.weights),
+        note="Exact deletion in closed form, without noise.",
+    )
+
+
+def _accuracies(laws: RidgeLaws, data: Dataset, seed: int) -> tuple[float, ...]:
+    """Return the scores of unlearned models on held-out records; none where nothing is held out."""
+    if data.held_out is None:
+        return ()
+    sampler = ClosedFormSampler.of(laws)
+    releases = sampler.sample(World.UNLEARNED, N_ACCURACY, rng=make_generator(seed, Stream.ACCURACY))
+    return tuple(data.held_out.score(weights) for weights in releases)
+
+
+def _parameters(ridge: RidgeLangevin, data: Dataset) -> dict[str, int | float | str]:
+    noise = ridge.sigma_unlearn
+    shown: str | float = noise if not isinstance(noise, CalibratedNoise) else f"calibrated per record ({noise.route})"
+    return {
+        "penalty": ridge.penalty,
+        "step_size": ridge.process(data, (0,)).step_size,
+        "n_learn": ridge.n_learn,
+        "n_unlearn": ridge.n_unlearn,
+        "sigma_learn": ridge.sigma_learn,
+        "sigma_unlearn": shown,
+        "reference": ridge.reference.value,
+    }

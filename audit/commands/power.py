@@ -1,0 +1,124 @@
+"""The planning commands: ``power``, ``run --dry-run``, and the warnings that ``run`` prints before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.errors import ExitCode
+from mechanisms.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from audit.binding import BoundRecord
+    from audit.config import ResolvedPlan
+    from audit.plan import AuditPlan
+    from audit.power.forecasts import Forecast
+    from audit.result import Family
+    from audit.runner import Announce
+
+PLAN_MARGIN = 2.0
+NUMBER_MARGINS = (1.5, 2.0, 3.0, 5.0)
+
+margin_option = click.option(
+    "--margin", type=float, default=None, help="True epsilon over claimed epsilon that the audit should see; 2."
+)
+
+
+@click.command()
+@click.argument("plan", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--epsilon", type=float, default=None, help="Without a plan: the claimed epsilon.")
+@click.option("--delta", type=float, default=None, help="Without a plan: the claimed delta; 1e-5.")
+@click.option("--significance", type=float, default=None, help="Without a plan: of the whole audit; 0.05.")
+@click.option("--tests", type=int, default=None, help="Without a plan: how many tests share the significance; 1.")
+@click.option("--trials", type=int, default=None, help="Releases a world; overrides the plan's.")
+@margin_option
+@click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON on standard output.")
+def power(
+    plan: Path | None,
+    epsilon: float | None,
+    delta: float | None,
+    significance: float | None,
+    tests: int | None,
+    trials: int | None,
+    margin: float | None,
+    as_json: bool,
+) -> int:
+    """Say what an audit could show before it runs: ceiling, detectable epsilon, power, trials needed. Draws nothing.
+
+    Give a PLAN, or the numbers of one claim: unlearn-audit power --epsilon 1 --delta 1e-5 --trials 20000 --tests 4
+    """
+    from audit.power.forecasting import forecast, forecast_numbers
+
+    numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
+    if plan is not None:
+        _refuse(numbers)
+        from audit.config import read_plan
+
+        read = read_plan(plan, trials=trials)
+        margins = (PLAN_MARGIN if margin is None else margin,)
+        found = forecast(read.mechanism, read.data, read.plan, margins=margins, title=read.title)
+    elif epsilon is None or trials is None:
+        raise InvalidInputError(
+            field="PLAN" if epsilon is None else "--trials",
+            expected="given",
+            got="nothing",
+            fix="name a plan file, or describe a claim: --epsilon 1 --delta 1e-5 --trials 20000",
+        )
+    else:
+        found = forecast_numbers(
+            epsilon=epsilon,
+            delta=1e-5 if delta is None else delta,
+            trials=trials,
+            significance=0.05 if significance is None else significance,
+            tests=1 if tests is None else tests,
+            margins=NUMBER_MARGINS if margin is None else (margin,),
+        )
+    return _print(found, as_json)
+
+
+def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: bool) -> int:
+    """Print the forecast of a plan with its costs. Writes nothing, and no forecast is a verdict: exit code 0."""
+    from audit.power.forecasting import forecast
+    from audit.trials import Engine
+
+    margins = (PLAN_MARGIN if margin is None else margin,)
+    engine = Engine(n_jobs=jobs)
+    found = forecast(read.mechanism, read.data, read.plan, margins=margins, engine=engine, timed=True, title=read.title)
+    return _print(found, as_json)
+
+
+def warner(margin: float | None) -> Announce:
+    """Return what prints a bound plan's warnings on standard error, before anything is drawn."""
+    from audit.power.forecasting import check_margins, forecast_bound
+
+    margins = (PLAN_MARGIN if margin is None else margin,)
+    check_margins(margins)
+
+    def announce(plan: AuditPlan, records: Sequence[BoundRecord], family: Family) -> None:
+        from reports.forecast import caution_lines
+
+        for line in caution_lines(
+            forecast_bound(plan, records, family, margins=margins, title="", mechanism="", brief=True)
+        ):
+            click.echo(line, err=True)
+
+    return announce
+
+
+def _refuse(numbers: dict[str, float | int | None]) -> None:
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if given:
+        name, value = next(iter(given.items()))
+        raise InvalidInputError(
+            field=name, expected="left out when a plan is given", got=value, fix="put it into the plan"
+        )
+
+
+def _print(found: Forecast, as_json: bool) -> int:
+    from reports.forecast import forecast_summary
+
+    click.echo(found.to_json() if as_json else forecast_summary(found), nl=as_json)
+    return ExitCode.OK

@@ -1,0 +1,92 @@
+"""The command ``unlearn-audit scores``: audit two files of scores or releases. Imports are lazy."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from audit.commands.report import junit_option, redact_option
+
+file_type = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("unlearned", type=file_type)
+@click.argument("retrained", type=file_type)
+@click.option("--epsilon", type=click.FloatRange(0), required=True, help="What is claimed, in nats.")
+@click.option("--delta", type=click.FloatRange(0, 1), default=1e-5, show_default=True, help="Its delta.")
+@click.option(
+    "--reference",
+    type=click.Choice(["retrain_then_unlearn", "retrain_only"]),
+    default="retrain_then_unlearn",
+    show_default=True,
+    help="How the models of RETRAINED were made; the claim is about that world.",
+)
+@click.option(
+    "--significance",
+    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Probability of refuting a true claim.",
+)
+@click.option(
+    "--fixed-threshold",
+    type=float,
+    default=None,
+    help="A score threshold chosen before anybody looked at these files: every row is counted.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which rows fit, which count.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for report.html, .md, .json and the figures as CSV.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@junit_option
+@redact_option
+def scores(
+    unlearned: Path,
+    retrained: Path,
+    epsilon: float,
+    delta: float,
+    reference: str,
+    significance: float,
+    fixed_threshold: float | None,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+    allow_inconclusive: bool,
+    junit: Path | None,
+    redact: bool,
+) -> int:
+    """Audit scores of models that you made yourself.
+
+    UNLEARNED and RETRAINED are .npy, .npz or .csv files (no header) with one row a model: one score, the higher the
+    more it looks like an unlearned model, or all parameters. They may differ in length. Keep the rows in the order in
+    which the models were made.
+    """
+    from audit.commands.report import exit_code, publish
+    from audit.given.auditing import from_scores
+    from audit.given.files import read_scores
+    from mechanisms.claim import Claim, EpsilonDelta, Reference
+
+    claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference))
+    words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
+    words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
+    words += [] if fixed_threshold is None else [f"--fixed-threshold={fixed_threshold!r}"]
+    result = from_scores(
+        read_scores(unlearned),
+        read_scores(retrained),
+        claim=claim,
+        significance=significance,
+        seed=seed,
+        threshold=fixed_threshold,
+        names=(unlearned.name, retrained.name),
+        command=shlex.join(words),
+    )
+    publish(result, out, as_json, junit=junit, redact=redact)
+    return exit_code(result, allow_inconclusive=allow_inconclusive)

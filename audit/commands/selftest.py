@@ -1,0 +1,48 @@
+"""The command ``unlearn-audit selftest``: who audits the auditor? Imports are lazy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from audit.errors import ExitCode
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A fifth of the trials: about a minute.")
+@click.option("--seed", type=click.IntRange(0), default=7, show_default=True, help="The only source of randomness.")
+@click.option("--only", "names", multiple=True, help="Audit this fault alone; may be given several times.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=min(os.cpu_count() or 1, 8),
+    show_default=True,
+    help="Worker processes.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for selftest.md and selftest.json.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON on standard output.")
+def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Path | None, as_json: bool) -> int:
+    """Audit services with seeded faults, and harmless variants, and compare with what is true.
+
+    Exits 1 when a fault is missed that the planner calls all but certain to be found, or a harmless variant is refuted.
+    """
+    from audit.progress import show_progress
+    from audit.selftest.audits import SelftestSettings, run_selftest
+    from audit.trials import Engine
+    from reports.selftest import selftest_summary, write_selftest
+
+    settings = SelftestSettings(seed=seed, quick=quick, names=names)
+    with show_progress() as progress:
+        result = run_selftest(settings, engine=Engine(n_jobs=jobs), progress=progress)
+    written = write_selftest(result, out) if out is not None else ()
+    click.echo(result.to_json() if as_json else selftest_summary(result))
+    for path in written:
+        click.echo(path, err=True)
+    return ExitCode.OK if result.as_expected else ExitCode.REFUTED

@@ -1,0 +1,1 @@
+"""Audits of scores or releases that were made elsewhere."""

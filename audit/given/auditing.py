@@ -1,0 +1,239 @@
+"""Audit scores or releases that were made elsewhere: two arrays from a cluster instead of a mechanism.
+
+The statistics are those of :func:`audit.runner.run`. What needs draws (an ignored deletion, the same stream twice) is
+left out, and the report says so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from numpy.typing import ArrayLike
+
+from attacks.discriminant import LinearDiscriminant
+from attacks.given import GivenScore
+from attacks.protocol import Attack
+from audit.contrast import Evidence, Kind
+from audit.estimates import estimates_of
+from audit.findings import make_finding, roles_of, settle
+from audit.given.controls import given_controls
+from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
+from audit.multiplicity import MemberKey, ledger
+from audit.plan import AuditPlan
+from audit.provenance import environment_of, plan_record
+from audit.result import AuditResult, DeclaredThreshold, EventTest, Family, PlanRecord, Tail, WorldTrials
+from audit.selection import Event, PreparedAttack
+from audit.split import Split
+from audit.testing import run_test
+from audit.trials import Engine, Stream, make_generator
+from mechanisms.claim import Claim, Direction, EpsilonDelta
+from mechanisms.errors import InvalidInputError
+
+DEFAULT_DELTA = 1e-5
+
+
+def from_scores(
+    unlearned: ArrayLike,
+    retrained: ArrayLike,
+    *,
+    claim: Claim,
+    significance: float = 0.05,
+    seed: int = 0,
+    delta: float | None = None,
+    attacks: Sequence[Attack] | None = None,
+    threshold: float | None = None,
+    counting: Split | None = None,
+    title: str | None = None,
+    names: tuple[str, str] = ("unlearned", "retrained"),
+    command: str | None = None,
+) -> AuditResult:
+    """Audit a claim on given scores: return a verdict that is wrong with probability at most ``significance``.
+
+    A claim that holds is REFUTED with at most that probability, if the rows are independent and each is a model of
+    the world that it is filed under. NOT_REFUTED proves nothing about the claim.
+
+    Parameters
+    ----------
+    unlearned, retrained
+        One row a model: scores, shape (n,), or releases, shape (n, d), which a generic attack is fitted on. The two
+        may differ in length; rows in the order in which the models were made, so that drift can be seen.
+    claim
+        What is claimed, with the reference world that the retrained models are taken from.
+    significance
+        In (0, 0.5).
+    seed
+        Of the split: which rows fit and choose, and which are counted.
+    delta
+        Besides the claim's own rows, bounds are reported at this delta; the claim's own, or 1e-5, by default.
+    attacks
+        For releases; ``lda`` by default. Attacks that need data or a model cannot be run.
+    threshold
+        For scores: a threshold that was fixed before anybody looked at these rows. All rows are then counted and
+        none chooses. The events are "score > threshold" (more frequent after unlearning) and its complement (more
+        frequent after retraining), at the claim's point at ``delta``.
+    counting
+        Which share of the rows fits and chooses.
+    title, names, command
+        For the report: its title, what the two arrays are called, and the command that runs it again.
+
+    Returns
+    -------
+    AuditResult
+
+    Raises
+    ------
+    InvalidInputError
+        For arrays or options out of range.
+
+    Notes
+    -----
+    The test is exact for independent rows (see :func:`audit.bounds.exact_joint_p_value`). Equal rows, correlated
+    neighbours or a drift over the retrained rows make the finding INCONCLUSIVE.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> claim = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=1e-5))
+    >>> from_scores(rng.normal(2, 1, 400), rng.normal(0, 1, 300), claim=claim).verdict.value
+    'refuted'
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    given = GivenRows.of(unlearned, retrained, names)
+    plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
+    tests: tuple[EventTest, ...] | None = None
+    if threshold is None:
+        evidence = gather_rows(given.unlearned, given.retrained, plan.attacks, plan, Kind.CLAIMS)
+        members: list[MemberKey] = [(0, (), a.name, role) for a in plan.attacks for role in roles_of(claim, plan.delta)]
+        family = ledger(significance=plan.significance, correction=plan.correction, members=members)
+    else:
+        evidence, tests, family = _declared(given, claim, plan, threshold)
+    sizes = tuple(_sizes(len(rows), plan, threshold) for rows in (given.unlearned, given.retrained))
+    ordered = (evidence.unlearned, evidence.retrained)
+    if given.are_scores:
+        # Nothing was fitted, so that estimates and checks may look at every row.
+        name = plan.attacks[0].name
+        ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
+    controls = given_controls(given, ordered, plan)
+    n_counted = (sizes[0].n_counted, sizes[1].n_counted)
+    finding = make_finding(
+        claim=claim,
+        forget=(),
+        label="",
+        evidence=evidence,
+        delta=plan.delta,
+        level=family.members[0].level,
+        reproducible=not any(control.spoils_verdicts for control in controls),
+        n_counted=n_counted,
+        certificates=(),
+        parameters={},
+        data=no_data(),
+        estimates=estimates_of(*ordered, rng=make_generator(plan.seed, Stream.ESTIMATES, 0)),
+        tests=tests,
+    )
+    findings, family = settle([finding], family, n_counted=n_counted)
+    return AuditResult(
+        title=title or f"Audit of {names[0]} against {names[1]}",
+        mechanism="not run: its output was given",
+        sampler="given scores" if given.are_scores else "given releases",
+        plan=_record(plan, family, sizes[0], sizes[1], threshold),
+        findings=findings,
+        controls=controls,
+        family=family,
+        data=given.data_record(),
+        environment=environment_of(started, time.monotonic() - clock, Engine(), command),
+    )
+
+
+def _plan(
+    given: GivenRows,
+    claim: Claim,
+    significance: float,
+    seed: int,
+    delta: float | None,
+    attacks: Sequence[Attack] | None,
+    counting: Split | None,
+    threshold: float | None,
+) -> AuditPlan:
+    """Return the options as a plan, which checks their ranges."""
+    if threshold is not None and not (given.are_scores and attacks is None and math.isfinite(threshold)):
+        raise InvalidInputError(
+            field="threshold",
+            expected="a finite number, for rows of one score and without attacks",
+            got=f"{threshold} for rows of {given.unlearned.shape[1]} number(s)",
+            fix="leave it out, or give one score for each model",
+        )
+    if delta is None:
+        delta = claim.guarantee.delta if isinstance(claim.guarantee, EpsilonDelta) else DEFAULT_DELTA
+    if attacks is None:
+        attacks = (GivenScore(),) if given.are_scores else (LinearDiscriminant(),)
+    return AuditPlan(
+        claims=(claim,),
+        forget=((),),
+        attacks=tuple(attacks),
+        trials=len(given.unlearned),
+        control_trials=max(20, len(given.retrained) // 2),
+        counting=counting or Split(),
+        significance=significance,
+        delta=delta,
+        seed=seed,
+        chunk_size=1,
+    )
+
+
+def _sizes(n: int, plan: AuditPlan, threshold: float | None) -> WorldTrials:
+    fitting = n_fit(n, plan) if threshold is None else 0
+    return WorldTrials(trials=n, n_fit=fitting, n_counted=n - fitting)
+
+
+def _declared(
+    given: GivenRows, claim: Claim, plan: AuditPlan, threshold: float
+) -> tuple[Evidence, tuple[EventTest, ...], Family]:
+    """Count both tails at a threshold from before the data, on all rows, each against the claim's point."""
+    events = {}
+    for direction in claim.directions:
+        tail: Tail = "upper" if direction is Direction.UNLEARNED_FROM_RETRAINED else "lower"
+        point = claim.guarantee
+        if not isinstance(point, EpsilonDelta):
+            point = EpsilonDelta(epsilon=claim.epsilon_at(plan.delta, direction), delta=plan.delta)
+        if math.isfinite(point.epsilon):
+            name = f"score {'>' if tail == 'upper' else '≤'} {threshold:g}"
+            events[name] = Event(point=point, direction=direction, tail=tail, threshold=threshold)
+    if not events:
+        raise InvalidInputError(
+            field="delta",
+            expected="a value at which the claim promises a finite epsilon",
+            got=plan.delta,
+            fix="choose another delta, or leave the threshold out so that the rows choose one",
+        )
+    scores = (given.unlearned[:, 0], given.retrained[:, 0])
+    first = next(iter(events))
+    evidence = Evidence(
+        prepared={first: PreparedAttack(name=first, fitted=None, unlearned=scores[0], retrained=scores[1])},
+        unlearned=dict.fromkeys(events, scores[0]),
+        retrained=dict.fromkeys(events, scores[1]),
+        failures={},
+    )
+    members: list[MemberKey] = [(0, (), name, "claim_row") for name in events]
+    family = ledger(significance=plan.significance, correction=plan.correction, members=members)
+    level = family.members[0].level
+    return evidence, tuple(run_test(evidence, name, "claim_row", e, level) for name, e in events.items()), family
+
+
+def _record(
+    plan: AuditPlan, family: Family, unlearned: WorldTrials, retrained: WorldTrials, threshold: float | None
+) -> PlanRecord:
+    """Return the plan as data, with the sizes of both worlds."""
+    return replace(
+        plan_record(plan),
+        attacks=tuple(dict.fromkeys(member.attack for member in family.members)),
+        trials=unlearned.trials,
+        n_fit=unlearned.n_fit,
+        n_counted=unlearned.n_counted,
+        counting=plan.counting if threshold is None else DeclaredThreshold(threshold=threshold),
+        retrained=retrained,
+    )

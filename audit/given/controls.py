@@ -1,0 +1,133 @@
+"""Controls of given rows: what can be checked when nothing can be drawn again.
+
+Rows must be independent and alike: equal rows, neighbours that depend on each other, or retrained rows that drift make
+a count of them meaningless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.contrast import Kind
+from audit.controls import IDENTICAL, NULL_SIGNIFICANCE
+from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
+from audit.independence import at_extremes, chance_repeats, fingerprints, n_repeated
+from audit.multiplicity import equal_share
+from audit.plan import AuditPlan
+from audit.randomness import lag_one_control
+from audit.result import Control
+from audit.testing import best_test, run_tests
+
+Array = NDArray[np.float64]
+
+
+def given_controls(
+    given: GivenRows, ordered: tuple[Mapping[str, Array], Mapping[str, Array]], plan: AuditPlan
+) -> tuple[Control, ...]:
+    """Return the controls of an audit of given rows.
+
+    Parameters
+    ----------
+    given
+        All rows.
+    ordered
+        Scores of the unlearned and the retrained world by attack, in the order of the rows.
+    plan
+        Attacks, seed and split.
+    """
+    if given.are_scores and (_is_sorted(given.unlearned) or _is_sorted(given.retrained)):
+        message = "Not applicable: the scores are sorted, so their order says nothing of when the models were made."
+        order = (_not_applicable("null", message), _not_applicable("lag_one", message))
+    else:
+        lag_one = lag_one_control(*ordered, n_controls=1, forget=(), label="")
+        order = (_halves(given.retrained, plan), lag_one)
+    return (order[0], _equal_rows(given), order[1])
+
+
+def _is_sorted(rows: Array) -> bool:
+    steps = np.diff(rows[:, 0])
+    return bool(np.any(steps)) and bool(np.all(steps >= 0) or np.all(steps <= 0))
+
+
+def _not_applicable(name: str, message: str) -> Control:
+    return Control(
+        name=name,  # type: ignore[arg-type]
+        forget=(),
+        label="",
+        as_expected=True,
+        applicable=False,
+        message=message,
+    )
+
+
+def _halves(retrained: Array, plan: AuditPlan) -> Control:
+    """Test the first half of the retrained rows against the second for any difference at all.
+
+    Halves of a shuffle could never differ; halves in the given order differ when the retraining changed on the way.
+    """
+    middle = len(retrained) // 2
+    if middle < MIN_ROWS:
+        return _not_applicable(
+            "null", f"Not applicable: half of {len(retrained)} retrained rows is too few to compare."
+        )
+    evidence = gather_rows(retrained[:middle], retrained[middle:], plan.attacks, plan, Kind.NULL)
+    level = equal_share(NULL_SIGNIFICANCE, len(plan.attacks))
+    tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), level=level)
+    if not tests:
+        return _not_applicable("null", "Not run: no attack could be scored.")
+    best = best_test(tests)
+    message = (
+        "The first half of the retrained rows differs from the second: they are not one world (was the code, the data "
+        "or the machine changed on the way?), so no verdict can rest on them."
+        if best.rejected
+        else "The first and the second half of the retrained rows could not be told apart, as it must be."
+    )
+    return Control(
+        name="null",
+        forget=(),
+        label="",
+        as_expected=not best.rejected,
+        message=message,
+        p_value=best.p_value,
+        level=level,
+        n_trials=middle,
+        bound=best.bound,
+    )
+
+
+def _equal_rows(given: GivenRows) -> Control:
+    """Look for models that were filed twice, in one file or in both."""
+    both = np.concatenate([given.unlearned, given.retrained])
+    if np.all(both == np.round(both)):
+        return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
+    found, forgiven = [], 0
+    named = {given.names[0]: given.unlearned, given.names[1]: given.retrained, "the two together": both}
+    for name, rows in named.items():
+        prints = fingerprints(rows)
+        if n_repeated(prints) == len(rows) - 1:
+            found.append(f"all {len(rows):,} rows of {name} are the same")
+            continue
+        # Clipped scores pile up at the ends; stored scores are rounded.
+        prints = prints[~at_extremes(rows)]
+        repeats, allowed = n_repeated(prints), chance_repeats(rows)
+        if allowed >= len(rows) // 2:
+            message = "Not applicable: numbers are stored so coarsely that independent models share them."
+            return _not_applicable("duplicates", message)
+        forgiven = max(forgiven, repeats)
+        if repeats > allowed:
+            found.append(
+                f"{repeats:,} of {len(rows):,} rows of {name} are equal to an earlier one ({allowed:,} at most)"
+            )
+    if found:
+        message = (
+            f"Equal rows: {'; '.join(found)}. These are not independent models: look for a fixed seed, a file that was "
+            "appended twice, or a model filed in both worlds."
+        )
+    elif forgiven:
+        message = f"{forgiven:,} rows are equal to an earlier one, no more than rounding of the numbers explains."
+    else:
+        message = "No two rows are equal, within a file or across."
+    return Control(name="duplicates", forget=(), label="", as_expected=not found, message=message, n_trials=len(both))

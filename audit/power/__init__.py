@@ -1,0 +1,1 @@
+"""What an audit will be able to see, forecast before its first trial."""

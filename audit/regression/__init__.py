@@ -1,0 +1,1 @@
+"""Is a candidate worse than a baseline? Comparisons of certificates, results and rates."""
