@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audit.evidence import Finding
     from audit.given.auditing import from_scores
     from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.power.forecasting import forecast
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
-    from audit.result import AuditCollection, AuditResult, Finding, load_json
+    from audit.result import AuditCollection, AuditResult, load_json
     from audit.runner import run
     from audit.split import Sequential, Split
     from audit.trials import Engine

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from audit.counts import Counts
-from audit.result import EpsilonLowerBound, Tail
+from audit.evidence import EpsilonLowerBound, Tail
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

@@ -9,9 +9,9 @@ from attacks.protocol import Attack, AttackContext, Probe, refusal
 from attacks.registry import applicable_attacks
 from audit.errors import TrialError
 from audit.findings import roles_of
+from audit.ledger import Family
 from audit.multiplicity import ledger
 from audit.plan import AuditPlan, CertifiedClaim
-from audit.result import Family
 from audit.trials import worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import Dataset, validate_forget

@@ -262,6 +262,7 @@ def _p_value(
         high=null.high,
         epsilon=highest,
         delta=delta,
+        outside=null.outside,
         negligible=RELATIVE_GAP * null.spent,
         settle_at=None if settle_at is None else settle_at - null.spent,
     )
@@ -279,13 +280,16 @@ class NullRange:
         of that part could matter. Empty when ``low >= high``: then nothing is refuted.
     window
         Counts of the null world that are summed over.
+    outside
+        Probability of all counts outside the window, at most.
     spent
-        gamma and the probability of all counts outside the window.
+        gamma and ``outside``.
     """
 
     low: float
     high: float
     window: tuple[int, int]
+    outside: float
     spent: float
 
     @staticmethod
@@ -299,7 +303,7 @@ class NullRange:
         spread = max(p * (1 - p) for p in (low, high, min(max(0.5, low), max(low, high))))
         margin = math.sqrt(2 * n0 * spread * x) + x / 3
         window = max(0, math.floor(n0 * low - margin)), min(n0, math.ceil(n0 * high + margin))
-        return NullRange(low=low, high=high, window=window, spent=_spent(level))
+        return NullRange(low=low, high=high, window=window, outside=2 * _OUTSIDE * gamma, spent=_spent(level))
 
 
 @functools.lru_cache(maxsize=256)

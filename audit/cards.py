@@ -13,7 +13,8 @@ from audit.rounding import INFINITE, counted, down, enough_digits, listed, neare
 from audit.verdict import Verdict
 
 if TYPE_CHECKING:
-    from audit.result import AuditCollection, AuditResult, Finding
+    from audit.evidence import Finding
+    from audit.result import AuditCollection, AuditResult
 
 MARKS = {Verdict.REFUTED: "✕", Verdict.NOT_REFUTED: "○", Verdict.INCONCLUSIVE: "?"}
 # Colour and border: the verdict is said in words, and no two share a border.

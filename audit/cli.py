@@ -84,9 +84,9 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
 @main.command()
 def init() -> int:
     """Print a commented plan that runs: unlearn-audit init > plan.toml."""
-    from audit.config import EXAMPLE_PLAN
+    from audit.plan_file.example import example_plan
 
-    click.echo(EXAMPLE_PLAN, nl=False)
+    click.echo(example_plan(), nl=False)
     return ExitCode.OK
 
 
@@ -145,7 +145,7 @@ def run(
 ) -> int:
     """Run the audit of a plan file."""
     from audit.commands import power as cli_power
-    from audit.config import read_plan
+    from audit.plan_file.reading import read_plan
     from audit.progress import show_progress
     from audit.runner import run as run_audit
     from audit.trials import Engine
@@ -233,7 +233,7 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
-    from audit.config import read_plan
+    from audit.plan_file.reading import read_plan
     from audit.progress import show_progress
     from reports.certification import certification_summary, write_certification
 

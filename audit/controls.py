@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from audit.contrast import Evidence
+from audit.ledger import Control
 from audit.multiplicity import equal_share
 from audit.plan import AuditPlan
-from audit.result import Control
 from audit.selection import claim_rows
 from audit.testing import best_test, run_tests
 from audit.trials import Stream, make_generator

@@ -6,7 +6,8 @@ Plain data in, plain text out, from the result alone. Lower bounds are rounded d
 from __future__ import annotations
 
 from audit.cards import found, plain, spoken, subject
-from audit.result import AuditResult, EventTest, Finding
+from audit.evidence import EventTest, Finding
+from audit.result import AuditResult
 from audit.rounding import down, enough_digits, nearest, up
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP

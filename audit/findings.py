@@ -12,12 +12,13 @@ import numpy as np
 from audit.betting.history import History
 from audit.contrast import Evidence
 from audit.estimates import Estimate
+from audit.evidence import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
 from audit.histograms import ScoreHistogram, histogram_of
+from audit.ledger import Family, Member
 from audit.multiplicity import MemberKey, decide_family
 from audit.planning import ceiling, detectable_epsilon, refutable
 from audit.power.betting_power import detectable_by_betting
 from audit.previews import make_previews
-from audit.result import EpsilonLowerBound, EventTest, Family, Finding, Member, Roc, Sandwich
 from audit.selection import candidate_thresholds, claim_rows, plan_delta_points
 from audit.testing import Role, best_test, run_tests
 from audit.verdict import Reason, decide

@@ -18,8 +18,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal
 
+from audit.ledger import Family, Member
 from audit.plan import Axis, Bonferroni, Correction, FixedSequence, Holm
-from audit.result import Family, Member
 from mechanisms.errors import InvalidInputError
 
 Role = Literal["claim_row", "plan_delta"]

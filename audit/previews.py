@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.result import Preview
+from audit.evidence import Preview
 from mechanisms.dataset import Dataset
 
 N_VALUES = 12

@@ -7,11 +7,12 @@ import platform
 import sys
 from datetime import datetime
 
+from audit.ledger import DataRecord, Environment, PlanRecord
 from audit.plan import AuditPlan, CertifiedClaim
-from audit.result import DataRecord, Environment, PlanRecord
 from audit.trials import Engine
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset
+from mechanisms.protocol import Access
 
 LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
 
@@ -28,8 +29,8 @@ def claim_text(claim: Claim | CertifiedClaim) -> str:
     return f"a privacy profile of {len(guarantee.epsilons)} rows"
 
 
-def plan_record(plan: AuditPlan) -> PlanRecord:
-    """Return a plan as data."""
+def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
+    """Return a plan as data, and what attackers saw."""
     return PlanRecord(
         claims=tuple(claim_text(claim) for claim in plan.claims),
         forget=plan.forget,
@@ -44,6 +45,7 @@ def plan_record(plan: AuditPlan) -> PlanRecord:
         delta=plan.delta,
         seed=plan.seed,
         chunk_size=plan.chunk_size,
+        access=access,
     )
 
 

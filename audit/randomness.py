@@ -1,7 +1,7 @@
 """Controls of a mechanism's randomness: equal releases, trials that depend on their neighbours, noise used twice.
 
-In the flow: the runner asks after scoring. One that is not as expected makes the findings of its forget set
-inconclusive: a count of trials that are not independent has no level.
+In the flow: the runner asks after scoring. Equal releases or correlated trials make the findings of their forget set
+inconclusive: a count of trials that are not independent has no level. Noise used twice within a trial is only said.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from audit.contrast import Evidence
 from audit.errors import TrialError
 from audit.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, lag_one
+from audit.ledger import Control
 from audit.multiplicity import equal_share
 from audit.plan import AuditPlan
-from audit.result import Control
 from audit.trials import Stream, make_generator, worker_limits
 from mechanisms.protocol import Deletion, HasTrajectory, World
 
@@ -39,7 +39,7 @@ def duplicates_control(
 
     Notes
     -----
-    False alarm at most n^2 2^-61 for two worlds of n releases, from equal fingerprints of unequal releases.
+    False alarm at most about n^2 2^-59 for two worlds of n releases, from equal fingerprints of unequal releases.
     """
     found = [f"{k:,} of {m:,} {world.value}" for k, m, world in zip(repeated, n, WORLDS, strict=True) if k]
     if not continuous:

@@ -13,11 +13,13 @@ from audit.binding import BoundRecord, bind, default_plan, family_of
 from audit.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
 from audit.controls import check_same_retraining, neglected_control, null_control, replay
 from audit.estimates import estimates_of
+from audit.evidence import Finding
 from audit.findings import make_finding, settle
+from audit.ledger import Control, Family
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.provenance import data_record, environment_of, plan_record
 from audit.randomness import randomness_controls
-from audit.result import AuditResult, Control, Family, Finding
+from audit.result import AuditResult
 from audit.split import Sequential
 from audit.trials import Engine, Source, Stream, make_generator
 from mechanisms.claim import Claim
@@ -160,7 +162,7 @@ def run_services(
             title=title,
             mechanism=mechanism.name,
             sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
-            plan=plan_record(plan),
+            plan=plan_record(plan, bound[0][s].deletion.release.access),
             findings=settled[s][0],
             controls=tuple(control for row in audited for control in row[s][1]),
             family=settled[s][1],

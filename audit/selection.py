@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from attacks.protocol import Attack, AttackContext, FittedAttack
 from audit.bounds import score_statistic
 from audit.counts import Counts
-from audit.result import Tail
+from audit.evidence import Tail
 from audit.smoothing import rate_above, thresholds_across
 from audit.trials import score, worker_limits
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audit.bounds import exact_joint_bound
-from audit.result import EpsilonLowerBound
+from audit.evidence import EpsilonLowerBound
 from audit.selection import PreparedAttack, choose_for_bound
 from audit.split import Split
 from mechanisms.claim import Direction

@@ -7,7 +7,7 @@ from typing import Literal
 
 from audit.bounds import exact_joint_bound, exact_joint_p_value
 from audit.contrast import Evidence
-from audit.result import EpsilonLowerBound, EventTest
+from audit.evidence import EpsilonLowerBound, EventTest
 from audit.selection import Event, choose_event
 from mechanisms.claim import Direction, EpsilonDelta
 

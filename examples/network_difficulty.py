@@ -14,7 +14,8 @@ from pathlib import Path
 
 from attacks.canary import difficulty
 from audit.estimates import Estimate
-from audit.result import AuditResult, Finding
+from audit.evidence import Finding
+from audit.result import AuditResult
 from mechanisms.sources import load_named
 
 RIDGE_PENALTY = 1.0

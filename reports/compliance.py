@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit.result import AuditResult, DeclaredThreshold, Finding
+from audit.evidence import Finding
+from audit.ledger import DeclaredThreshold
+from audit.result import AuditResult
 from audit.verdict import Verdict
 from reports import plan_words, withheld, words
 from reports.numbers import counted, listed, up

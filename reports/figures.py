@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.counts import Counts
-from audit.result import Finding, Roc
+from audit.evidence import Finding, Roc
 from mechanisms.claim import Claim, Direction
 from reports import drawing
 from reports.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Point

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audit.betting.history import BoundCurve, History
-from audit.result import Finding
+from audit.evidence import Finding
 from reports.numbers import counted, down, nearest, up
 from reports.parts import HistoryView, TableView
 

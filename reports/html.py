@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from audit.result import AuditCollection, AuditResult, Finding
+from audit.evidence import Finding
+from audit.result import AuditCollection, AuditResult
 from reports import distributions, figures, history_figure
 from reports.parts import FindingView, PageView, map_text
 from reports.view import page

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.result import AuditResult, DataRecord, DeclaredThreshold, PlanRecord
+from audit.ledger import DataRecord, DeclaredThreshold, PlanRecord
+from audit.result import AuditResult
 from audit.split import Sequential
+from mechanisms.protocol import Access
 from reports.numbers import counted, listed, nearest
 from reports.parts import Passage
 
 NOT_DRAWN = "not applicable: rows were given, nothing was drawn"
 UNKNOWN = "not known to the audit"
+
+
+def access(record: PlanRecord) -> str:
+    """Return what attackers saw of a model, in the words of a reader."""
+    if record.access is None:
+        return UNKNOWN
+    seen = {
+        Access.WHITE_BOX: "the model's parameters",
+        Access.BLACK_BOX: "the model's answers to probe records",
+        Access.TRANSCRIPT: "every step of the training",
+    }
+    return f"{seen[record.access]} ({record.access.value.replace('_', ' ')})"
 
 
 def trials(record: PlanRecord) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from audit.evidence import Finding
+from audit.ledger import Control, DataRecord, Family, PlanRecord
 from audit.redaction import Average, Redaction
-from audit.result import AuditCollection, AuditResult, Control, DataRecord, Family, Finding, PlanRecord
+from audit.result import AuditCollection, AuditResult
 from audit.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta
 

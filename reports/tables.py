@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from audit.certificates.certification import Certification
 from audit.counts import Counts
-from audit.result import AuditResult, Control, EventTest, Finding, Member
+from audit.evidence import EventTest, Finding
+from audit.ledger import Control, Member
+from audit.result import AuditResult
 from mechanisms.claim import Direction
 from reports import histories, plan_words, words
 from reports.numbers import INFINITE, as_float, counted, down, enough_digits, listed, nearest, up
@@ -229,6 +231,7 @@ def plan(result: AuditResult) -> TableView:
         ("claims", listed(_clipped(claim) for claim in record.claims)),
         ("reference world", _references(result)),
         ("deletions", _deletions(result)),
+        ("attackers saw", plan_words.access(record)),
         ("attacks", listed(record.attacks)),
         ("trials a world and deletion", plan_words.trials(record)),
         ("control trials a world and deletion", plan_words.control_trials(record)),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.result import AuditCollection, AuditResult, Finding, Preview, Roc, Sandwich, Table
+from audit.evidence import Finding, Preview, Roc, Sandwich
+from audit.result import AuditCollection, AuditResult, Table
 from mechanisms.claim import Claim, Direction
 from reports import compliance, distributions, histories, plan_words, tables, withheld, words
 from reports.numbers import Number, down, enough_digits, nearest, up

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from audit.result import AuditResult, Finding
+from audit.evidence import Finding
+from audit.result import AuditResult
 from audit.verdict import Verdict
 from reports import words
 from reports.numbers import counted, down, nearest, up

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from audit.cards import subject as subject
+from audit.evidence import Finding, Roc, Sandwich
+from audit.ledger import Family
 from audit.plan import Bonferroni, Holm
-from audit.result import AuditResult, Family, Finding, Roc, Sandwich
+from audit.result import AuditResult
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, Reference
 from reports import plan_words

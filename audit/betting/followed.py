@@ -15,8 +15,8 @@ import numpy as np
 
 from audit.betting.following import Line, LineKey, Question, claimed_index, p_value_of
 from audit.betting.history import BoundCurve, History
+from audit.evidence import EpsilonLowerBound, EventTest
 from audit.multiplicity import Role
-from audit.result import EpsilonLowerBound, EventTest
 from mechanisms.errors import InvalidInputError
 
 MAX_LOOKS = 60

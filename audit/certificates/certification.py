@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from audit.errors import SchemaError
-from audit.result import DataRecord, Environment, Preview
+from audit.evidence import Preview
+from audit.ledger import DataRecord, Environment
 from mechanisms.claim import JSON_CONFIG
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Literal
 from audit.certificates.certification import Certification
 from audit.certificates.certifying import ALL_ROUTES, Request, certify
 from audit.commands.user_code import load_mechanism
-from audit.config import ResolvedPlan, read_plan
 from audit.contrast import Progress
 from audit.errors import SchemaError
+from audit.plan_file.reading import ResolvedPlan, read_plan
 from audit.regression.comparing import compare
 from audit.regression.comparison import Comparison, Margins
 from audit.regression.frozen import Auditable, FrozenCount, count_frozen_events

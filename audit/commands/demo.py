@@ -14,9 +14,10 @@ import numpy as np
 from attacks.canary import RULES, Rule, choose_records
 from attacks.registry import ATTACKS
 from audit.contrast import Progress
+from audit.evidence import Finding
 from audit.plan import AuditPlan, CertifiedClaim
 from audit.power.rehearsal import rehearsed_verdict
-from audit.result import AuditCollection, AuditResult, Finding, Table
+from audit.result import AuditCollection, AuditResult, Table
 from audit.runner import run_services
 from audit.trials import Engine, Stream, make_generator, worker_limits
 from audit.verdict import Verdict

@@ -13,10 +13,10 @@ from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from audit.binding import BoundRecord
-    from audit.config import ResolvedPlan
+    from audit.ledger import Family
     from audit.plan import AuditPlan
+    from audit.plan_file.reading import ResolvedPlan
     from audit.power.forecasts import Forecast
-    from audit.result import Family
     from audit.runner import Announce
 
 PLAN_MARGIN = 2.0
@@ -55,7 +55,7 @@ def power(
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
         _refuse(numbers)
-        from audit.config import read_plan
+        from audit.plan_file.reading import read_plan
 
         read = read_plan(plan, trials=trials)
         margins = (PLAN_MARGIN if margin is None else margin,)

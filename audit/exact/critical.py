@@ -115,4 +115,7 @@ class CriticalCounts:
         region = rejection_region(z, n1=self.n1, n0=self.n0, epsilon=epsilon, delta=delta, window=null.window)
         if not region.k0.size:
             return 0.0
-        return null.spent + largest_probability(region, low=null.low, high=null.high, epsilon=epsilon, delta=delta)
+        largest = largest_probability(
+            region, low=null.low, high=null.high, epsilon=epsilon, delta=delta, outside=null.outside
+        )
+        return null.spent + largest

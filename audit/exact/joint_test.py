@@ -124,6 +124,7 @@ def largest_probability(
     high: float,
     epsilon: float,
     delta: float,
+    outside: float = 0.0,
     negligible: float = 0.0,
     settle_at: float | None = None,
 ) -> float:
@@ -137,6 +138,9 @@ def largest_probability(
         Range of p0 that is searched, both ends included; p1 stays at most 1 inside it.
     epsilon, delta
         The null's boundary (the region may have been built at another point).
+    outside
+        Probability that the region's window of counts misses, at most, for every p0 in the range. The result is for
+        the counts inside; with ``outside`` added it bounds the probability of the whole region.
     negligible
         A probability that the result may exceed an attained one by.
     settle_at
@@ -159,7 +163,7 @@ def largest_probability(
     left, right = np.arange(8), np.arange(1, 9)
     settled = 0.0
     for _ in range(_MAX_ROUNDS):
-        bounds = _cell_bounds(region, nodes, left, right, c)
+        bounds = _cell_bounds(region, nodes, left, right, c, outside)
         best = float(nodes.value.max())
         refine = bounds > best + max(best * RELATIVE_GAP, negligible)
         settled = float(max([settled, best, *bounds[~refine]]))
@@ -196,7 +200,7 @@ class _Nodes:
         return _Nodes(**{name: np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()})
 
 
-def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: float) -> Floats:
+def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: float, outside: float) -> Floats:
     """Upper bounds on the region's probability F over each cell [a, b] of p0, the smaller of two.
 
     1. The region grows with k1 and shrinks with k0, so F is at most the probability at the corner
@@ -205,6 +209,9 @@ def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: floa
        ``J = c^2 (k1 / P^2 + (n1 - k1) / Q^2) + k0 / p^2 + (n0 - k0) / q^2`` and, stochastic order by order,
        ``E[1_R k1] <= n1 P Pr(k1 + 1 in R)``, ``E[1_R (n1 - k1)] <= n1 Q F``, ``E[1_R k0] <= n0 p F``. Taken at the
        corner these bound -F'' by a number m over the cell, and F by the chord plus m (p - a) (b - p) / 2.
+
+    Both need the whole region, of which a window is summed: F at the nodes and the corner are at most ``outside`` above
+    their sums, which the caller adds, and m is computed with it.
     """
     a, b, width = nodes.p0[left], nodes.p0[right], nodes.p0[right] - nodes.p0[left]
     p_low, q_low = nodes.p1[left], 1 - nodes.p1[right]
@@ -212,8 +219,8 @@ def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: floa
     corner, few = joint.sum(axis=1), joint @ (region.n0 - region.k0)
     wider = np.einsum("ij,ij->i", nodes.mass[left], nodes.wider_tail[right])
     with np.errstate(divide="ignore", invalid="ignore"):
-        first = region.n1 * nodes.p1[right] * wider / p_low**2 + region.n1 * corner / q_low
-        bend = c * c * first + region.n0 * corner / a + few / (1 - b) ** 2
+        first = region.n1 * nodes.p1[right] * (wider + outside) / p_low**2 + region.n1 * (corner + outside) / q_low
+        bend = c * c * first + region.n0 * (corner + outside) / a + (few + region.n0 * outside) / (1 - b) ** 2
         bump = bend * width * width / 2
         rise = nodes.value[right] - nodes.value[left]
         top = np.clip(0.5 + rise / (2 * bump), 0.0, 1.0)

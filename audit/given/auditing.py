@@ -19,13 +19,15 @@ from attacks.given import GivenScore
 from attacks.protocol import Attack
 from audit.contrast import Evidence, Kind
 from audit.estimates import estimates_of
+from audit.evidence import EventTest, Tail
 from audit.findings import make_finding, roles_of, settle
 from audit.given.controls import given_controls
 from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
+from audit.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials
 from audit.multiplicity import MemberKey, ledger
 from audit.plan import AuditPlan
 from audit.provenance import environment_of, plan_record
-from audit.result import AuditResult, DeclaredThreshold, EventTest, Family, PlanRecord, Tail, WorldTrials
+from audit.result import AuditResult
 from audit.selection import Event, PreparedAttack
 from audit.split import Split
 from audit.testing import run_test

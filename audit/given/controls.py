@@ -15,10 +15,10 @@ from audit.contrast import Kind
 from audit.controls import IDENTICAL, NULL_SIGNIFICANCE
 from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
 from audit.independence import at_extremes, chance_repeats, fingerprints, n_repeated
+from audit.ledger import Control
 from audit.multiplicity import equal_share
 from audit.plan import AuditPlan
 from audit.randomness import lag_one_control
-from audit.result import Control
 from audit.testing import best_test, run_tests
 
 Array = NDArray[np.float64]

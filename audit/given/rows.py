@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from attacks.protocol import Attack, AttackContext
 from audit.contrast import Evidence, Kind
+from audit.ledger import DataRecord
 from audit.plan import AuditPlan
-from audit.result import DataRecord
 from audit.selection import PreparedAttack, prepare
 from audit.trials import Stream, make_generator, score, worker_limits
 from mechanisms.dataset import Dataset

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from attacks.likelihood_ratio import LikelihoodRatio
 from audit.binding import BoundRecord, bind, family_of
+from audit.ledger import Family
 from audit.multiplicity import decide_family, equal_share
 from audit.plan import AuditPlan
 from audit.power.alternatives import CERTAIN, Curve, gaussian_curve, gaussian_mu, law_curve
 from audit.power.claim_forecast import Neglect, Outlook, forecast_claim
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast
 from audit.provenance import plan_record
-from audit.result import Family
 from audit.split import Split
 from audit.trials import Engine, Stream, make_generator
 from mechanisms.claim import Claim, EpsilonDelta
@@ -115,7 +115,7 @@ def forecast_bound(
         n_tests=len(family.members),
         trials=plan.trials,
         claims=claims,
-        plan=plan_record(plan),
+        plan=plan_record(plan, records[0].deletion.release.access),
         family=family,
         cost=cost,
     )

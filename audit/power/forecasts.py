@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from audit.errors import SchemaError
-from audit.result import Family, PlanRecord
+from audit.ledger import Family, PlanRecord
 from mechanisms.claim import JSON_CONFIG, Claim
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.certificates.certification import Certification, RouteRow
+from audit.evidence import Finding
+from audit.ledger import DeclaredThreshold
 from audit.multiplicity import equal_share
 from audit.regression.comparison import (
     Absence,
@@ -26,7 +28,7 @@ from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences,
 from audit.regression.differences import compare_means
 from audit.regression.frozen import FrozenCount
 from audit.regression.rates import FindingKey, compare_all_rates
-from audit.result import AuditResult, DeclaredThreshold, Finding
+from audit.result import AuditResult
 from audit.verdict import Verdict
 from mechanisms.errors import InvalidInputError
 

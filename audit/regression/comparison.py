@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from audit.counts import Counts
 from audit.errors import InconclusiveError, RegressionError, SchemaError
+from audit.evidence import Tail
+from audit.ledger import DataRecord
 from audit.regression.differences import Difference
-from audit.result import DataRecord, Tail
 from audit.verdict import Verdict
 from mechanisms.claim import JSON_CONFIG, Direction
 from mechanisms.errors import InvalidInputError

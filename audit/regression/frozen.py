@@ -18,8 +18,9 @@ from attacks.protocol import FittedAttack
 from audit.binding import BoundRecord, bind
 from audit.contrast import Kind, Progress, Sample
 from audit.counts import Counts
+from audit.evidence import EventTest, Finding, Tail
 from audit.plan import AuditPlan
-from audit.result import AuditResult, EventTest, Finding, Tail
+from audit.result import AuditResult
 from audit.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
 from audit.split import Sequential
 from audit.trials import Engine, Source, Stream, draw_chunk, make_generator, score_chunk

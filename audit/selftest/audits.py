@@ -17,11 +17,12 @@ from attacks.likelihood_ratio import LikelihoodRatio
 from attacks.portfolio import portfolio
 from attacks.protocol import Attack
 from audit.contrast import Progress
+from audit.evidence import EventTest
 from audit.findings import roles_of
 from audit.plan import AuditPlan
 from audit.planning import best_power
 from audit.power.rehearsal import rehearsed_power
-from audit.result import AuditResult, EventTest
+from audit.result import AuditResult
 from audit.runner import run
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from audit.selftest.truth import Truth, truth_of

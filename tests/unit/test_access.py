@@ -11,9 +11,10 @@ from attacks.influence import Influence
 from attacks.portfolio import portfolio
 from attacks.u_lira import ULira
 from audit.binding import bind, make_context
-from audit.config import EXAMPLE_PLAN, ResolvedPlan, read_plan
 from audit.errors import PlanError
 from audit.plan import AuditPlan
+from audit.plan_file.example import example_plan
+from audit.plan_file.reading import ResolvedPlan, read_plan
 from audit.runner import run
 from audit.verdict import Verdict
 from mechanisms.adapters.observed import ObservedOutputs
@@ -25,6 +26,7 @@ from mechanisms.protocol import Access, HasLaw, OutputKind, World
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 
+EXAMPLE_PLAN = example_plan()
 RIDGE = RidgeLangevin(n_learn=20, n_unlearn=4, sigma_unlearn=0.0005, sampler="closed_form")
 CLAIM = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=1e-3))
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from attacks.canary import choose_records, difficulty, random_records, remaining_shift, with_boundary_outlier
 from audit.certificates.canaries import choose_canaries
-from audit.config import EXAMPLE_PLAN, read_plan
+from audit.plan_file.example import example_plan
+from audit.plan_file.reading import read_plan
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.output_perturbation import OutputPerturbation
@@ -20,6 +21,9 @@ from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 
 Array = NDArray[np.float64]
 RIDGE = RidgeLangevin(n_learn=5000, n_unlearn=15, sigma_learn=0.0, sigma_unlearn=0.3, sampler="closed_form")
+
+
+EXAMPLE_PLAN = example_plan()
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 
 import audit
 from attacks.registry import ATTACKS
-from audit.config import EXAMPLE_PLAN, read_plan
 from audit.errors import PlanError
 from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
+from audit.plan_file.example import example_plan
+from audit.plan_file.reading import read_plan
 from audit.result import AuditResult
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import Claim, EpsilonDelta
@@ -21,6 +22,7 @@ from mechanisms.sources import load_named
 from reports.tables import NONE
 from reports.view import page
 
+EXAMPLE_PLAN = example_plan()
 LINE = next(line for line in EXAMPLE_PLAN.splitlines() if line.startswith("correction"))
 # The second claim is false: the two worlds differ.
 PLAN = AuditPlan(

@@ -13,8 +13,9 @@ import pytest
 
 import reports
 from audit.betting.history import BoundCurve, History
+from audit.evidence import Finding
 from audit.histograms import N_BINS, histogram_of
-from audit.result import AuditCollection, AuditResult, Finding
+from audit.result import AuditCollection, AuditResult
 from audit.verdict import Verdict
 from mechanisms.claim import Direction
 from reports import distributions, html, markdown

@@ -14,7 +14,8 @@ from attacks.influence import Influence
 from audit.bounds import exact_joint_bound, exact_joint_p_value
 from audit.counts import Counts
 from audit.given import auditing as given
-from audit.result import AuditResult, Control, load_json
+from audit.ledger import Control
+from audit.result import AuditResult, load_json
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, GaussianDP, Reference
 from mechanisms.errors import InvalidInputError

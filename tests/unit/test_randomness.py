@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 import audit
 from attacks.discriminant import LinearDiscriminant
 from audit.errors import TrialError
+from audit.ledger import Control
 from audit.plan import AuditPlan
 from audit.randomness import step_noise_control
-from audit.result import AuditResult, Control
+from audit.result import AuditResult
 from audit.trials import Engine
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import Claim, GaussianDP, Reference

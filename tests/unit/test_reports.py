@@ -21,26 +21,11 @@ from scipy.special import ndtr
 import reports
 from audit.counts import Counts
 from audit.estimates import Estimate, estimate
+from audit.evidence import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
 from audit.histograms import ScoreHistogram, histogram_of
+from audit.ledger import Control, DataRecord, Environment, Family, Member, PlanRecord
 from audit.plan import Bonferroni
-from audit.result import (
-    AuditCollection,
-    AuditResult,
-    Control,
-    DataRecord,
-    Environment,
-    EpsilonLowerBound,
-    EventTest,
-    Family,
-    Finding,
-    Member,
-    PlanRecord,
-    Preview,
-    Roc,
-    Sandwich,
-    Table,
-    load_json,
-)
+from audit.result import AuditCollection, AuditResult, Table, load_json
 from audit.split import Split
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import (

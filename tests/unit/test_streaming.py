@@ -15,10 +15,11 @@ import audit
 import reports
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
-from audit.config import read_plan
 from audit.errors import PlanError
+from audit.ledger import Environment
 from audit.plan import AuditPlan, CertifiedClaim, FixedSequence
-from audit.result import AuditResult, Environment, load_json
+from audit.plan_file.reading import read_plan
+from audit.result import AuditResult, load_json
 from audit.runner import run_services
 from audit.split import Sequential, Split
 from audit.trials import Engine

@@ -50,7 +50,7 @@ def evidence_of(result: AuditResult) -> AuditResult:
     """The result without the environment, the only part that may differ between runs."""
     from dataclasses import replace
 
-    from audit.result import Environment
+    from audit.ledger import Environment
 
     blank = Environment(started="", seconds=0.0, python="", platform="", libraries={}, n_jobs=1)
     return replace(result, environment=blank)

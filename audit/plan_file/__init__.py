@@ -1,0 +1,1 @@
+"""Plan files: TOML, checked whole, then turned into the objects that an audit takes. An edge."""
