@@ -8,6 +8,7 @@ hides, the service retrains.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from mechanisms.accounting import gdp
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
@@ -22,8 +24,11 @@ from mechanisms.protocol import ReleaseSpec, World
 
 Array = NDArray[np.float64]
 
-# Lipschitz constant of the logistic loss's second derivative, as the paper takes it (the least one is 1 / (6 sqrt 3)).
+# Lipschitz constant of the logistic loss's second derivative, as the paper takes it, for records of norm at most 1.
 CURVATURE_LIPSCHITZ = 0.25
+# The least one. The residual is an integral of differences of the second derivative, hence at most half of it times
+# the largest norm of a record: that is more than the paper's constant for norms above 3 sqrt 3.
+LEAST_CURVATURE_LIPSCHITZ = 1 / (6 * math.sqrt(3))
 # Largest gradient that counts as the optimum; it is added to the bound.
 TOLERANCE = 1e-9
 # Weight vectors whose Hessians are held at a time.
@@ -71,6 +76,14 @@ class NewtonRemoval:
                 raise InvalidInputError(field=name, expected="positive and finite", got=value, fix="1.0 is a start")
         if not 0 < self.delta < 1:
             raise InvalidInputError(field="delta", expected="in (0, 1)", got=self.delta, fix="1e-4 is usual")
+        # The paper's budget is that of a classical Gaussian mechanism, whose formula fails where epsilon is large.
+        if gdp.delta(self.budget / self.sigma, self.epsilon) > self.delta:
+            raise InvalidInputError(
+                field="epsilon",
+                expected=f"small enough that a shift of the paper's budget keeps it at delta = {self.delta:g}",
+                got=self.epsilon,
+                fix="claim at most 4.9, which holds at every delta",
+            )
 
     @property
     def name(self) -> str:
@@ -191,6 +204,7 @@ class Objective:
 
     def optimum(self) -> Array:
         """Return the unperturbed optimum, shape (q, p), by scikit-learn's solver and polished by Newton steps."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         columns = []
@@ -200,7 +214,10 @@ class Objective:
                 columns.append(np.zeros(self.features.shape[1]))
                 continue
             model = LogisticRegression(C=1 / self.penalty, fit_intercept=False, solver="newton-cholesky", tol=1e-8)
-            columns.append(model.fit(self.features, labels).coef_[0])
+            with warnings.catch_warnings():
+                # Its result is a start: Newton steps below reach the tolerance or raise.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                columns.append(model.fit(self.features, labels).coef_[0])
         start: Array = np.array(columns, dtype=np.float64)
         optimum: Array = self.minimise(np.zeros((1, *start.shape)), start)[0]
         return optimum
@@ -263,12 +280,15 @@ class NewtonDeletion:
         Notes
         -----
         Corollary 1: ``(1/4) |X|_2 |step| |X step|`` for each column, with the spectral norm of the retained features;
-        norms of columns add as squares. The tolerance of training is added.
+        norms of columns add as squares. The tolerance of training is added. The paper's records have norm at most 1;
+        beyond 3 sqrt 3 the factor grows with the largest norm.
         """
         x = self.retained.features
+        longest = float(np.linalg.norm(x, axis=1).max(initial=0.0))
+        factor = max(CURVATURE_LIPSCHITZ, LEAST_CURVATURE_LIPSCHITZ / 2 * longest)
         spectral = float(np.linalg.norm(x, 2)) * (1 + 1e-12)
         left = np.linalg.norm(step, axis=-1) * np.linalg.norm(step @ x.T, axis=-1)
-        columns = CURVATURE_LIPSCHITZ * spectral * left + TOLERANCE
+        columns = factor * spectral * left + TOLERANCE
         bound: Array = np.linalg.norm(columns, axis=-1)
         return bound
 

@@ -9,6 +9,9 @@ from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile
 from mechanisms.protocol import World
 from mechanisms.ridge.laws import RidgeLaws
 
+# Above this condition number the rounding of the laws can outgrow the stated error of 1e-10.
+_WELL_CONDITIONED = 1e6
+
 
 def exact_pair(laws: RidgeLaws) -> GaussianPair:
     """Return the pair (unlearned, retrained) whose privacy profile is exact.
@@ -42,7 +45,11 @@ def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
         reference=laws.reference,
         provenance="exact",
         directions=BOTH_DIRECTIONS,
-        assumptions=("The noise is Gaussian and independent across steps.", "The last iterate alone is released."),
+        assumptions=(
+            "The noise is Gaussian and independent across steps.",
+            "The last iterate alone is released.",
+            *_rounding_of_laws(laws),
+        ),
     )
     return Certificate(
         claim=claim,
@@ -51,6 +58,26 @@ def exact_certificate(laws: RidgeLaws, *, delta: float) -> Certificate:
         delta=delta,
         numerical_error=RELATIVE_ERROR,
         epsilon_without_unlearning=two_sided_epsilon(pair_without_unlearning(laws), delta),
+    )
+
+
+def _rounding_of_laws(laws: RidgeLaws) -> tuple[str, ...]:
+    """Return what double precision leaves open where the laws are badly conditioned, which no stated error covers."""
+    then_unlearn = laws.reference is Reference.RETRAIN_THEN_UNLEARN
+    learned_alone = then_unlearn and (laws.sigma_unlearn == 0 or laws.n_unlearn == 0)
+    covariance = (laws.learned if learned_alone else laws.law)(World.RETRAINED).covariance
+    spread = np.sqrt(np.diag(covariance))
+    spread = spread[spread > 0]
+    if not spread.size:
+        return ()
+    kept = np.diag(covariance) > 0
+    values = np.linalg.eigvalsh(covariance[np.ix_(kept, kept)] / np.outer(spread, spread))
+    condition = values[-1] / max(values[0], np.finfo(np.float64).tiny)
+    if condition < _WELL_CONDITIONED:
+        return ()
+    return (
+        f"The laws are badly conditioned (condition number {condition:.1e}): double precision may move epsilon by "
+        "more than the stated numerical error. `unlearn-audit certify --records` computes it without forming the laws.",
     )
 
 

@@ -77,7 +77,14 @@ class ExactDowndate:
         return "exact_downdate"
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> DowndateDeletion:
-        """Solve once with and once without the forget set."""
+        """Solve once with and once without the forget set.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range; where the downdated and the retrained weights differ after rounding, so that
+            the claim of epsilon = delta = 0 would be false.
+        """
         forget = validate_forget(forget, data.n_records)
         full = RidgeSolution.of(data, self.penalty)
         outputs = {
@@ -85,8 +92,17 @@ class ExactDowndate:
             World.RETRAINED: RidgeSolution.of(data.without(forget), self.penalty).weights,
             World.NEGLECTED: full.weights,
         }
+        rounded = {world: np.round(weights, self.decimals) for world, weights in outputs.items()}
+        if not np.array_equal(rounded[World.UNLEARNED], rounded[World.RETRAINED]):
+            gap = float(np.abs(outputs[World.UNLEARNED] - outputs[World.RETRAINED]).max())
+            raise InvalidInputError(
+                field="decimals",
+                expected="so few that the downdated and the retrained weights round alike",
+                got=f"{self.decimals}, with weights {gap:.1e} apart",
+                fix="round to fewer decimals or raise penalty, else the digits tell the two worlds apart",
+            )
         return DowndateDeletion(
-            outputs={world: np.round(weights, self.decimals) for world, weights in outputs.items()},
+            outputs=rounded,
             penalty=self.penalty,
             release=ReleaseSpec(shape=full.weights.shape, continuous=False),
             reference=Reference.RETRAIN_ONLY,

@@ -22,7 +22,7 @@ from mechanisms.ridge.quantiles import SAFETY, length_excess
 Array = NDArray[np.float64]
 PROOF_GAP = (
     "Proof gap: the published argument conditions on a good event that depends on the noise it then uses, and exact "
-    "laws are known that exceed it at large epsilon (above 7 nats); audit this claim, do not rely on it."
+    "laws are known that exceed it at large epsilon (seen from 5.4 nats on); audit this claim, do not rely on it."
 )
 # Doubles of residuals that are held at a time while the paths are computed.
 _CHUNK = 4_000_000

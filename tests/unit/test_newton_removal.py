@@ -93,6 +93,23 @@ def test_the_residual_of_several_columns_is_below_its_bound() -> None:
     assert np.all(left <= bound)
 
 
+@pytest.mark.parametrize(("norm", "paper_fails"), [(1.0, False), (10.0, True), (100.0, True)])
+def test_the_residual_of_long_records_is_below_its_bound(norm: float, paper_fails: bool) -> None:
+    """The paper's constant is for records of norm 1; where it is too small, the bound has grown with the norm."""
+    paper = 0.0
+    for seed in range(30, 50):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((12, 2))
+        x *= norm / np.linalg.norm(x, axis=1, keepdims=True)
+        data = from_arrays(x, np.where(rng.random(12) < 0.5, 1.0, -1.0), kind="regression")
+        mechanism = NewtonRemoval(penalty=10 ** rng.uniform(-4, 1), epsilon=1.0, delta=0.1)
+        deletion = mechanism.bind(data, tuple(range(rng.integers(1, 6))))
+        left, bound = residuals(deletion, deletion.starts["full"][None])
+        assert left[0] <= bound[0]
+        paper = max(paper, float(left[0] / bound[0]) * max(1.0, norm / (3 * math.sqrt(3))))
+    assert (paper > 1) is paper_fails
+
+
 def test_removal_without_a_nonlinear_loss_leaves_nothing(data: Dataset) -> None:
     """Deleting a record without influence: no step, no residual."""
     features = data.features.copy()
@@ -115,7 +132,7 @@ def test_a_step_beyond_the_budget_is_replaced_by_training_anew(data: Dataset) ->
 
 
 def test_a_step_within_the_budget_is_taken(data: Dataset) -> None:
-    deletion = NewtonRemoval(penalty=0.02, sigma=0.8, epsilon=50.0, delta=0.1).bind(data, (0,))
+    deletion = NewtonRemoval(penalty=0.02, sigma=30.0, epsilon=4.0, delta=0.1).bind(data, (0,))
     models = deletion.train("full", 5, np.random.default_rng(7))
     removed = deletion.sample(World.UNLEARNED, 5, rng=np.random.default_rng(7))
     np.testing.assert_allclose(removed[:, :, 0], (models + deletion.step(models))[:, 0], atol=1e-12)
@@ -143,6 +160,15 @@ def test_one_hot_and_signed_labels_are_the_same_model(data: Dataset) -> None:
 def test_impossible_settings_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(fields))):
         NewtonRemoval(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("epsilon", "delta", "holds"), [(8.3, 1e-4, True), (8.5, 1e-4, False), (4.9, 0.7, True)])
+def test_an_epsilon_beyond_the_papers_formula_is_refused(epsilon: float, delta: float, holds: bool) -> None:
+    if holds:
+        NewtonRemoval(epsilon=epsilon, delta=delta)
+        return
+    with pytest.raises(InvalidInputError, match=r"epsilon.*budget"):
+        NewtonRemoval(epsilon=epsilon, delta=delta)
 
 
 def test_targets_that_are_no_labels_are_refused(data: Dataset) -> None:

@@ -13,6 +13,7 @@ from mechanisms.claim import Direction, PrivacyProfile, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import World
+from mechanisms.ridge.certificates import exact_certificate
 from mechanisms.ridge.downdate import ExactDowndate, RidgeSolution
 from mechanisms.ridge.langevin import (
     CalibratedNoise,
@@ -238,3 +239,27 @@ def test_temperature_convention(small: Dataset) -> None:
     assert mechanism.sigma_learn == pytest.approx(0.1)
     assert mechanism.sigma_unlearn == pytest.approx(0.05)
     assert isinstance(mechanism.bind(small, (0,)).laws, RidgeLaws)
+
+
+def test_a_downdate_that_rounding_does_not_hide_is_refused() -> None:
+    """Badly conditioned normal equations: downdated and retrained weights differ beyond the eighth decimal."""
+    refused = 0
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        data = from_arrays(rng.standard_normal((8, 10)), rng.standard_normal(8), kind="regression")
+        ExactDowndate(penalty=1.0).bind(data, (0,))
+        try:
+            ExactDowndate(penalty=1e-3, decimals=10).bind(data, (0,))
+        except InvalidInputError:
+            refused += 1
+    assert 0 < refused < 50
+
+
+def test_badly_conditioned_laws_are_said_to_be() -> None:
+    digits = load_named("digits", rows=120)
+    said = {}
+    for sigma in (1e-9, 1e-3):
+        laws = RidgeLaws.of(RidgeLangevin(n_learn=50).process(digits, (3,))).with_noise(sigma)
+        assumptions = exact_certificate(laws, delta=1e-5).claim.assumptions
+        said[sigma] = any("badly conditioned" in text for text in assumptions)
+    assert said == {1e-9: True, 1e-3: False}

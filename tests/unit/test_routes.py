@@ -466,7 +466,7 @@ def hockey_stick(m1: float, v1: float, m2: float, v2: float, epsilon: float) -> 
 def test_the_published_account_is_below_the_truth_at_large_epsilon_and_the_repaired_one_is_not() -> None:
     """The proof gap is not only one of the proof: two learning steps on one feature, laws by hand.
 
-    An event of probability e^-32 under the unlearned law is made of learning noise far outside of the good event of
+    An event of probability e^-36 under the unlearned law is made of learning noise far outside of the good event of
     probability 1 - delta_s; charging delta_s without the factor e^epsilon does not pay for that.
     """
     data = from_arrays(np.array([[2.0], [0.45]]), np.array([2.0, 0.0]), kind="regression")
