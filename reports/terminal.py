@@ -13,6 +13,9 @@ from reports.tables import NONE
 from reports.view import page
 from reports.words import DETECTABLE, ESTIMATES
 
+# Longer names are broken, so that a hostile one cannot push the numbers out of the table.
+_LONGEST_NAME = 24
+
 
 def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
     """Return one line a finding: record, what is claimed, lower bound, exact epsilon, verdict.
@@ -55,8 +58,11 @@ def _drawn(view: TableView) -> object:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, is_numeric in zip(view.columns, view.numeric, strict=True):
-        table.add_column(Text(name), overflow="fold", justify="right" if is_numeric else "left")
+    for i, (name, is_numeric) in enumerate(zip(view.columns, view.numeric, strict=True)):
+        # A name is kept in one piece; columns that have spaces to break at make room for it.
+        is_name = not is_numeric and not any(" " in cell for cell in (name, *(row[i] for row in view.rows)))
+        short = is_name and all(len(row[i]) <= _LONGEST_NAME for row in view.rows)
+        table.add_column(Text(name), overflow="fold", justify="right" if is_numeric else "left", no_wrap=short)
     for row in view.rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
