@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from audit.selftest.truth import Truth
 from audit.trials import Engine
 from audit.verdict import Verdict
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS
+from reports import schemas
 from reports.selftest import selftest_markdown, selftest_summary
 from tests.statistical.budget import binomial_limits
 
@@ -59,6 +61,11 @@ def test_the_table_round_trips_through_json(result: SelftestResult) -> None:
     assert SelftestResult.from_json(result.to_json()) == result
     with pytest.raises(SchemaError, match="selftest/1"):
         SelftestResult.from_json('{"schema": "unlearn-audit/result/1"}')
+
+
+def test_the_json_follows_its_published_schema(result: SelftestResult) -> None:
+    schema = json.loads((schemas.FOLDER / "selftest-1.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(result.to_json()))
 
 
 def test_the_table_says_what_is_not_as_expected(result: SelftestResult) -> None:

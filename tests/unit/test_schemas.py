@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import audit
 import reports
 from attacks.discriminant import LinearDiscriminant
 from audit.certificates.certifying import certify, make_request
@@ -62,7 +63,7 @@ def test_written_results_are_valid(collection: AuditCollection, tmp_path: Path, 
         validator(name).validate(json.loads(path.read_text(encoding="utf-8")))
 
 
-def test_written_certificates_and_forecasts_are_valid(tmp_path: Path) -> None:
+def test_written_certificates_comparisons_and_forecasts_are_valid(tmp_path: Path) -> None:
     data, mechanism = load_named("digits", rows=100), RidgeLangevin(n_learn=10, n_unlearn=3, sigma_unlearn=0.01)
     certification = certify(mechanism, data, make_request(records="3", routes="exact", target=None))
     (path,) = write_certification(certification, tmp_path, formats=("json",))
@@ -70,6 +71,11 @@ def test_written_certificates_and_forecasts_are_valid(tmp_path: Path) -> None:
     plan = AuditPlan(
         claims=(point_claim(1.0, 1e-5),), forget=((3,),), attacks=(LinearDiscriminant(),), trials=200, seed=1
     )
+    compared = audit.compare(certification, certification)
+    validator("comparison-1.json").validate(json.loads(compared.to_json()))
+    audited = audit.run(mechanism, data, plan)
+    rates = audit.compare(audited, audited)
+    validator("comparison-1.json").validate(json.loads(rates.to_json()))
     made = forecast(mechanism, data, plan)
     validator("forecast-1.json").validate(json.loads(made.to_json()))
 
