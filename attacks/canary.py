@@ -131,7 +131,13 @@ def choose_records(
 
 
 def random_records(data: Dataset, n: int, *, rng: np.random.Generator) -> tuple[int, ...]:
-    """Return n distinct records at random."""
+    """Return n distinct records at random.
+
+    Raises
+    ------
+    InvalidInputError
+        For n below 1, or not below the number of records.
+    """
     if not 1 <= n < data.n_records:
         raise InvalidInputError(
             field="n", expected=f"in [1, {data.n_records - 1}]", got=n, fix="choose fewer than all records"

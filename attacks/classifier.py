@@ -23,12 +23,24 @@ TRIALS_A_DIMENSION = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic:
-    """Log odds of scikit-learn's logistic regression on standardised numbers.
+    """Score the log odds of scikit-learn's logistic regression on standardised numbers; higher means unlearned.
+
+    Needs releases of any kind and trials, at least two a world and several a dimension to learn much; no law.
 
     Parameters
     ----------
     strength
-        scikit-learn's C, times the number of dimensions: the penalty grows with them.
+        scikit-learn's C, times the number of dimensions, positive: the penalty grows with them.
+
+    Notes
+    -----
+    A linear score: with ever more trials the most powerful attack where log dP/dQ is linear in the release, as for
+    Gaussian laws of one covariance. A fit that has not converged is a weaker attack, never an invalid one.
+
+    References
+    ----------
+    Bichsel, Steffen, Bogunovic, Vechev 2021, "DP-Sniper: black-box discovery of differential privacy violations using
+    classifiers", IEEE S&P.
     """
 
     name: str = "classifier"
@@ -38,12 +50,14 @@ class Logistic:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
             With fewer than two trials in a world.
+        ValueError
+            By scikit-learn, when ``strength`` is not positive.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -54,12 +68,23 @@ class Logistic:
 
 @dataclass(frozen=True, kw_only=True)
 class Mlp:
-    """Log odds of scikit-learn's multi-layer perceptron, stopped early; refused when it could only learn noise.
+    """Score the log odds of scikit-learn's multi-layer perceptron, stopped early; higher means unlearned.
+
+    For laws whose ratio is neither linear nor quadratic. Needs releases of any kind and 20 trials a dimension, both
+    worlds together and at least 20 a world; below that it could only learn noise, and is refused. No law.
 
     Parameters
     ----------
     hidden
-        Width of its one hidden layer.
+        Width of its one hidden layer, at least 1.
+
+    Notes
+    -----
+    No optimality is claimed. A fit is random, and ``rng`` decides it.
+
+    References
+    ----------
+    As :class:`Logistic`.
     """
 
     name: str = "mlp"
@@ -69,12 +94,14 @@ class Mlp:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
-            Below 20 trials a dimension, naming the number needed.
+            With too few trials, naming the number needed.
+        ValueError
+            By scikit-learn, when ``hidden`` is below 1.
         """
         from sklearn.neural_network import MLPClassifier
 

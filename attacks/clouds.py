@@ -20,11 +20,22 @@ ANY = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT))
 
 @dataclass(frozen=True, kw_only=True)
 class Radius:
-    """Squared Mahalanobis distance to the cloud of retrained models, with a Ledoit-Wolf covariance.
+    """Score the squared Mahalanobis distance to the cloud of retrained models; higher means farther from it.
 
     Sees noise that is too small or too large in many directions by a little, where a mean score sees nothing: too
     little noise in the unlearned world shows in the lower tail, too much in the upper one. An audit's choice of events
-    searches both tails, so no sign is learned.
+    searches both tails, so no sign is learned. Needs releases of any kind and trials, at least two a world: it learns
+    a mean and a covariance, shrunk as by Ledoit and Wolf, from the retrained ones. No law.
+
+    Notes
+    -----
+    With ever more trials the most powerful attack for two Gaussian laws of one mean and of covariances that differ by
+    a factor. Columns that do not vary among retrained models carry no weight.
+
+    References
+    ----------
+    Mahalanobis 1936, "On the generalised distance in statistics", Proc. Natl. Inst. Sci. India 2; Ledoit, Wolf 2004,
+    "A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Anal. 88.
     """
 
     name: str = "radius"
@@ -33,12 +44,13 @@ class Radius:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the retrained trials.
+        """Fit on the retrained trials, shape (m, *release).
 
         Raises
         ------
         NotApplicableError
-            With fewer than two trials in a world, or when the retrained models are all equal.
+            With fewer than two trials in a world, or when the retrained models are all equal or have a singular
+            covariance.
         """
         require_trials(self.name, unlearned, retrained, least=2)
         scale = _spread(flat(retrained), flat(retrained), attack=self.name)
@@ -48,18 +60,26 @@ class Radius:
 
 @dataclass(frozen=True, kw_only=True)
 class Qda:
-    """Log ratio of two Gaussians, one a world, with Ledoit-Wolf covariances: quadratic discriminant analysis.
+    """Score the log ratio of two Gaussians, one fitted to each world; higher means the unlearned world.
 
-    The learned attack that sees any difference of covariances. It learns d^2 numbers, and needs trials accordingly.
+    Quadratic discriminant analysis: the learned attack that sees any difference of covariances. Needs releases of any
+    kind and no law. It learns d^2 numbers a world: two trials a world are the least, and below one a dimension it
+    learns little.
 
     Parameters
     ----------
     trials_a_dimension
-        Refuse fewer fitting trials of a world than this many a dimension.
+        Refuse fewer fitting trials of a world than this many a dimension, at least 0.
+
+    Notes
+    -----
+    With ever more trials the most powerful attack for two Gaussian laws. Covariances are shrunk as by Ledoit and Wolf.
+    Columns that do not vary in one of the worlds carry no weight.
 
     References
     ----------
-    Friedman 1989, "Regularized discriminant analysis"; Ledoit and Wolf 2004 for the shrinkage.
+    Friedman 1989, "Regularized discriminant analysis", J. Am. Stat. Assoc. 84; Ledoit, Wolf 2004, "A well-conditioned
+    estimator for large-dimensional covariance matrices", J. Multivariate Anal. 88.
     """
 
     name: str = "qda"
@@ -69,12 +89,13 @@ class Qda:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
-            With fewer trials in a world than asked for (at least two), or when no number varies in both worlds.
+            With fewer trials in a world than asked for (at least two), when no number varies in both worlds, or for a
+            singular covariance.
         """
         least = max(2, math.ceil(self.trials_a_dimension * math.prod(unlearned.shape[1:])))
         require_trials(self.name, unlearned, retrained, least=least)
@@ -90,7 +111,17 @@ class Qda:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cloud:
-    """A Gaussian fitted to flattened trials; columns that do not vary carry no weight."""
+    """A Gaussian fitted to flattened trials; columns that do not vary carry no weight.
+
+    Parameters
+    ----------
+    mean
+        Shape (d,).
+    precision
+        Inverse covariance, shape (d, d); 0 in the rows and columns that are left out.
+    log_determinant
+        Of the covariance of the columns that are used.
+    """
 
     mean: Array
     precision: Array
@@ -98,7 +129,20 @@ class Cloud:
 
     @staticmethod
     def of(trials: Array, scale: Array) -> Cloud:
-        """Fit one; ``scale`` makes the columns comparable before shrinkage, and is 0 for those to leave out."""
+        """Return the Gaussian of some trials, its covariance shrunk as by Ledoit and Wolf.
+
+        Parameters
+        ----------
+        trials
+            Shape (n, d).
+        scale
+            What makes the columns comparable before shrinkage, at least 0, shape (d,); 0 for those to leave out.
+
+        Raises
+        ------
+        NotApplicableError
+            When the covariance is singular even when shrunk.
+        """
         from scipy.linalg.lapack import dpotrf, dpotri
         from sklearn.covariance import ledoit_wolf
 

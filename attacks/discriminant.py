@@ -20,11 +20,22 @@ CONSTANT, SEPARATE = 1e-14, 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class LinearDiscriminant:
-    """Fisher's linear discriminant on the flattened release, with scikit-learn's Ledoit-Wolf covariance.
+    """Score Fisher's linear discriminant of the flattened release, learned from trials; higher means unlearned.
 
-    Needs no law and no knowledge of the model, but trials: with d parameters and m fitting trials a side it keeps at
-    most about ``mu / sqrt(mu^2 + 2 d / m)`` of a signal mu (:func:`largest_shift_kept`; Ledoit and Wolf 2004 for the
-    shrinkage).
+    Needs no law and no knowledge of the model, of releases of any kind, but trials: at least two a world, and with d
+    numbers in a release and m trials a world it keeps at most about ``mu / sqrt(mu^2 + 2 d / m)`` of a signal mu
+    (:func:`largest_shift_kept`).
+
+    Notes
+    -----
+    With ever more trials the most powerful attack for two Gaussian laws of one covariance; blind to a difference of
+    covariances. The pooled covariance is shrunk by scikit-learn's Ledoit-Wolf. Columns that do not vary within either
+    world decide alone where their means differ, and carry no weight else.
+
+    References
+    ----------
+    Fisher 1936, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7; Ledoit, Wolf 2004, "A
+    well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Anal. 88.
     """
 
     name: str = "lda"
@@ -33,7 +44,7 @@ class LinearDiscriminant:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> LinearScore:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------

@@ -16,10 +16,21 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Influence:
-    """<release, -H^-1 g> with the retained curvature H and the deleted records' gradient g.
+    """Score <release, -H^-1 g>, the way in which learning the deleted records moves a model; higher means unlearned.
 
-    Training on the records moves the optimum by about -H^-1 g, so a model that remembers them scores higher. Needs
-    no fitting and no law; exact for output noise with an identity covariance.
+    H is the curvature of the retained records and g the gradient of the deleted ones, both at the retained optimum.
+    Needs white-box weights of a linear model, the data and the public ``penalty``; neither a law nor trials.
+
+    Notes
+    -----
+    For squared loss and one record the direction is exactly that between the two optima, else to first order. Most
+    powerful where the worlds differ by that shift alone and the noise is equal in all directions, as in output
+    perturbation without removal. Of unit length, and 0 where g is.
+
+    References
+    ----------
+    Koh, Liang 2017, "Understanding black-box predictions via influence functions" (arXiv:1703.04730); Suri, Zhang,
+    Evans 2024, "Do parameters reveal more than loss for membership inference?" (arXiv:2406.11544).
     """
 
     name: str = "influence"
@@ -33,7 +44,8 @@ class Influence:
         Raises
         ------
         NotApplicableError
-            When a release is not the weights of a linear model on these data, or the penalty is not public.
+            When a release is not the weights of a linear model on these data, the penalty is not public, the loss is
+            not a known one, or a logistic model's retained records are all of one class.
         """
         geometry = Geometry.of(context, self.name)
         weights = -geometry.from_eigenbasis(geometry.in_eigenbasis(geometry.gradient) / geometry.values.T)

@@ -20,17 +20,26 @@ _NEW = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class KrylovLda:
-    """Fisher's discriminant on span{H^-3 g, ..., g, ..., H^3 g}.
+    """Score Fisher's discriminant on span{H^-3 g, ..., g, ..., H^3 g}, learned; higher means the unlearned world.
 
     H is the regularised Hessian of the retained records and g the gradient of the deleted ones. Gradient descent,
     Newton steps and what is left of them move the mean by f(H) g for some function f, which these seven directions
     follow closely; so seven weights are learned and not one for each parameter. The best single default where the
-    release is a linear model.
+    release is a linear model. Needs white-box weights of a linear model, the data, the public ``penalty`` and eight
+    trials a world (one more than directions, which may be fewer); no law.
 
     Notes
     -----
-    Within the span the sample covariance is used unshrunk: the discriminant is invariant to linear maps of the seven
-    coordinates, and shrinkage in any basis but the principal one would not be.
+    Nearly the most powerful attack where both worlds have one covariance that is a function of H too; blind to a
+    difference of covariances. Within the span the sample covariance is used unshrunk: the discriminant is invariant to
+    linear maps of the seven coordinates, and shrinkage in any basis but the principal one would not be. Scores are in
+    standard deviations within a world; all are 0 where g is.
+
+    References
+    ----------
+    Fisher 1936, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7; Druskin, Knizhnerman
+    1998, "Extended Krylov subspaces: approximation of the matrix square root and related functions", SIAM J. Matrix
+    Anal. Appl. 19, for the span.
     """
 
     name: str = "krylov_lda"
@@ -39,13 +48,12 @@ class KrylovLda:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
-            When a release is not the weights of a linear model on these data, when the penalty is not public, or with
-            too few trials.
+            As for :func:`krylov_basis`, or with too few trials.
         """
         basis = krylov_basis(context, self.name)
         require_trials(self.name, unlearned, retrained, least=len(basis) + 1)
@@ -70,7 +78,8 @@ def krylov_basis(context: AttackContext, attack: str) -> Array:
     Raises
     ------
     NotApplicableError
-        When a release is not the weights of a linear model on these data, or the penalty is not public.
+        When a release is not the weights of a linear model on these data, the penalty is not public, the loss is not a
+        known one, or a logistic model's retained records are all of one class.
 
     Notes
     -----

@@ -32,14 +32,16 @@ N_FOLDS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """The member that separates the worlds best (:func:`attacks.separation.separation`), chosen while fitting.
+    """Score as the member that separates the worlds best, chosen while fitting; higher means the unlearned world.
+
+    Needs what some member needs, and at least four trials a world: a member sees half of them when it is fitted.
 
     Parameters
     ----------
     name
         In plans and reports.
     members
-        Attacks to choose from; those that a context does not grant are left out.
+        Attacks to choose from, at least one; those that a context does not grant are left out.
     needs
         What any of the members can do with.
 
@@ -48,7 +50,11 @@ class Family:
     Each member is fitted on either half of the trials and scored on the other one, because on its own trials a learned
     attack looks better than it is. The chosen member's two halves are then the attack: the mean of their scores, each
     in units of its own held-out scores of retrained models. Nothing is fitted a third time, and the scale of a score
-    is the same for any number of trials and any member.
+    is the same for any number of trials and any member. It is turned where unlearned models score lower on average.
+
+    References
+    ----------
+    As :func:`~attacks.separation.separation`, which the member is chosen by.
     """
 
     name: str
@@ -58,7 +64,7 @@ class Family:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit every member, and return the best.
+        """Fit every member on trials of both worlds, shape (m, *release) each, and return the best.
 
         Raises
         ------

@@ -16,10 +16,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class TargetLoss:
-    """Signed residual at the deleted records, along the residual of a model that never saw them.
+    """Score minus the residual at the deleted records, along that of a model without them; higher means unlearned.
 
-    A model that still remembers a record has a smaller residual there, so the score is minus the projection.
-    Neyman-Pearson optimal for Gibbs laws (Sablayrolles et al. 2019, arXiv:1908.11229).
+    A model that still remembers a record has a smaller residual there. Needs white-box weights of a linear model, the
+    data and the public ``penalty``; neither a law nor trials.
+
+    Notes
+    -----
+    For Gibbs laws of one temperature log dP/dQ is minus the loss of the deleted records, up to constants. The score is
+    that loss to first order around the optimum of the retained data, so that it is optimal there to first order. Noise
+    that is added to an optimum hides it better than :class:`~attacks.influence.Influence`. Where the reference
+    residual is 0, so is every score.
+
+    References
+    ----------
+    Sablayrolles, Douze, Ollivier, Schmid, Jegou 2019, "White-box vs black-box: Bayes optimal strategies for membership
+    inference" (arXiv:1908.11229); Yeom, Giacomelli, Fredrikson, Jha 2018, "Privacy risk in machine learning: analyzing
+    the connection to overfitting" (arXiv:1709.01604), for the loss as an attack.
     """
 
     name: str = "target_loss"
@@ -33,7 +46,8 @@ class TargetLoss:
         Raises
         ------
         NotApplicableError
-            When a release is not the weights of a linear model on these data.
+            When a release is not the weights of a linear model on these data, the penalty is not public, the loss is
+            not a known one, or a logistic model's retained records are all of one class.
         """
         geometry = Geometry.of(context, self.name)
         direction = geometry.residual

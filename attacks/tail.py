@@ -24,7 +24,7 @@ _STEPS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Tail:
-    """Along the shift of a minority of the unlearned models, as when a deletion is skipped now and then.
+    """Score along the shift of a minority of the unlearned models; higher means the unlearned world.
 
     A deletion that is skipped with probability 5 % moves the mean of all models by a twentieth of what it moves those
     models. Directions of mean scores drown in noise then, and moderate thresholds show nothing; but the models that
@@ -35,9 +35,16 @@ class Tail:
     ``krylov_lda`` where the release is a linear model, the deleted record's outputs where it shows them, else the one
     of ``lda``.
 
+    Needs releases of any kind and ten trials a world, of which at least two should be of the minority; no law.
+
+    Notes
+    -----
+    The mixture is fitted by EM from several starts. Where it holds and EM finds it, with ever more trials the most
+    powerful attack on these coordinates. Scores are in standard deviations of retrained models.
+
     References
     ----------
-    Dempster, Laird, Rubin 1977 (the EM algorithm).
+    Dempster, Laird, Rubin 1977, "Maximum likelihood from incomplete data via the EM algorithm", J. R. Stat. Soc. B 39.
     """
 
     name: str = "tail"
@@ -46,12 +53,13 @@ class Tail:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
-            With fewer than ten trials in a world.
+            With fewer than ten trials in a world, or when releases do not have the shape of the outputs that the
+            context names.
         """
         require_trials(self.name, unlearned, retrained, least=10)
         view = _view(unlearned, retrained, context, rng=rng)

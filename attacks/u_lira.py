@@ -18,15 +18,24 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ULira:
-    """Log ratio of a Gaussian a world at the deleted record's log odds or residual; for labels, of Bernoulli laws.
+    """Score the log ratio of one Gaussian a world at the deleted records' outputs; higher means the unlearned world.
 
-    For releases of which only outputs are seen. It learns two numbers a world and output, so a hundred trials are
-    enough; of releases that are linear weights it looks at the outputs too.
+    For releases of which only outputs are seen: log odds of the record's class, residuals, or labels, which take
+    Bernoulli laws. Needs to know where a black-box release shows the deleted records, or white-box weights of a linear
+    model, whose outputs it computes. It learns two numbers a world and output, so a hundred trials are enough, and two
+    a world the least. No law.
+
+    Notes
+    -----
+    With ever more trials the most powerful attack on one such output if its laws are Gaussian. Several outputs count
+    as independent (naive Bayes). Where all models give one output, every score is 0.
 
     References
     ----------
-    Hayes et al. 2024, "Inexact unlearning needs more careful evaluations" (arXiv:2403.01218), U-LiRA; Kurmanji et al.
-    2023 (arXiv:2302.09880); Carlini et al. 2022 (arXiv:2112.03570) for the Gaussian model of log odds.
+    Hayes, Shumailov, Triantafillou, Khalifa, Papernot 2024, "Inexact unlearning needs more careful evaluations to
+    avoid a false sense of privacy" (arXiv:2403.01218), U-LiRA; Kurmanji, Triantafillou, Hayes, Triantafillou 2023,
+    "Towards unbounded machine unlearning" (arXiv:2302.09880); Carlini et al. 2022, "Membership inference attacks from
+    first principles" (arXiv:2112.03570), for the Gaussian model of log odds.
     """
 
     name: str = "u_lira"
@@ -35,12 +44,13 @@ class ULira:
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
     ) -> FittedAttack:
-        """Fit on the trials.
+        """Fit on trials of both worlds, shape (m, *release) each; m may differ.
 
         Raises
         ------
         NotApplicableError
-            With fewer than two trials in a world, or when the release shows no output of the deleted records.
+            With fewer than two trials in a world, or when the release shows no output of the deleted records, or none
+            of the declared shape.
         """
         from sklearn.naive_bayes import BernoulliNB, GaussianNB
 

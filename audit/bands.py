@@ -34,27 +34,39 @@ METHOD = "equal_level_band"
 
 
 def local_level(n: int, *, level: float) -> float:
-    """Return a level of each single interval at which all of a band's intervals hold with probability 1 - level.
+    """Return a level for each interval such that all of a band hold together with probability at least 1 - level.
 
     Parameters
     ----------
     n
-        Independent draws from one law.
+        Independent draws from one law, at least 1.
     level
-        Probability that some interval of the band misses.
+        Probability that some interval of the band misses, in (0, 1).
 
     Returns
     -------
     float
         Two-sided: half of it lies on each side of every interval.
 
+    Raises
+    ------
+    InvalidInputError
+        For n below 1, or a level outside (0, 1).
+
     Notes
     -----
-    Conservative. The exact local level falls as n grows (computed for every n up to 300 at several levels, between all
-    sizes of the table and at random sizes; not proved) and rises with the level (the intervals are nested), so an
-    entry is valid for every smaller n and larger level; the best of those is taken. The table reaches n = 1e5 at
-    levels from 0.2 down to 1e-6, and n = 1e6 at a few levels down to 1e-4. The union bound ``level / n`` is valid
-    everywhere; it is what remains beyond the table.
+    Conservative. The exact local level rises with the level (the intervals are nested) and falls as n grows (computed
+    for every n up to 200 at three levels, along the table and at random sizes; not proved, and not needed at sizes of
+    the table), so an entry is valid for every smaller n and larger level; the best of those is taken. The table reaches
+    n = 1e5 at levels from 0.2 down to 1e-6, and n = 1e6 at a few levels down to 1e-4. The union bound ``level / n`` is
+    valid everywhere; it is what remains beyond the table.
+
+    References
+    ----------
+    Aldor-Noiman, Brown, Buja, Rolke, Stine 2013, "The power to see", Am. Stat. 67 (equal local levels).
+    Noe 1972, "The calculation of distributions of two-sided Kolmogorov-Smirnov type statistics", Ann. Math. Stat. 43.
+    Moscovich, Nadler 2017, "Fast calculation of boundary crossing probabilities for Poisson processes",
+    arXiv:1503.04363 (the recursion behind the table).
     """
     _check_n(n)
     _check_level(level)
@@ -81,25 +93,31 @@ def band_ends(n: int, *, level: float) -> tuple[Floats, Floats]:
     Parameters
     ----------
     n
-        Independent draws from one law.
+        Independent draws from one law, at least 1.
     level
-        Probability that the band misses anywhere.
+        Probability that the band misses anywhere, in (0, 1).
 
     Returns
     -------
     low, high : numpy.ndarray
-        Length n + 1. An event "score above t" (or "at least t", or the complement of either) that occurred k times
+        Shape (n + 1,). An event "score above t" (or "at least t", or the complement of either) that occurred k times
         has a probability in ``[low[k], high[k]]``, for all t at once.
+
+    Raises
+    ------
+    InvalidInputError
+        For n below 1, or a level outside (0, 1).
 
     Notes
     -----
-    Exact (conservative) for every law. With F continuous and U_(i) = F(X_(i)), k scores at or below t mean
-    ``U_(k) <= F(t) < U_(k+1)``, and the band holds each U_(i) between two quantiles of its Beta(i, n - i + 1) law. With
-    ties let X be the F-quantile of a uniform U: then {X <= t} = {U <= F(t)}, and the same holds.
+    Exact (conservative) for every law, as far as :func:`local_level` is. With F continuous and U_(i) = F(X_(i)), k
+    scores at or below t mean ``U_(k) <= F(t) < U_(k+1)``, and the band holds each U_(i) between two quantiles of its
+    Beta(i, n - i + 1) law. With ties let X be the F-quantile of a uniform U: then {X <= t} = {U <= F(t)}, and the same
+    holds.
 
     References
     ----------
-    Noe 1972, Ann. Math. Stat. 43; Aldor-Noiman, Brown, Buja, Rolke, Stine 2013, "The power to see", section 3.
+    As :func:`local_level`.
     """
     eta = local_level(n, level=level)
     k = np.arange(1, n + 1, dtype=np.float64)
@@ -114,13 +132,17 @@ class BandPair:
     Parameters
     ----------
     level
-        Probability that some interval of some world misses; half of it is spent on each world.
+        Probability that some interval of some world misses, in (0, 1); half of it is spent on each world.
     thresholds
-        All distinct scores, increasing.
+        All distinct scores, increasing, shape (m,).
     above
-        Scores above each threshold, in the unlearned and in the retrained world.
+        Scores above each threshold, in the unlearned and in the retrained world, shape (m,) each.
     ends
-        Ends of the intervals by count (:func:`band_ends`) of the same worlds.
+        Ends of the intervals by count (:func:`band_ends`) of the same worlds, shapes (n + 1,).
+
+    References
+    ----------
+    As :func:`band_ends`.
     """
 
     level: float
@@ -130,7 +152,7 @@ class BandPair:
 
     @staticmethod
     def of(unlearned: ArrayLike, retrained: ArrayLike, *, level: float) -> BandPair:
-        """Return the bands around two samples of scores.
+        """Return the bands around two samples of scores, as for :func:`band_bound`.
 
         Raises
         ------
@@ -146,7 +168,13 @@ class BandPair:
         return BandPair(level=level, thresholds=thresholds, above=(u, r), ends=(first, second))
 
     def bound(self, *, delta: float, direction: Direction, attack: str = "scores") -> EpsilonLowerBound:
-        """Return :func:`band_bound` of these bands, for as many deltas and directions as wanted at one level."""
+        """Return :func:`band_bound` of these bands, for as many deltas and directions as wanted at one level.
+
+        Raises
+        ------
+        InvalidInputError
+            For a delta outside [0, 1].
+        """
         ratio, tail, place = self._best(delta, direction)
         return EpsilonLowerBound(
             value=max(0.0, math.log(ratio)) if ratio > 0 else 0.0,
@@ -201,28 +229,38 @@ def band_bound(
     Parameters
     ----------
     unlearned, retrained
-        Independent scores of each world (n,), by a scoring rule that was fixed before these trials. Ties are allowed;
-        infinities too; only their order matters.
+        Independent scores of each world, shapes (n1,) and (n0,), by a scoring rule that was fixed before these trials.
+        Ties are allowed, infinities too: only their order matters.
     delta
-        The bound is on the smallest epsilon with this delta.
+        The bound is on the smallest epsilon with this delta, in [0, 1].
     direction
-        The side of the claim.
+        The side of the claim: which world's probability is p1 in ``p1 <= e^epsilon p0 + delta``.
     level
-        Probability that the bound exceeds the truth.
+        Probability that the bound exceeds the truth, in (0, 1).
     attack
         Name of the scoring rule, for the result.
 
     Returns
     -------
     EpsilonLowerBound
-        The maximum of ``log((L1 - delta) / U0)`` over every threshold and both tails, with the event that attains it:
-        score above ("upper") or at most ("lower") the threshold. 0, with the best event, when nothing is shown.
+        The maximum of ``log((L1 - delta) / U0)`` over every threshold and both tails, in nats, with the event that
+        attains it: score above ("upper") or at most ("lower") the threshold. 0, with the best event, when nothing is
+        shown.
+
+    Raises
+    ------
+    InvalidInputError
+        When a sample is empty, has NaN or is not one-dimensional, or delta or the level is out of range.
 
     Notes
     -----
     Exact (conservative), no split. Both tails need a lower end in the left world and an upper end in the right one,
     so the band of each world is two-sided, at half of the level. The same bands serve both directions, every delta and
     every row of a claim: with :class:`BandPair` all of them together cost one level.
+
+    References
+    ----------
+    As :func:`band_ends`.
     """
     pair = BandPair.of(unlearned, retrained, level=level)
     return pair.bound(delta=delta, direction=direction, attack=attack)
@@ -236,20 +274,29 @@ def band_rejects(
     Parameters
     ----------
     unlearned, retrained, direction, level
-        As for :func:`band_bound`.
+        As for :func:`band_bound`: shapes (n1,) and (n0,).
     point
         The claim ``p1 <= e^epsilon p0 + delta`` for every event.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`band_bound`.
+
+    References
+    ----------
+    As :func:`band_bound`, which then exceeds the point's epsilon at its delta.
     """
     return BandPair.of(unlearned, retrained, level=level).rejects(point=point, direction=direction)
 
 
 def band_p_value(unlearned: ArrayLike, retrained: ArrayLike, *, point: EpsilonDelta, direction: Direction) -> float:
-    """Return a p-value of "the point claim holds": at most x with probability at most x, whatever the truth is.
+    """Return a p-value of "the point claim holds": where it does, at most x with probability at most x.
 
     Parameters
     ----------
     unlearned, retrained, direction
-        As for :func:`band_bound`.
+        As for :func:`band_bound`: shapes (n1,) and (n0,).
     point
         The claim.
 
@@ -259,9 +306,18 @@ def band_p_value(unlearned: ArrayLike, retrained: ArrayLike, *, point: EpsilonDe
         The smallest level of a fixed grid (twice the table's levels) at which :func:`band_rejects` refutes the claim;
         1 when there is none. Never below 2e-6.
 
+    Raises
+    ------
+    InvalidInputError
+        When a sample is empty, has NaN or is not one-dimensional.
+
     Notes
     -----
     Conservative: the rejections are nested in the level, and a p-value on a grid is rounded up.
+
+    References
+    ----------
+    As :func:`band_ends`.
     """
     grid = 2 * _table()[0][::-1]
     low, high = 0, grid.size

@@ -53,19 +53,30 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, *, level: float) -> tuple[Floats
     Parameters
     ----------
     k, n
-        Occurrences and trials, broadcast together.
+        Occurrences, in [0, n], and trials, at least 1: scalars, or arrays of shapes that broadcast. Not checked.
     level
-        Probability that the interval misses, half on each side.
+        Probability that the interval misses, half on each side, in (0, 1).
 
     Returns
     -------
     low, high : numpy.ndarray
-        Ends of the interval; 0 at k = 0 and 1 at k = n.
+        Ends of the interval, of the common shape; 0 at k = 0 and 1 at k = n.
+
+    Raises
+    ------
+    InvalidInputError
+        For a level outside (0, 1).
+    ValueError
+        For shapes that do not broadcast.
 
     Notes
     -----
     Exact (conservative). ``scipy.stats.binomtest(...).proportion_ci`` is not used on purpose: its lower end is up
     to 5 % too high in the far tail.
+
+    References
+    ----------
+    Clopper, Pearson 1934, "The use of confidence or fiducial limits", Biometrika 26.
     """
     _check_level(level)
     k, n = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
@@ -80,24 +91,27 @@ def clopper_pearson_bound(counts: Counts, *, delta: float, direction: Direction,
 
     Parameters
     ----------
-    counts
-        Occurrences of an event that was fixed before counting.
-    delta
-        The bound is on the smallest epsilon with this delta.
-    direction
-        The side of the claim.
-    level
-        Probability that the bound exceeds the truth; half of it is spent on each world.
+    counts, delta, direction, level
+        As for :func:`exact_joint_bound`; half of the level is spent on each world.
 
     Returns
     -------
     float
-        In nats, at least 0.
+        ``log((L1 - delta) / U0)`` in nats, at least 0.
+
+    Raises
+    ------
+    InvalidInputError
+        For delta outside [0, 1], or a level outside (0, 1).
 
     Notes
     -----
     Conservative; with about equal trials a world :func:`exact_joint_bound` is hardly ever below and often far
     above. It may be below where the left world has many times fewer trials than the right one.
+
+    References
+    ----------
+    As :func:`clopper_pearson`.
     """
     _check_level(level)
     _check_delta(delta)
@@ -108,27 +122,36 @@ def clopper_pearson_bound(counts: Counts, *, delta: float, direction: Direction,
 
 
 def ceiling(*, n_null: int, level: float, delta: float) -> float:
-    """Return the largest epsilon that ``n_null`` counted trials of the null world can ever refute.
+    """Return the epsilon above which ``n_null`` counted trials of the null world refute nothing, whatever they show.
 
     Parameters
     ----------
     n_null
-        Counted trials of the world on the right of the claim.
+        Counted trials of the world on the right of the claim, at least 1.
     level
-        Level of the one test.
+        Level of the one test, in (0, 1).
     delta
-        The claim's delta.
+        The claim's delta, in [0, 1].
 
     Returns
     -------
     float
         ``log((1 - delta) / (1 - level^(1/n_null)))`` in nats, at least 0.
 
+    Raises
+    ------
+    InvalidInputError
+        For a parameter out of range.
+
     Notes
     -----
     Exact: at a larger epsilon an event that is certain in the other world may have probability
     ``(1 - delta) e^-epsilon`` in the null world, and is then absent from all ``n_null`` trials with probability
     above the level. No bound of this module exceeds it.
+
+    References
+    ----------
+    The one-sided limit of :func:`clopper_pearson` at no occurrence.
     """
     _check_level(level)
     _check_delta(delta)
@@ -139,41 +162,63 @@ def ceiling(*, n_null: int, level: float, delta: float) -> float:
 
 
 def exact_joint_p_value(counts: Counts, *, point: EpsilonDelta, direction: Direction, level: float) -> float:
-    """Return a p-value of "the point claim holds": at most x with probability at most x, whatever the truth is.
+    """Return a p-value of "the point claim holds": where it does, at most x with probability at most x.
 
     Parameters
     ----------
     counts
-        Occurrences of an event that was fixed before counting.
+        Occurrences in independent trials, of an event that was fixed before counting.
     point
         The claim, ``p1 <= e^epsilon p0 + delta``.
     direction
         The side of the claim: which world has probability p1.
     level
-        Level that the p-value will be compared with. It fixes gamma = min(1e-4, level / 100), the share spent on
-        the interval for p0; the p-value is never below gamma. Fixed before the data.
+        Level that the p-value will be compared with, in (0, 1). It fixes gamma = min(1e-4, level / 100), the share
+        spent on the interval for p0; the p-value is never below gamma. Fixed before the data.
 
     Returns
     -------
     float
-        In (0, 1]; 1 when the estimated p1 is not above e^epsilon p0 + delta.
+        In (0, 1]. 1 when the estimated p1 is not above e^epsilon p0 + delta, when the interval for p0 lies past the
+        kink at ``(1 - delta) e^-epsilon``, and above epsilon = 50.
+
+    Raises
+    ------
+    InvalidInputError
+        For a level outside (0, 1).
 
     Notes
     -----
     Exact (conservative): Berger and Boos's p-value of the constrained score. The supremum over p0 in its
-    Clopper-Pearson interval, both ends and the kink at ``(1 - delta) e^-epsilon`` included, is bounded by branch
-    and bound and returned from above (at most 0.5 % too large). Never decreases when an event of the null world is
-    added or one of the other world is taken away (up to that 0.5 %, and up to the shift of the interval for p0).
+    Clopper-Pearson interval, both ends and the kink included, is bounded by branch and bound and returned from above
+    (at most 0.5 % too large). Never decreases when an event of the null world is added or one of the other world is
+    taken away (up to that 0.5 %, and up to the shift of the interval for p0).
 
     References
     ----------
     Berger, Boos 1994, "P values maximized over a confidence set for the nuisance parameter", JASA 89.
+    Miettinen, Nurminen 1985, "Comparative analysis of two rates", Stat. Med. 4 (the score).
     """
     return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level)
 
 
 def exact_joint_rejects(counts: Counts, *, point: EpsilonDelta, direction: Direction, level: float) -> bool:
-    """Return whether :func:`exact_joint_p_value` is at most ``level``, often sooner than computing it."""
+    """Return whether the exact joint test refutes a claim; one that holds is refuted with probability at most level.
+
+    Parameters
+    ----------
+    counts, point, direction, level
+        As for :func:`exact_joint_p_value`.
+
+    Raises
+    ------
+    InvalidInputError
+        For a level outside (0, 1).
+
+    References
+    ----------
+    Whether :func:`exact_joint_p_value` is at most ``level``, often sooner than computing it.
+    """
     return _p_value(counts, point.epsilon, point.epsilon, point.delta, direction, level, settle_at=level) <= level
 
 
@@ -183,19 +228,24 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     Parameters
     ----------
     counts
-        Occurrences of an event that was fixed before counting.
+        Occurrences in independent trials, of an event that was fixed before counting.
     delta
-        The bound is on the smallest epsilon with this delta.
+        The bound is on the smallest epsilon with this delta, in [0, 1].
     direction
-        The side of the claim.
+        The side of the claim: which world has probability p1.
     level
-        Probability that the bound exceeds the truth.
+        Probability that the bound exceeds the truth, in (0, 1).
 
     Returns
     -------
     float
         In nats: :func:`exact_joint_rejects` refutes every epsilon from 0 up to the result. 0 when it does not
         refute epsilon = 0.
+
+    Raises
+    ------
+    InvalidInputError
+        For delta outside [0, 1], or a level outside (0, 1).
 
     Notes
     -----
@@ -204,6 +254,10 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     increase in epsilon, so each rejection region in the cell lies inside "score at e at least the observed score
     at e'", and each null lies inside the null at e'. Cells shrink towards the end of the run, which the result
     falls short of by about 0.1 %.
+
+    References
+    ----------
+    As :func:`exact_joint_p_value`.
     """
     _check_level(level)
     _check_delta(delta)

@@ -71,6 +71,14 @@ def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.
         Scores, shapes (n1,) with n1 >= 1 and (n0,) with n0 >= 2.
     rng
         Splits the retrained scores for the challenge's floor.
+
+    Notes
+    -----
+    The challenge's number and its floor are medians over 21 splits, with at most 512 models a side.
+
+    References
+    ----------
+    As :func:`gaussian_mu`, :func:`auc` and :func:`challenge_epsilon`.
     """
     mu, mu_se = gaussian_mu(unlearned, retrained)
     area, area_se = auc(unlearned, retrained)
@@ -104,18 +112,51 @@ def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.
 def estimates_of(
     unlearned: Mapping[str, Array], retrained: Mapping[str, Array], *, rng: np.random.Generator
 ) -> tuple[Estimate, ...]:
-    """Return the estimates of every attack that has scores in both worlds."""
+    """Return estimates for every attack, in the order of ``unlearned``; no bounds, of either direction.
+
+    Parameters
+    ----------
+    unlearned, retrained
+        Scores by the attack's name, shapes (n1,) with n1 >= 1 and (n0,) with n0 >= 2.
+    rng
+        As for :func:`estimate`.
+
+    Raises
+    ------
+    KeyError
+        When an attack has no retrained scores.
+
+    References
+    ----------
+    As :func:`estimate`.
+    """
     return tuple(estimate(name, scores, retrained[name], rng=rng) for name, scores in unlearned.items())
 
 
 def gaussian_mu(unlearned: Array, retrained: Array) -> tuple[float | None, float | None]:
     """Return the difference of means in pooled standard deviations and its standard error; an estimate.
 
+    Parameters
+    ----------
+    unlearned, retrained
+        Scores, shapes (n1,) and (n0,), at least one each.
+
+    Returns
+    -------
+    mu, mu_se : float or None
+        Positive when the unlearned world scores higher. ``None`` for fewer than three scores in all, and where the
+        scores of both worlds are constant.
+
     Notes
     -----
-    For scores N(mu, s^2) against N(0, s^2) this estimates the mu of Gaussian differential privacy (Dong, Roth, Su 2022,
-    arXiv:1905.02383). For other laws it describes the scores and no privacy. The standard error is the large-sample
-    one, sqrt(1/n1 + 1/n0 + mu^2 / (2 (n1 + n0 - 2))) (Hedges and Olkin 1985, chapter 5).
+    For scores N(mu, s^2) against N(0, s^2) this estimates the mu of Gaussian differential privacy. For other laws it
+    describes the scores and no privacy. The standard error is the large-sample one,
+    sqrt(1/n1 + 1/n0 + mu^2 / (2 (n1 + n0 - 2))).
+
+    References
+    ----------
+    Hedges, Olkin 1985, *Statistical Methods for Meta-Analysis*, chapter 5.
+    Dong, Roth, Su 2022, "Gaussian differential privacy", JRSS B 84 (arXiv:1905.02383).
     """
     n1, n0 = len(unlearned), len(retrained)
     if n1 + n0 < 3:
@@ -130,10 +171,25 @@ def gaussian_mu(unlearned: Array, retrained: Array) -> tuple[float | None, float
 def auc(unlearned: Array, retrained: Array) -> tuple[float, float]:
     """Return the area under the ROC curve, ties for half, and its standard error; an estimate.
 
+    Parameters
+    ----------
+    unlearned, retrained
+        Scores, shapes (n1,) and (n0,), at least one each.
+
+    Returns
+    -------
+    auc, auc_se : float
+        The area is above 1/2 when unlearned models score higher.
+
     Notes
     -----
-    The variance is that of DeLong, DeLong and Clarke-Pearson 1988: the spread of each trial's placement among the other
-    world's. It is zero when the scores do not overlap, and then says nothing.
+    Asymptotic. The variance is the spread of each trial's placement among the other world's. It is zero when the scores
+    do not overlap, and then says nothing; a world with a single trial adds nothing to it.
+
+    References
+    ----------
+    DeLong, DeLong, Clarke-Pearson 1988, "Comparing the areas under two or more correlated receiver operating
+    characteristic curves", Biometrics 44.
     """
     n1, n0 = len(unlearned), len(retrained)
     among_retrained = _placements(unlearned, retrained)
@@ -158,9 +214,9 @@ def challenge_epsilon(unlearned: Array, retrained: Array, *, delta: float = CHAL
     Parameters
     ----------
     unlearned, retrained
-        Scores of the record under the models of both worlds.
+        Scores of the record under the models of both worlds, shapes (n1,) and (n0,), at least one each.
     delta
-        1e-5 in the challenge.
+        In [0, 1]; 1e-5 in the challenge.
 
     Returns
     -------

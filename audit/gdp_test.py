@@ -49,10 +49,29 @@ class GaussianBound:
     def epsilon_at(self, delta: float) -> float:
         """Return the epsilon that every mu-GDP guarantee consistent with the bound promises at least, at ``delta``.
 
+        Parameters
+        ----------
+        delta
+            In (0, 1).
+
+        Returns
+        -------
+        float
+            In nats, at least 0.
+
+        Raises
+        ------
+        InvalidInputError
+            For delta outside (0, 1).
+
         Notes
         -----
         The same bound in another unit, to lay beside the epsilon of the claim. It is a lower bound on the epsilon of
         the mechanism itself only when the two worlds are a Gaussian shift.
+
+        References
+        ----------
+        Dong, Roth, Su 2022 (arXiv:1905.02383), Corollary 1.
         """
         if not 0 < delta < 1:
             raise InvalidInputError(
@@ -75,18 +94,19 @@ def gdp_bound(counts: Counts, *, claim: Claim, direction: Direction, level: floa
         Which world's probability of the event is the true-positive rate (the left one); the other is the
         false-positive rate.
     level
-        Probability that the bound exceeds the truth; half of it is spent on each world.
+        Probability that the bound exceeds the truth, in (0, 1); half of it is spent on each world.
 
     Returns
     -------
     GaussianBound
-        ``mu = Phi^-1(1 - FPR_ub) - Phi^-1(FNR_ub)``, at least 0, with Clopper-Pearson ends.
+        ``mu = Phi^-1(1 - FPR_ub) - Phi^-1(FNR_ub)``, at least 0, with Clopper-Pearson ends; 0 where one of these is 1.
 
     Raises
     ------
     InvalidInputError
-        For any other kind of claim. A mechanism with Laplace noise can have a mu far above the one that its epsilon
-        at delta would have if it were Gaussian: converted, the bound would exceed its epsilon almost always.
+        For a level outside (0, 1), a claim in one direction only, or any other kind of claim. A mechanism with Laplace
+        noise can have a mu far above the one that its epsilon at delta would have if it were Gaussian: converted, the
+        bound would exceed its epsilon almost always.
 
     Notes
     -----
@@ -95,7 +115,8 @@ def gdp_bound(counts: Counts, *, claim: Claim, direction: Direction, level: floa
 
     References
     ----------
-    Dong, Roth, Su 2022 (arXiv:1905.02383), Definition 4; Nasr et al. 2023 (arXiv:2302.07956), section 4.
+    Dong, Roth, Su 2022, "Gaussian differential privacy", Definition 4 (arXiv:1905.02383).
+    Nasr et al. 2023, "Tight auditing of differentially private machine learning" (arXiv:2302.07956).
     """
     _check_gaussian(claim)
     k1, n1, k0, n0 = counts.oriented(direction)
@@ -106,7 +127,7 @@ def gdp_bound(counts: Counts, *, claim: Claim, direction: Direction, level: floa
 
 
 def tradeoff_p_value(counts: Counts, *, claim: Claim, direction: Direction) -> float:
-    """Return a p-value of "the claim's trade-off curve holds": at most x with probability at most x.
+    """Return a p-value of "the claim's trade-off curve holds": where it does, at most x with probability at most x.
 
     Parameters
     ----------
@@ -121,7 +142,7 @@ def tradeoff_p_value(counts: Counts, *, claim: Claim, direction: Direction) -> f
     Returns
     -------
     float
-        In (0, 1].
+        In (0, 1]; never below 1e-300, and 1 instead of anything above 1/2.
 
     Raises
     ------
@@ -134,6 +155,11 @@ def tradeoff_p_value(counts: Counts, *, claim: Claim, direction: Direction) -> f
     leave the region ``TPR <= max_tpr(FPR)`` that the claim allows; the region grows with both rates, so its corner
     decides. For Gaussian DP that is the smallest level at which :func:`gdp_bound` exceeds the claimed mu. Every
     direction that the claim promises takes part through its curve, an unpromised one does not.
+
+    References
+    ----------
+    Dong, Roth, Su 2022, "Gaussian differential privacy" (arXiv:1905.02383), for the curves;
+    :func:`~audit.bounds.clopper_pearson` for the intervals.
     """
     if isinstance(claim.guarantee, EpsilonDelta):
         raise InvalidInputError(

@@ -101,6 +101,11 @@ def decide_family(family: Family, p_values: Mapping[MemberKey, float]) -> Family
     -------
     Family
 
+    Raises
+    ------
+    InvalidInputError
+        For a p-value outside [0, 1], or of something that is no member.
+
     Notes
     -----
     *Bonferroni*: each member at its equal share.
@@ -151,6 +156,11 @@ def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | No
     float
         The weighted mean.
 
+    Raises
+    ------
+    InvalidInputError
+        When there is no e-value, one is negative or NaN, or the weights are not as many, negative or of another sum.
+
     Notes
     -----
     Valid under every dependence, because expectations add up. The product would need each e-value to be conditionally
@@ -160,7 +170,7 @@ def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | No
 
     References
     ----------
-    Vovk, Wang 2021, "E-values: calibration, combination and applications" (arXiv:1912.06116), Proposition 3.1.
+    Vovk, Wang 2021, "E-values: calibration, combination and applications", section 3 (arXiv:1912.06116).
 
     Examples
     --------
@@ -183,7 +193,15 @@ def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | No
 
 
 def equal_share(total: float, parts: int) -> float:
-    """Return a share of a total level such that its sums, running and exact, stay within the total."""
+    """Return a share of a total level such that its sums, running and exact, stay within the total.
+
+    Parameters
+    ----------
+    total
+        The level to divide, in (0, 1).
+    parts
+        How many equal shares, at least 1.
+    """
     share = total / parts
     while max(math.fsum([share] * parts), sum([share] * parts)) > total:
         share *= 1 - parts * 2.0**-53

@@ -54,22 +54,33 @@ def best_power(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level: f
     claim
         The claim under test.
     fpr, tpr
-        Probabilities of some events in the retrained world, Q(E), and in the unlearned world, P(E). Their
+        Probabilities of some events in the retrained world, Q(E), and in the unlearned world, P(E), shape (m,). Their
         complements and both of the claim's directions are considered too.
     n
-        Counted trials a world.
+        Counted trials a world, at least 1.
     level
-        Level of the one test.
+        Level of the one test, in (0, 1).
 
     Returns
     -------
     float
         Power of the best event and row of the claim, known in advance; ``level`` where no event violates the claim.
 
+    Raises
+    ------
+    InvalidInputError
+        For n below 1, or a level outside (0, 1).
+    ValueError
+        For no events, or arrays of different length.
+
     Notes
     -----
     Approximate, see :func:`approximate_power`. An audit has to find its event on the fit split, so its power is
     somewhat below.
+
+    References
+    ----------
+    The power of :func:`~audit.bounds.exact_joint_rejects`.
     """
     found = [
         approximate_power(p1=p1, p0=p0, n1=n, n0=n, point=point, level=level).max()
@@ -84,13 +95,19 @@ def ranked_events(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level
     Parameters
     ----------
     claim, fpr, tpr, n, level
-        As for :func:`best_power`.
+        As for :func:`best_power`: shape (m,).
 
     Returns
     -------
     list of tuple
         At most four rows: the best probit of the power by the normal approximation, the point of the claim, and
-        probabilities of at most 24 events in the worlds on its left and on its right.
+        probabilities of at most 24 events in the worlds on its left and on its right. A row that no event violates is
+        left out.
+
+    Raises
+    ------
+    InvalidInputError, ValueError
+        As :func:`best_power`.
     """
     q, p = np.broadcast_arrays(np.asarray(fpr, dtype=np.float64).ravel(), np.asarray(tpr, dtype=np.float64).ravel())
     forward = np.concatenate([p, 1 - p]), np.concatenate([q, 1 - q])
@@ -120,7 +137,7 @@ def expected_verdict(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, le
     Parameters
     ----------
     claim, fpr, tpr, n, level
-        As for :func:`best_power`.
+        As for :func:`best_power`: shape (m,).
 
     Returns
     -------
@@ -128,6 +145,11 @@ def expected_verdict(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, le
         REFUTED when the best event refutes the claim with probability at least 0.9; NOT_REFUTED when no event
         violates the claim (a false alarm has probability ``level``), or none has more power than that;
         INCONCLUSIVE when n trials cannot refute the claim at all.
+
+    Raises
+    ------
+    InvalidInputError, ValueError
+        As :func:`best_power`.
     """
     if not refutable(claim, n_unlearned=n, n_retrained=n, level=level):
         return Verdict.INCONCLUSIVE
@@ -138,18 +160,18 @@ def expected_verdict(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, le
 
 
 def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, target_power: float = 0.8) -> float:
-    """Return the smallest epsilon of a Gaussian shift that an audit of a point claim would refute.
+    """Return about the smallest epsilon of a Gaussian shift that an audit of a point claim would refute.
 
     Parameters
     ----------
     point
         The claim; the alternative is N(mu, 1) against N(0, 1), stated as its exact epsilon at the point's delta.
     n1, n0
-        Counted trials of the worlds on the left and the right of the claim.
+        Counted trials of the worlds on the left and the right of the claim, at least 1.
     level
-        Level of the one test.
+        Level of the one test, in (0, 1).
     target_power
-        Probability of refuting, with the best threshold known in advance.
+        Probability of refuting, with the best threshold known in advance, in (0, 1).
 
     Returns
     -------
@@ -157,9 +179,19 @@ def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, t
         In nats, above the claimed epsilon; infinity where no Gaussian shift is refuted so often, and at delta = 0
         (where no Gaussian shift has a finite epsilon).
 
+    Raises
+    ------
+    InvalidInputError
+        For trials, a level or a target power out of range.
+
     Notes
     -----
     Approximate, see :func:`approximate_power`. A statement about this family of alternatives only.
+
+    References
+    ----------
+    The power of :func:`~audit.bounds.exact_joint_rejects`; epsilon by Dong, Roth, Su 2022 (arXiv:1905.02383),
+    Corollary 1.
     """
     if not 0 < target_power < 1:
         raise InvalidInputError(field="target_power", expected="in (0, 1)", got=target_power, fix="0.8 is usual")
@@ -175,7 +207,7 @@ def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, t
 
 
 def detectable_shift(claim: Claim, *, n: int, level: float, target_power: float = 0.8) -> float:
-    """Return the smallest mu such that an audit of a claim would refute it if the truth were N(mu, 1) against N(0, 1).
+    """Return about the smallest mu such that an audit would refute a claim if the truth were N(mu, 1) against N(0, 1).
 
     Parameters
     ----------
@@ -183,21 +215,30 @@ def detectable_shift(claim: Claim, *, n: int, level: float, target_power: float 
         Any claim. The test may use each of its rows; rows of frequent events are often far stronger than the one at
         a small delta.
     n
-        Counted trials a world.
+        Counted trials a world, at least 1.
     level
-        Level of the one test.
+        Level of the one test, in (0, 1).
     target_power
-        Probability of refuting, with the best row and threshold known in advance.
+        Probability of refuting, with the best row and threshold known in advance, in (0, 1).
 
     Returns
     -------
     float
         Infinity where no Gaussian shift is refuted so often.
 
+    Raises
+    ------
+    InvalidInputError
+        For n, a level or a target power out of range.
+
     Notes
     -----
     Approximate, see :func:`best_power`. A statement about this family of alternatives only;
     ``audit.power.alternatives.gaussian_epsilon`` gives its epsilon at a delta.
+
+    References
+    ----------
+    As :func:`best_power`.
     """
     if not 0 < target_power < 1:
         raise InvalidInputError(field="target_power", expected="in (0, 1)", got=target_power, fix="0.8 is usual")
@@ -235,9 +276,14 @@ def refutable(claim: Claim, *, n_unlearned: int, n_retrained: int, level: float)
     claim
         The claim under test.
     n_unlearned, n_retrained
-        Counted trials of the two worlds.
+        Counted trials of the two worlds, at least 1.
     level
-        Level of the one test.
+        Level of the one test, in (0, 1).
+
+    Raises
+    ------
+    InvalidInputError
+        For trials or a level out of range.
 
     Notes
     -----

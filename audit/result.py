@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from audit import cards
-from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
+from audit import cards, json_text
+from audit.errors import ClaimRefutedError, InconclusiveError
 from audit.evidence import Finding
 from audit.ledger import Control, DataRecord, Environment, Family, PlanRecord
 from audit.redaction import Redaction
 from audit.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 RESULT_SCHEMA: Literal["unlearn-audit/result/1"] = "unlearn-audit/result/1"
 COLLECTION_SCHEMA: Literal["unlearn-audit/collection/1"] = "unlearn-audit/collection/1"
@@ -107,7 +103,7 @@ class AuditResult:
 
     def to_json(self) -> str:
         """Return the result as JSON text; :meth:`from_json` gives back an equal object."""
-        return _to_json(self)
+        return json_text.dump(self)
 
     @staticmethod
     def from_json(text: str) -> AuditResult:
@@ -118,8 +114,7 @@ class AuditResult:
         SchemaError
             When the text is not a result of this schema, with every problem and its path.
         """
-        loaded: AuditResult = _from_json(text, AuditResult)
-        return loaded
+        return json_text.load(text, AuditResult, schema=RESULT_SCHEMA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +174,7 @@ class AuditCollection:
 
     def to_json(self) -> str:
         """Return the collection as JSON text."""
-        return _to_json(self)
+        return json_text.dump(self)
 
 
 def load_json(text: str) -> AuditResult | AuditCollection:
@@ -190,33 +185,6 @@ def load_json(text: str) -> AuditResult | AuditCollection:
     SchemaError
         When the text is neither.
     """
-    loaded: AuditResult | AuditCollection = _from_json(text, AuditResult | AuditCollection)
+    either: Any = AuditResult | AuditCollection
+    loaded: AuditResult | AuditCollection = json_text.load(text, either, schema=RESULT_SCHEMA)
     return loaded
-
-
-@functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
-
-
-def _kind(value: AuditResult | AuditCollection) -> Any:
-    return type(value)
-
-
-def _to_json(value: AuditResult | AuditCollection) -> str:
-    from pydantic_core import to_json
-
-    # Not dump_json: inside a union it writes infinities as null, whatever the configuration says.
-    return to_json(_adapter(_kind(value)).dump_python(value), inf_nan_mode="strings", indent=1).decode()
-
-
-def _from_json(text: str, kind: Any) -> Any:
-    from pydantic import ValidationError
-
-    try:
-        return _adapter(kind).validate_json(text)
-    except ValidationError as error:
-        problems = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:10]]
-        raise SchemaError("\n".join([f"Expected JSON of {RESULT_SCHEMA}, got something else:", *problems])) from None

@@ -127,6 +127,11 @@ def choose_event(
     level
         Level of the one test.
 
+    Raises
+    ------
+    UnlearnAuditError
+        When there is no point.
+
     Notes
     -----
     Of every candidate threshold, both tails and every point, the one with the largest predicted score; unless, at that

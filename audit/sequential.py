@@ -51,6 +51,16 @@ class EProcess:
         Logarithm of the capital when the bets were last weighed, for each epsilon.
     log_peak
         Logarithm of the highest capital at any look, for each epsilon.
+
+    Notes
+    -----
+    Exact at every time at once (conservative by the rounding). Only the marginal probabilities given the past enter:
+    the two events of a pair may depend on each other.
+
+    References
+    ----------
+    Ville 1939, *Étude critique de la notion de collectif* (the inequality).
+    Waudby-Smith, Ramdas 2024, "Estimating means of bounded random variables by betting", JRSS B 86 (arXiv:2010.09686).
     """
 
     epsilons: tuple[float, ...]
@@ -73,7 +83,7 @@ class EProcess:
         return now
 
     def update(self, x1: ArrayLike, x0: ArrayLike) -> EProcess:
-        """Return the state after more pairs; see :func:`advance`."""
+        """Return the state after more pairs; arguments and errors as for :func:`advance`."""
         return advance(self, x1, x0).state
 
     def with_new_event(self, past: Cells | None) -> EProcess:
@@ -85,7 +95,13 @@ class EProcess:
         return replace(self, past=past, cells=Cells(), earlier=self.earlier.plus(self.cells), log_start=start)
 
     def p_value(self, epsilon: float) -> float:
-        """Return an upper bound on the anytime-valid p-value of "epsilon is at most this", a point of the grid."""
+        """Return an upper bound on the anytime-valid p-value of "epsilon is at most this", a point of the grid.
+
+        Raises
+        ------
+        InvalidInputError
+            When it is not on the grid.
+        """
         return math.exp(-max(0.0, self.log_peak[self.index(epsilon)]))
 
     def bound(self, level: float) -> float:
@@ -138,7 +154,7 @@ class EProcess:
 
 
 def make_e_process(*, epsilons: Sequence[float], delta: float, past: Cells | None = None) -> EProcess:
-    """Return an e-process before its first pair.
+    """Return an e-process before its first pair, with a capital of 1 against every epsilon of the grid.
 
     Parameters
     ----------
@@ -153,7 +169,11 @@ def make_e_process(*, epsilons: Sequence[float], delta: float, past: Cells | Non
     Raises
     ------
     InvalidInputError
-        For a grid that is not increasing from 0, or delta outside [0, 1).
+        For a grid that is not finite and increasing from 0, or delta outside [0, 1).
+
+    References
+    ----------
+    As :class:`EProcess`.
     """
     grid = tuple(map(float, epsilons))
     rising = bool(grid) and grid[0] == 0 and math.isfinite(grid[-1]) and all(np.diff(grid) > 0)
@@ -193,19 +213,25 @@ def advance(state: EProcess, x1: ArrayLike, x0: ArrayLike) -> Advance:
 
     Parameters
     ----------
+    state
+        The state before.
     x1, x0
         Whether the event occurred in the world that the claim bounds, and in the other, shape (pairs,), in the order
         of the pairs. Pair i of both must be fixed before its outcome is known (the i-th trial of each world).
+
+    Raises
+    ------
+    InvalidInputError
+        For arrays of different length, or entries other than 0 and 1.
 
     Notes
     -----
     Looks: every pair at first, later ``LOOKS`` to a doubling, and always the last pair of the batch. Fewer looks than
     pairs lose next to nothing and stay valid. The capital does not depend on how pairs are cut into batches.
 
-    Raises
-    ------
-    InvalidInputError
-        For arrays of different length, or entries other than 0 and 1.
+    References
+    ----------
+    As :class:`EProcess`.
     """
     first, second = _events(x1, "x1"), _events(x0, "x0")
     if first.shape != second.shape:
@@ -226,7 +252,31 @@ def advance(state: EProcess, x1: ArrayLike, x0: ArrayLike) -> Advance:
 
 
 def bounds_of(log_peak: Floats, epsilons: Sequence[float], level: float) -> Floats:
-    """Return the bound for each row of highest capitals, shape (..., grid) -> (...); see :meth:`EProcess.bound`."""
+    """Return lower bounds on epsilon, each valid at all times at once with probability at least 1 - level.
+
+    Parameters
+    ----------
+    log_peak
+        Logarithms of the highest capitals, shape (..., grid).
+    epsilons
+        The grid, in nats, increasing from 0.
+    level
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray
+        Points of the grid, shape (...); 0 where not even the first is refuted.
+
+    Raises
+    ------
+    ValueError
+        For a level that is not positive.
+
+    References
+    ----------
+    As :meth:`EProcess.bound`, for many rows.
+    """
     refuted = log_peak >= threshold(level)
     run = np.logical_and.accumulate(refuted, axis=-1).sum(axis=-1)
     bounds: Floats = np.concatenate([[0.0], np.asarray(epsilons)])[run]
@@ -234,23 +284,66 @@ def bounds_of(log_peak: Floats, epsilons: Sequence[float], level: float) -> Floa
 
 
 def threshold(level: float) -> float:
-    """Return the logarithm of the capital that refutes at a level: log(1 / level), raised by the rounding."""
+    """Return the logarithm of the capital that refutes at a level: log(1 / level), raised by the rounding.
+
+    Raises
+    ------
+    ValueError
+        For a level that is not positive.
+
+    References
+    ----------
+    Ville's inequality, as for :class:`EProcess`.
+    """
     return -math.log(level) + SAFETY
 
 
 def log_mean_capital(log_capitals: Sequence[Floats], weights: Sequence[float]) -> Floats:
-    """Return the logarithm of the weighted mean of capitals that were won on the same pairs.
+    """Return the logarithm of the weighted mean of capitals that were won on the same pairs: an e-process again.
 
+    Parameters
+    ----------
+    log_capitals
+        At least one, of one shape.
+    weights
+        Positive, one for each, fixed before the pairs; divided by their sum.
+
+    Raises
+    ------
+    InvalidInputError
+        For no capitals, or weights that are not one positive number for each.
+
+    Notes
+    -----
     A mean of e-processes for one null is an e-process for it, whatever their dependence. With each member's level as
     its weight, the mean refutes whenever a member refutes at its own level, and often earlier.
+
+    References
+    ----------
+    Vovk, Wang 2021, "E-values: calibration, combination and applications", section 3 (arXiv:1912.06116).
     """
     shares = np.asarray(weights, dtype=np.float64)
+    if not log_capitals or shares.shape != (len(log_capitals),) or not np.all(shares > 0):
+        raise InvalidInputError(
+            field="weights",
+            expected=f"{max(len(log_capitals), 1)} positive, one for each capital",
+            got=list(weights),
+            fix="give the members' levels",
+        )
     stacked = np.stack([np.asarray(c, dtype=np.float64) for c in log_capitals], axis=-1)
     return log_sum(stacked + np.log(shares / shares.sum()))
 
 
 def epsilon_grid(claimed: float, top: float, size: int = 64) -> tuple[float, ...]:
-    """Return a grid from 0 to ``top`` that holds the claimed epsilon, with a third of its points up to it."""
+    """Return a grid from 0 to ``top`` that holds the claimed epsilon, with a third of its points up to it.
+
+    Parameters
+    ----------
+    claimed, top
+        Finite, in nats. Unless the claim lies inside (0, ``top``), the grid has equal steps and the claim is added.
+    size
+        At most so many points, at least 3.
+    """
     if not 0 < claimed < top:
         points = np.append(np.linspace(0, max(top, 1e-6), size - 1), max(claimed, 0.0))
     else:

@@ -29,13 +29,14 @@ def split_bound(
     Parameters
     ----------
     unlearned, retrained
-        Independent scores of either world by an attack that saw none of these trials, at least 20 each.
+        Independent scores of either world by an attack that saw none of these trials, shapes (n1,) and (n0,), at least
+        20 each.
     delta
-        The bound is on the smallest epsilon with this delta, in [0, 1).
+        The bound is on the smallest epsilon with this delta, in [0, 1].
     direction
-        The side of the claim.
+        The side of the claim: which world's probability is p1 in ``p1 <= e^epsilon p0 + delta``.
     level
-        Probability that the bound exceeds the truth.
+        Probability that the bound exceeds the truth, in (0, 1).
     rng
         Shuffles the trials before they are split.
     fit_fraction
@@ -43,15 +44,26 @@ def split_bound(
     attack
         The name of what scored.
 
+    Returns
+    -------
+    EpsilonLowerBound
+        In nats, with the event and its counts among the trials that did not choose it. 0 when nothing is shown.
+
     Raises
     ------
     InvalidInputError
-        When scores are too few or not finite, or a parameter is out of range.
+        When scores are too few or not finite, a parameter is out of range, or ``fit_fraction`` leaves no trial to
+        count.
 
     Notes
     -----
-    The default for a number of trials fixed in advance: the event with the largest predicted bound by smoothed rates
-    (:func:`audit.selection.choose_for_bound`), then the exact joint test (:func:`audit.bounds.exact_joint_bound`).
+    Exact (conservative): given the trials that choose the event, the others are still independent. The default for a
+    number of trials fixed in advance.
+
+    References
+    ----------
+    The event of :func:`audit.selection.choose_for_bound` (largest predicted bound by smoothed rates), then the test of
+    :func:`audit.bounds.exact_joint_bound`.
     """
     if not 0 < fit_fraction < 1:
         raise InvalidInputError(field="fit_fraction", expected="in (0, 1)", got=fit_fraction, fix="0.2 is a good start")

@@ -11,13 +11,13 @@ than the dense route, epsilon equal to 1e-9; 2,000 records in at most 20 s; 60,0
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
+from memory import PeakMemory
 from threadpoolctl import threadpool_limits
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
@@ -123,33 +123,6 @@ def accuracy(setup: KrylovSetup) -> None:
             print(f"{'unraised':>11} {best[0]:14.10f}   " + " ".join(f"{v:9.1e}" for v in np.array(best) / dense - 1))
 
 
-class PeakMemory:
-    """Samples the proportional memory of this process and its children."""
-
-    def __init__(self) -> None:
-        self.peak = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(2.0):
-            total = 0
-            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-                try:
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.peak = max(self.peak, total / 1e9)
-
-
 def processor_seconds() -> float:
     """Return the processor time of this process and its children so far."""
     total = 0.0
@@ -161,7 +134,7 @@ def processor_seconds() -> float:
 
 def every_record(data: Dataset, setup: KrylovSetup | None, target: str) -> None:
     """Print time and memory of the map of all records on two workers, the set-up included where it is not given."""
-    with PeakMemory() as watched:
+    with PeakMemory(every=2.0) as watched:
         start, before = time.perf_counter(), processor_seconds()
         found = privacy_map(data, MECHANISM, delta=DELTA, n_jobs=2, setup=setup)
         seconds, processor = time.perf_counter() - start, processor_seconds() - before

@@ -11,12 +11,11 @@ releases audited in under 1.5 GB, driver and workers together.
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
-import psutil
+from memory import PeakMemory
 from threadpoolctl import threadpool_limits
 
 from attacks.canary import choose_records
@@ -98,40 +97,13 @@ def scoring(data: Dataset, deletion: RidgeDeletion, forget: tuple[int, ...]) -> 
     print(f"closed_form, scored, two workers  {len(calls) * 1000 / seconds:8.0f} releases a second (target 100000)")
 
 
-class PeakMemory:
-    """Samples the proportional memory of this process and its children."""
-
-    def __init__(self) -> None:
-        self.peak = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            total = 0
-            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-                try:
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.peak = max(self.peak, total / 1e9)
-
-
 def memory(data: Dataset, mechanism: RidgeLangevin, forget: tuple[int, ...]) -> None:
     """Print the peak memory of audits with 100,000 and 1,000,000 releases in all."""
     for trials in (50_000, 500_000):
         plan = AuditPlan(
             claims=(CertifiedClaim(method="exact"),), forget=(forget,), attacks=tuple(BENCHED.values()), trials=trials
         )
-        with PeakMemory() as watched:
+        with PeakMemory(every=0.2) as watched:
             start = time.perf_counter()
             run(mechanism, data, plan, engine=Engine(n_jobs=2))
             seconds = time.perf_counter() - start

@@ -204,6 +204,14 @@ class Claim:
             raise InvalidInputError(
                 field="directions", expected="at least one Direction", got=(), fix="name the direction that is claimed"
             )
+        tabled = self.guarantee.log_deltas if isinstance(self.guarantee, PrivacyProfile) else BOTH_DIRECTIONS
+        if missing := [direction.value for direction in self.directions if direction not in tabled]:
+            raise InvalidInputError(
+                field="directions",
+                expected="only directions of which the profile has a table",
+                got=missing,
+                fix="leave them out, or give their log_deltas",
+            )
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return point claims that the claim implies in a direction (none if it says nothing there)."""

@@ -34,9 +34,9 @@ N_SHOWN = 4
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkLangevin:
-    """A network with one hidden layer, learned and unlearned by full-batch clipped gradient descent with noise.
+    """A network learned and unlearned by full-batch clipped gradient descent with noise; it states no certificate.
 
-    One step is ``weights -= step_size / n * sum_i clip(gradient_i) + sigma * Z``, where clip shortens the gradient of
+    It has one hidden layer. One step is ``weights -= step_size / n * sum_i clip(gradient_i) + sigma * Z``, where clip shortens the gradient of
     one record's cross-entropy to at most ``clip_norm``, and n is the number of records before any deletion, in every
     world: the number that is left would tell the worlds apart. Learning starts from random weights; unlearning takes
     ``n_unlearn`` steps on the retained records. Released are the logits of the deleted records and of a few held-out
@@ -53,15 +53,25 @@ class NetworkLangevin:
     clip_norm
         Largest Euclidean norm of one record's gradient, positive.
     sigma_learn, sigma_unlearn
-        Standard deviation of the noise that a step adds to each weight.
+        Standard deviation of the noise that a step adds to each weight, at least 0.
     n_probe
-        Held-out records whose logits are released too, the first ones.
+        Held-out records whose logits are released too, the first ones; at least 0.
     reference
         The reference world of the claims and of ``World.RETRAINED``.
 
+    Raises
+    ------
+    InvalidInputError
+        When a value is out of range.
+
+    Notes
+    -----
+    Nothing is proved about it: an audit gives lower bounds on epsilon, and no upper one is known. Needs torch.
+
     References
     ----------
-    Abadi et al. 2016, arXiv:1607.00133 (clipping); Koloskova et al. 2025, arXiv:2506.06985 (noisy fine-tuning).
+    Abadi et al. 2016, "Deep learning with differential privacy" (arXiv:1607.00133), for clipping; Koloskova et al.
+    2025, "Certified unlearning for neural networks" (arXiv:2506.06985), for noisy fine-tuning.
     """
 
     hidden: int = 16

@@ -57,6 +57,16 @@ class NewtonRemoval:
     reference
         The reference world. Removing nothing is no step at all, so that both references are one law here.
 
+    Raises
+    ------
+    InvalidInputError
+        When a value is out of range, or a shift of the budget breaks the claim (never at epsilon up to 4.9).
+
+    Notes
+    -----
+    The claim is the published one, in both directions, and not proved in full: the gradient that removal leaves counts
+    as a fixed shift of b, although it depends on b, as does the choice to retrain. The certificate says so.
+
     References
     ----------
     Guo, Goldstein, Hannun, van der Maaten 2020, "Certified data removal from machine learning models", Theorem 3 and
@@ -102,6 +112,8 @@ class NewtonRemoval:
         ------
         InvalidInputError
             For a forget set out of range, or targets that are not two-valued.
+        UnlearnAuditError
+            When Newton's method does not reach the tolerance.
         """
         forget = validate_forget(forget, data.n_records)
         parts = (data, data.without(forget), data.take(forget))

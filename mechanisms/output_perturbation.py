@@ -42,8 +42,8 @@ class CalibratedSigma:
     target
         ``GaussianDP(mu=...)`` or ``EpsilonDelta(epsilon=..., delta=...)``.
     grid_ratio
-        Round the noise up to a public geometric grid with this ratio: a noise that is calibrated per record is a
-        function of the record and leaks when it is published. ``None`` for no rounding.
+        Round the noise up to a public geometric grid with this ratio, above 1: a noise that is calibrated per record
+        is a function of the record and leaks when it is published. ``None`` for no rounding.
     """
 
     target: GaussianDP | EpsilonDelta
@@ -55,7 +55,20 @@ class CalibratedSigma:
         return self.target.mu if isinstance(self.target, GaussianDP) else gdp.mu(self.target.epsilon, self.target.delta)
 
     def noise(self, shift: float, learning_noise: float) -> float:
-        """Return the smallest noise that hides a shift of the mean, given what learning adds already."""
+        """Return the smallest noise that hides a shift of the mean, given what learning adds already; rounded up.
+
+        Parameters
+        ----------
+        shift
+            Distance of the two means, Frobenius norm, at least 0.
+        learning_noise
+            Standard deviation that learning adds to each coefficient, at least 0.
+
+        Raises
+        ------
+        InvalidInputError
+            When the means differ and the target is mu = 0, which no noise meets, or ``grid_ratio`` is not above 1.
+        """
         if shift == 0:
             return 0.0
         if not self.mu > 0:
@@ -73,7 +86,7 @@ class CalibratedSigma:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPerturbation:
-    """A linear model that is unlearned by adding Gaussian noise to its coefficients.
+    """A linear model that is unlearned by adding Gaussian noise to its coefficients; its certificate is exact.
 
     Parameters
     ----------
@@ -83,7 +96,7 @@ class OutputPerturbation:
         With ``fit_intercept`` the intercept is released as a last row; without, a release has the shape of linear
         weights on the features, which the attacks for linear models need.
     sigma
-        Standard deviation of the noise that unlearning adds to every coefficient: a number, or
+        Standard deviation of the noise that unlearning adds to every coefficient: a number, at least 0, or
         :class:`CalibratedSigma`. Computed once when the deletion is bound, and the same in every world.
     removal
         ``removal(weights, retained, deleted) -> weights`` moves the coefficients (in the shape of a release, so with
@@ -91,14 +104,31 @@ class OutputPerturbation:
         Newton step; what it leaves is what the noise must hide. It is called with an empty ``deleted`` in the
         reference world and when a deletion is neglected. ``None`` keeps the model.
     sigma_learn
-        Standard deviation of noise that learning adds already; only without ``removal`` (else the law is unknown).
+        Standard deviation of noise that learning adds already, at least 0; only without ``removal`` (else the law is
+        unknown).
     reference
         The reference world. ``RETRAIN_ONLY`` releases a retrained model with the learning noise alone, so that its
         claim is infinite when there is none.
     delta
-        Delta of the certificate's headline when the noise is not calibrated to (epsilon, delta).
+        Delta of the certificate's headline when the noise is not calibrated to (epsilon, delta), in (0, 1).
     public
         Further public hyper-parameters for attacks and reports. ``penalty`` is known for ``Ridge`` without intercept.
+
+    Raises
+    ------
+    InvalidInputError
+        When a value is out of range, for ``sigma_learn`` with ``removal``, or a calibration with ``RETRAIN_ONLY``.
+
+    Notes
+    -----
+    Exact for these data, in both directions: mu-GDP with mu the distance of the means over the noise, and for
+    ``RETRAIN_ONLY`` the privacy profile of two Gaussians. The noisy coefficients alone are released.
+
+    References
+    ----------
+    Dong, Roth, Su 2022, "Gaussian differential privacy" (arXiv:1905.02383), for the guarantee; Sekhari, Acharya,
+    Kamath, Suresh 2021, "Remember what you want to forget: algorithms for machine unlearning" (arXiv:2103.03279), for
+    unlearning by a Newton step and noise.
 
     Examples
     --------
@@ -145,8 +175,8 @@ class OutputPerturbation:
         Raises
         ------
         InvalidInputError
-            For a forget set out of range, an estimator that is not a deterministic linear model, or a removal
-            function that returns another shape.
+            For a forget set out of range, an estimator that is not a deterministic linear model or changes its shape,
+            a removal function that returns another shape or NaN, or as for :meth:`CalibratedSigma.noise`.
         """
         forget = validate_forget(forget, data.n_records)
         retained, deleted, nothing = data.without(forget), data.take(forget), data.take(())

@@ -95,7 +95,13 @@ def write_junit(result_or_results: Reportable | Sequence[Reportable], path: str 
 
 
 def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
-    """Raise ``InvalidInputError`` unless every format is known."""
+    """Refuse a format that is not known.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming every unknown format.
+    """
     from mechanisms.errors import InvalidInputError
 
     unknown = [name for name in formats if name not in known]

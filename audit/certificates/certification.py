@@ -5,18 +5,14 @@ No audit takes place here: these are numbers that follow from a mechanism's laws
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from audit.errors import SchemaError
+from audit import json_text
 from audit.evidence import Preview
 from audit.ledger import DataRecord, Environment
 from mechanisms.claim import JSON_CONFIG
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 CERTIFICATION_SCHEMA: Literal["unlearn-audit/certification/1"] = "unlearn-audit/certification/1"
 
@@ -127,9 +123,7 @@ class Certification:
 
     def to_json(self) -> str:
         """Return the certification as JSON text; :meth:`from_json` gives back an equal object."""
-        from pydantic_core import to_json
-
-        return to_json(_adapter().dump_python(self), inf_nan_mode="strings", indent=1).decode()
+        return json_text.dump(self)
 
     @staticmethod
     def from_json(text: str) -> Certification:
@@ -140,17 +134,4 @@ class Certification:
         SchemaError
             When the text is not of this schema.
         """
-        from pydantic import ValidationError
-
-        try:
-            loaded: Certification = _adapter().validate_json(text)
-        except ValidationError as error:
-            raise SchemaError(f"Expected JSON of {CERTIFICATION_SCHEMA}, got: {error.errors()[0]['msg']}.") from None
-        return loaded
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Certification)
+        return json_text.load(text, Certification, schema=CERTIFICATION_SCHEMA)

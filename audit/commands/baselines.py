@@ -110,7 +110,13 @@ def without_volatile(value: Stored) -> Stored:
 
 
 def write_baseline(value: Stored, path: Path) -> None:
-    """Write a file for version control: the same for every run of one plan with the same libraries."""
+    """Write a file for version control: the same for every run of one plan with the same libraries.
+
+    Raises
+    ------
+    InvalidInputError
+        When the file or its folder cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(without_volatile(value).to_json() + "\n", encoding="utf-8", newline="\n")

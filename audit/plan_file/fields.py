@@ -13,4 +13,6 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
+    """A table of a plan file: frozen, no type is converted, and an unknown key is an error."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

@@ -102,6 +102,20 @@ def _variance(p1: Floats, p0: Floats, n1: int, n0: int, c: float) -> Floats:
 
 
 def power_of_events(p1: Floats, p0: Floats, critical: CriticalCounts) -> Floats:
+    """Return about the probability that the exact joint test refutes a claim with each of some events.
+
+    Parameters
+    ----------
+    p1, p0
+        Probabilities of the events in the worlds on the left and the right of the claim, shape (m,).
+    critical
+        The claim, the counted trials and the level, with the test's interpolated boundary.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (m,), in [0, 1]; 0 for a claim at or above the ceiling.
+    """
     n0, point = critical.n0, critical.point
     result = np.zeros(p1.shape)
     if point.epsilon >= ceiling(n_null=n0, level=critical.level, delta=point.delta):

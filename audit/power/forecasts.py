@@ -6,17 +6,13 @@ decides a verdict ever reads it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from audit.errors import SchemaError
+from audit import json_text
 from audit.ledger import Family, PlanRecord
 from mechanisms.claim import JSON_CONFIG, Claim
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 FORECAST_SCHEMA: Literal["unlearn-audit/forecast/1"] = "unlearn-audit/forecast/1"
 AlternativeKind = Literal["gaussian_shift", "neglected_laws", "neglected_gaussian"]
@@ -218,9 +214,7 @@ class Forecast:
 
     def to_json(self) -> str:
         """Return the forecast as JSON text; :meth:`from_json` gives back an equal object."""
-        from pydantic_core import to_json
-
-        return to_json(_adapter().dump_python(self), inf_nan_mode="strings", indent=1).decode()
+        return json_text.dump(self)
 
     @staticmethod
     def from_json(text: str) -> Forecast:
@@ -231,20 +225,4 @@ class Forecast:
         SchemaError
             When the text is not of this schema, with every problem and its path.
         """
-        from pydantic import ValidationError
-
-        try:
-            loaded: Forecast = _adapter().validate_json(text)
-        except ValidationError as error:
-            problems = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:10]]
-            raise SchemaError(
-                "\n".join([f"Expected JSON of {FORECAST_SCHEMA}, got something else:", *problems])
-            ) from None
-        return loaded
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Forecast)
+        return json_text.load(text, Forecast, schema=FORECAST_SCHEMA)

@@ -6,13 +6,13 @@ it alone. It holds nothing that changes from one run to the next (no times, no p
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from audit import json_text
 from audit.counts import Counts
-from audit.errors import InconclusiveError, RegressionError, SchemaError
+from audit.errors import InconclusiveError, RegressionError
 from audit.evidence import Tail
 from audit.ledger import DataRecord
 from audit.regression.differences import Difference
@@ -22,8 +22,6 @@ from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from pydantic import TypeAdapter
 
 COMPARISON_SCHEMA: Literal["unlearn-audit/comparison/1"] = "unlearn-audit/comparison/1"
 Role = Literal["claim_row", "plan_delta"]
@@ -296,9 +294,7 @@ class Comparison:
 
     def to_json(self) -> str:
         """Return the comparison as JSON text; :meth:`from_json` gives back an equal object."""
-        from pydantic_core import to_json
-
-        return to_json(_adapter().dump_python(self), inf_nan_mode="strings", indent=1).decode()
+        return json_text.dump(self)
 
     @staticmethod
     def from_json(text: str) -> Comparison:
@@ -309,19 +305,4 @@ class Comparison:
         SchemaError
             When the text is not of this schema.
         """
-        from pydantic import ValidationError
-
-        try:
-            loaded: Comparison = _adapter().validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise SchemaError(f"Expected JSON of {COMPARISON_SCHEMA}, got: {where}: {first['msg']}.") from None
-        return loaded
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Comparison)
+        return json_text.load(text, Comparison, schema=COMPARISON_SCHEMA)

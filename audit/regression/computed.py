@@ -23,6 +23,19 @@ ACCURACY = "accuracy"
 def compare_numbers(
     baseline: Numbers, candidate: Numbers, margins: Margins
 ) -> tuple[tuple[Tally, ...], tuple[Change, ...]]:
+    """Return a tally of every quantity that both sides have, and each number that moved by more than its margin.
+
+    Parameters
+    ----------
+    baseline, candidate
+        Numbers by source and quantity, and then by deletion. Larger is worse, but for an accuracy.
+    margins
+        ``exact`` is relative to the baseline; ``accuracy`` is absolute.
+
+    Notes
+    -----
+    Exact: the numbers are compared as they are. What only one side has is left to :func:`absences`.
+    """
     tallies: list[Tally] = []
     changes: list[Change] = []
     for (source, quantity), old, new in matched(baseline, candidate):

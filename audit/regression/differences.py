@@ -164,11 +164,16 @@ def detectable_rise(k0: int, n0: int, n1: int, *, level: float, margin: float) -
     Parameters
     ----------
     k0, n0
-        Occurrences and trials of the baseline, whose true rate is taken to be the observed one.
+        Occurrences and trials (at least 1) of the baseline, whose true rate is taken to be the observed one.
     n1
-        Trials of the candidate.
+        Trials of the candidate, at least 1.
     level, margin
-        Level of the interval; its lower end has to exceed the margin.
+        Level of the interval, in (0, 1); its lower end has to exceed the margin, at least 0.
+
+    Raises
+    ------
+    InvalidInputError
+        For counts or a level out of range.
 
     Returns
     -------
@@ -178,7 +183,12 @@ def detectable_rise(k0: int, n0: int, n1: int, *, level: float, margin: float) -
     Notes
     -----
     Approximate: normal deviations around the limits of two separate rates.
+
+    References
+    ----------
+    Newcombe 1998, "Interval estimation for the difference between independent proportions", Stat. Med. 17.
     """
+    _check_counts(0, n1, k0, n0, level)
     rate0, z, z_power = k0 / n0, -float(ndtri(level / 2)), float(ndtri(POWER))
 
     def spare(rise: float) -> float:
@@ -198,7 +208,32 @@ def detectable_rise(k0: int, n0: int, n1: int, *, level: float, margin: float) -
 
 
 def compare_rates(k1: int, n1: int, k0: int, n0: int, *, level: float, margin: float) -> Difference:
-    """Return the interval for p1 - p0, candidate minus baseline, where a rise is for the worse."""
+    """Return an interval that holds p1 - p0 with probability at least 1 - level, where a rise is for the worse.
+
+    Parameters
+    ----------
+    k1, n1
+        Occurrences and trials of the candidate.
+    k0, n0
+        The same of the baseline, independent of it.
+    level
+        Probability that the interval misses, half on each side, in (0, 1).
+    margin
+        For ``detectable``: the rise that is tolerated, at least 0.
+
+    Raises
+    ------
+    InvalidInputError
+        For counts or a level out of range.
+
+    Notes
+    -----
+    The interval is exact (conservative), ``detectable`` approximate.
+
+    References
+    ----------
+    As :func:`rate_interval` and :func:`detectable_rise`.
+    """
     low, high = rate_interval(k1, n1, k0, n0, level=level)
     return Difference(
         estimate=k1 / n1 - k0 / n0,
@@ -212,16 +247,16 @@ def compare_rates(k1: int, n1: int, k0: int, n0: int, *, level: float, margin: f
 def compare_means(
     candidate: Sequence[float], baseline: Sequence[float], *, level: float, margin: float, paired: bool
 ) -> Difference:
-    """Return an interval for the mean of the candidate minus that of the baseline, where a fall is for the worse.
+    """Return an approximate interval for the candidate's mean minus the baseline's, where a fall is for the worse.
 
     Parameters
     ----------
     candidate, baseline
-        One number a run, at least two of each.
+        One finite number a run, at least two of each.
     level
-        Probability that the interval misses.
+        Probability that the interval misses, about, in (0, 1).
     margin
-        For ``detectable``: the fall that is tolerated.
+        For ``detectable``: the fall that is tolerated, at least 0.
     paired
         Whether run i of both sides used the same random numbers; they are then as many.
 
@@ -232,9 +267,16 @@ def compare_means(
 
     Notes
     -----
-    Approximate: Student's t of the pairwise differences, or Welch's of two samples. Where every run of both sides
-    scored the same the interval has no width.
+    Approximate (exact for normal differences of pairs): Student's t of the pairwise differences, or Welch's of two
+    samples. Where every run of both sides scored the same the interval has no width.
+
+    References
+    ----------
+    Student 1908, "The probable error of a mean", Biometrika 6.
+    Welch 1947, "The generalization of 'Student's' problem when several different population variances are involved",
+    Biometrika 34.
     """
+    _check_level(level)
     a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if min(len(a), len(b)) < 2 or (paired and len(a) != len(b)):
         raise InvalidInputError(
@@ -263,5 +305,9 @@ def _check_counts(k1: int, n1: int, k0: int, n0: int, level: float) -> None:
         raise InvalidInputError(
             field="counts", expected="in [0, n] with n at least 1", got=f"{k1}/{n1} and {k0}/{n0}", fix="count events"
         )
+    _check_level(level)
+
+
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InvalidInputError(field="level", expected="in (0, 1)", got=level, fix="0.05 is usual")

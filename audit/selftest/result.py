@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from audit.errors import SchemaError
+from audit import json_text
 from audit.selftest.truth import Method
 from audit.verdict import Reason, Verdict
 from mechanisms.claim import JSON_CONFIG, Direction
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 SELFTEST_SCHEMA: Literal["unlearn-audit/selftest/1"] = "unlearn-audit/selftest/1"
 
@@ -123,9 +119,7 @@ class SelftestResult:
 
     def to_json(self) -> str:
         """Return the result as JSON text; :meth:`from_json` gives back an equal object."""
-        from pydantic_core import to_json
-
-        return to_json(_adapter().dump_python(self), inf_nan_mode="strings", indent=1).decode()
+        return json_text.dump(self)
 
     @staticmethod
     def from_json(text: str) -> SelftestResult:
@@ -136,16 +130,4 @@ class SelftestResult:
         SchemaError
             When the text is not of this schema.
         """
-        from pydantic import ValidationError
-
-        try:
-            return _adapter().validate_json(text)
-        except ValidationError as error:
-            raise SchemaError(f"Expected a self-test's JSON ({SELFTEST_SCHEMA}): {error}") from None
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[SelftestResult]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(SelftestResult)
+        return json_text.load(text, SelftestResult, schema=SELFTEST_SCHEMA)

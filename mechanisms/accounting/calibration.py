@@ -22,13 +22,13 @@ class Calibration:
     Parameters
     ----------
     noise
-        Smallest noise found; 0 when none is needed.
+        Smallest noise found, a standard deviation; 0 when none is needed.
     epsilon
-        Epsilon evaluated at exactly that noise, at most the target.
+        Epsilon evaluated at exactly that noise, at most the target, in nats.
     epsilon_without_noise
-        Epsilon at noise 0: what is already there before this mechanism adds anything.
+        Epsilon at noise 0, possibly infinite: what is already there before this mechanism adds anything.
     target
-        The epsilon that was asked for.
+        The epsilon that was asked for, in nats.
     """
 
     noise: float
@@ -57,13 +57,13 @@ def smallest_noise(
     epsilon_fn
         Non-increasing function of the noise, in nats; must accept 0 (and may return infinity there).
     target
-        Epsilon to meet, at least 0.
+        Epsilon to meet, at least 0, in nats.
     scale
-        Where to start looking, positive; any value works, a near one is faster.
+        Where to start looking, positive and finite; any value works, a near one is faster.
     maximum
-        Largest noise allowed.
+        Largest noise allowed, positive.
     relative_tolerance
-        The returned noise exceeds the smallest one by at most this share.
+        The returned noise exceeds the smallest one by at most this share, in [1e-14, 1).
 
     Returns
     -------
@@ -73,14 +73,21 @@ def smallest_noise(
     Raises
     ------
     InvalidInputError
-        When an argument is out of range.
+        When an argument is out of range, or ``epsilon_fn`` returns NaN.
     UnreachableTargetError
         When no noise up to ``maximum`` meets the target, or epsilon stops falling before it does.
 
     Notes
     -----
-    Brackets by factors of four from ``scale`` and bisects the logarithm. If ``epsilon_fn`` is not monotone the
-    returned noise still meets the target, but need not be the smallest.
+    As exact as ``epsilon_fn``: an upper bound there gives noise that is larger, never too small. Brackets by factors
+    of four from ``scale`` and bisects the logarithm. If ``epsilon_fn`` is not monotone the returned noise still meets
+    the target, but need not be the smallest. Where every positive noise tried meets the target and 0 does not, the
+    smallest one tried is returned.
+
+    References
+    ----------
+    Balle, Wang 2018, "Improving the Gaussian mechanism for differential privacy: analytical calibration and optimal
+    denoising", section 3 (arXiv:1805.06530): the noise by a numerical search on the exact delta of a Gaussian.
 
     Examples
     --------

@@ -71,11 +71,13 @@ class GaussianPair:
     Notes
     -----
     Exact up to numerical error, which every value carries (:meth:`evaluate`). Coordinates of ratio 1 without a
-    shift are free of charge.
+    shift are free of charge. Methods of an epsilon or a threshold return its shape, and refuse NaN by an
+    ``InvalidInputError``.
 
     References
     ----------
-    Benarroch, Atif, Cappe 2026 (arXiv:2602.15602); Alghamdi et al. 2023, saddle-point accountant.
+    Benarroch, Atif, Cappe 2026 (arXiv:2602.15602); Alghamdi et al. 2023, "The saddle-point method in differential
+    privacy" (preprint arXiv:2208.09595).
 
     Examples
     --------
@@ -283,7 +285,12 @@ class GaussianPair:
         -------
         fpr, fnr
             Q(loss > t) increasing from 0 to 1 and P(loss <= t) decreasing from 1 to 0, best values, for thresholds
-            spread from one tail to the other. Disjoint worlds give the corner (0, 0).
+            spread from one tail to the other, each of shape (n_points,). Disjoint worlds give the corner (0, 0).
+
+        Raises
+        ------
+        InvalidInputError
+            When fewer than 2 points are asked for.
         """
         if n_points < 2:
             raise InvalidInputError(field="n_points", expected="at least 2", got=n_points, fix="ask for more points")

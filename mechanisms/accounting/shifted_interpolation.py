@@ -53,11 +53,17 @@ def gaussian_dp_mu(*, contraction: float, gaps: ArrayLike, noises: ArrayLike, in
 
     Notes
     -----
+    Conservative, in both directions: the chains may be closer. The noise is Gaussian and fresh at every step.
+
     With ``S_k = S_0 + sum c^-j s_j`` and ``tau_k = sum c^-2j sigma_j^2`` the bound, optimised over all shifts, is
     ``mu^2 = sum of (dS)^2 / d tau`` over the segments of the greatest convex minorant of (0, 0), (tau_k, S_k). Its
     slopes are the isotonic regression of the steps' slopes with weights d tau, found in O(N). Everything is
     multiplied by c^N, so that nothing overflows. One segment gives the closed form
     ``sum c^(N-k) s_k / sqrt(sum c^(2(N-k)) sigma_k^2)``; where the minorant has more, that is too small.
+
+    References
+    ----------
+    Bok, Su, Altschuler 2024, "Shifted interpolation for differential privacy" (arXiv:2403.00278).
 
     Examples
     --------

@@ -39,7 +39,13 @@ class FunctionsMechanism:
     observe: ObserveFn | None = None
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
-        """Call ``calibrate`` once and freeze its value for all worlds."""
+        """Call ``calibrate`` once and freeze its value for all worlds.
+
+        Raises
+        ------
+        InvalidInputError
+            For a forget set out of range.
+        """
         forget = validate_forget(forget, data.n_records)
         retained, deleted = data.without(forget), data.take(forget)
         calibration = () if self.calibrate is None else (self.calibrate(data, deleted),)
@@ -71,7 +77,15 @@ class FunctionsDeletion:
         return self.mechanism.public
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
-        """Return n independent releases, one call of the user's functions each."""
+        """Return n >= 1 independent releases, one call of the user's functions each, shape (n, *release.shape).
+
+        Raises
+        ------
+        EmptyForgetSetError
+            When ``unlearn`` fails on an empty forget set.
+        InvalidInputError
+            When a release is not of the declared shape, or not finite.
+        """
         return np.stack([self._release(world, rng) for _ in range(n)])
 
     def _release(self, world: World, rng: np.random.Generator) -> Array:
@@ -124,7 +138,7 @@ def from_functions(
     name: str = "user_functions",
     parameters: Mapping[str, int | float | str] | None = None,
 ) -> FunctionsMechanism:
-    """Return a mechanism that calls the user's functions.
+    """Return a mechanism that calls the user's functions; it states no certificate, so that an audit decides.
 
     Parameters
     ----------
@@ -135,7 +149,7 @@ def from_functions(
         ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget`` in the
         reference world ``retrain_then_unlearn``, where it must add the same noise.
     release
-        Shape of what an attacker sees (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
+        Shape of what an attacker sees, white box (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
     observe
         ``observe(model, deleted) -> array``: what an attacker sees of a model, for example its outputs on the deleted
         records, which are the same ``deleted`` in every world. By default the model itself, an array.
@@ -148,6 +162,36 @@ def from_functions(
         For reports.
     parameters
         Public hyper-parameters, granted to attacks (``penalty`` enables the influence attack).
+
+    Returns
+    -------
+    FunctionsMechanism
+        For ``audit.run``.
+
+    Raises
+    ------
+    TypeError
+        When ``release`` is neither a shape nor a ``ReleaseSpec``.
+
+    Notes
+    -----
+    Nothing is called yet: what the functions get wrong shows when a deletion is bound or sampled. Trials are
+    independent only if functions keep no state between calls and draw from ``rng`` alone.
+
+    References
+    ----------
+    Sekhari, Acharya, Kamath, Suresh 2021, "Remember what you want to forget: algorithms for machine unlearning"
+    (arXiv:2103.03279), for the world ``retrain_then_unlearn``; Guo, Goldstein, Hannun, van der Maaten 2020, "Certified
+    data removal from machine learning models" (arXiv:1911.03030), for ``retrain_only``.
+
+    Examples
+    --------
+    >>> from_functions(
+    ...     learn=lambda data, rng: data.features.T @ data.targets,
+    ...     unlearn=lambda model, retained, forget, rng: model + rng.standard_normal(model.shape),
+    ...     release=(3, 1),
+    ... ).name
+    'user_functions'
     """
     spec = release if isinstance(release, ReleaseSpec) else ReleaseSpec(shape=tuple(release), access=Access.WHITE_BOX)
     return FunctionsMechanism(

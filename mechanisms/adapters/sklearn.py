@@ -177,7 +177,7 @@ def from_estimator(
     name: str | None = None,
     parameters: Mapping[str, int | float | str] | None = None,
 ) -> EstimatorMechanism:
-    """Return a mechanism that fits an estimator and calls the user's function to unlearn.
+    """Return a mechanism that fits an estimator and calls the user's function to unlearn; it states no certificate.
 
     Parameters
     ----------
@@ -213,6 +213,15 @@ def from_estimator(
     ------
     InvalidInputError
         When the estimator is not an instance with ``fit`` and ``get_params``.
+
+    Notes
+    -----
+    Nothing is fitted yet: :meth:`EstimatorMechanism.bind` refuses what cannot be released. Trials are independent only
+    if ``unlearn`` keeps no state between calls and draws from ``rng`` alone.
+
+    References
+    ----------
+    As :func:`~mechanisms.adapters.functions.from_functions`.
 
     Examples
     --------

@@ -34,7 +34,7 @@ class RidgeSolution:
 
     @staticmethod
     def of(data: Dataset, penalty: float) -> RidgeSolution:
-        """Solve the normal equations in O(n p^2)."""
+        """Return the solution for a data set and a positive penalty, by the normal equations in O(n p^2)."""
         x = data.features
         inverse: Array = np.asarray(np.linalg.inv(x.T @ x + penalty * np.eye(x.shape[1])), dtype=np.float64)
         return RidgeSolution(weights=inverse @ (x.T @ data.targets), inverse=inverse)
@@ -51,15 +51,30 @@ class RidgeSolution:
 
 @dataclass(frozen=True, kw_only=True)
 class ExactDowndate:
-    """Ridge regression with exact deletion: epsilon = delta = 0 without noise.
+    """Ridge regression with exact deletion: epsilon = delta = 0 without noise, in both directions.
 
     Parameters
     ----------
     penalty
-        lambda, positive.
+        lambda of the objective ``1/2 |XW - Y|^2 + (lambda/2) |W|^2``, positive.
     decimals
         Releases are rounded to this many decimals, the same in every world: floating-point rounding differs
         between a downdate and a retraining in the last digits and would tell the two apart.
+
+    Raises
+    ------
+    InvalidInputError
+        When the penalty is out of range.
+
+    Notes
+    -----
+    Exact, against ``retrain_only``. A deletion whose two worlds differ after rounding is refused when it is bound, and
+    that refusal depends on the record.
+
+    References
+    ----------
+    Sherman, Morrison 1950, "Adjustment of an inverse matrix corresponding to a change in one element of a given
+    matrix", Ann. Math. Stat. 21; Hager 1989, "Updating the inverse of a matrix", SIAM Review 31, for several records.
     """
 
     penalty: float = 1.0

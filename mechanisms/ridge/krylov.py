@@ -198,6 +198,11 @@ class ReducedDeletion:
             At least 0. At 0, or with no unlearning steps, the pair without unlearning: A' is generically invertible
             and the divergence then is the same (data processing gives "at most" when A' is singular).
 
+        Raises
+        ------
+        InvalidInputError
+            When the noise is negative or not finite.
+
         Notes
         -----
         With M = w(A') Q - Q w(T'), the whitened change is in error by the leak, times w twice, plus at most
@@ -315,7 +320,7 @@ def reduce_deletion(
     Raises
     ------
     InvalidInputError
-        For a forget set out of range.
+        As :func:`reduce_with_pairs`.
     """
     return reduce_with_pairs(
         setup, forget, sigma_unlearn=sigma_unlearn, size=size, tolerance=tolerance, projected=projected
@@ -347,8 +352,15 @@ def reduce_with_pairs(
 
     Parameters
     ----------
+    setup, forget, sigma_unlearn, size, tolerance, projected
+        As for :func:`reduce_deletion`.
     first_size
-        Where to start growing, when something is known about it.
+        Where to start growing, at least 1, when something is known about it.
+
+    Raises
+    ------
+    InvalidInputError
+        For a forget set out of range, a size below 1, or an infinite noise.
     """
     records = validate_forget(forget, setup.data.n_records)
     if size is not None and size < 1:

@@ -73,7 +73,7 @@ class CalibratedNoise:
 
 @dataclass(frozen=True, kw_only=True)
 class RidgeLangevin:
-    """Ridge regression trained and unlearned by noisy full-batch gradient descent.
+    """Ridge regression trained and unlearned by noisy full-batch gradient descent, with exact certificates per record.
 
     Parameters
     ----------
@@ -82,23 +82,36 @@ class RidgeLangevin:
     n_learn, n_unlearn
         Steps of learning (T >= 1) and unlearning (K >= 0).
     sigma_learn
-        Standard deviation of the noise added at each learning step. For the convention
+        Standard deviation of the noise added at each learning step, at least 0. For the convention
         ``sqrt(2 step_size) * sigma`` use :meth:`from_temperature`.
     sigma_unlearn
         The same while unlearning: a number, or :class:`CalibratedNoise`.
     step_size
-        eta; 1 / lambda_max(X'X + lambda I) of the full data by default. Frozen when the deletion is bound.
+        eta, in (0, 2/L) with L = lambda_max(X'X + lambda I) of the full data; 1/L by default. Frozen when the deletion
+        is bound.
     reference
         The reference world of the claims and of ``World.RETRAINED``.
     sampler
         "stepwise" simulates every step; "closed_form" draws from the exact law, hundreds of times faster, but an
         audit with it cannot refute an error in that law.
     delta
-        Delta of the certificates when the noise is given and not calibrated.
+        Delta of the certificates when the noise is given and not calibrated, in (0, 1).
+
+    Raises
+    ------
+    InvalidInputError
+        When a value is out of range; a step size is judged when a deletion is bound.
+
+    Notes
+    -----
+    Every iterate is Gaussian. The exact certificate is that of its law, in both directions; the published one is
+    proved in one direction only, the repaired one in both, and both of them are upper bounds
+    (``docs/certificates.md``, section 5). All cover the last iterate alone, for these data and this forget set.
 
     References
     ----------
-    Benarroch, Atif, Cappe 2026, arXiv:2602.15602.
+    Benarroch, Atif, Cappe 2026 (arXiv:2602.15602); Bok, Su, Altschuler 2024, "Shifted interpolation for differential
+    privacy" (arXiv:2403.00278), for the published accounting.
     """
 
     penalty: float = 1.0
@@ -142,7 +155,13 @@ class RidgeLangevin:
     def from_temperature(
         *, step_size: float, sigma_learn: float, sigma_unlearn: float, **others: object
     ) -> RidgeLangevin:
-        """Return the mechanism for the convention that adds ``sqrt(2 step_size) * sigma * Z`` at each step."""
+        """Return the mechanism for the convention that adds ``sqrt(2 step_size) * sigma * Z`` at each step.
+
+        Raises
+        ------
+        InvalidInputError
+            When a value is out of range.
+        """
         scale = float(np.sqrt(2 * step_size))
         return RidgeLangevin(
             step_size=step_size,
@@ -162,7 +181,7 @@ class RidgeLangevin:
         Raises
         ------
         InvalidInputError
-            For a forget set out of range, or a step size that diverges.
+            For a forget set out of range, a step size that diverges, or a calibration with ``RETRAIN_ONLY``.
         UnreachableTargetError
             When no noise meets the calibration's target.
         """

@@ -79,3 +79,14 @@ def test_every_statistics_module_is_under_the_contract() -> None:
     modules = {path.stem for path in (ROOT / "audit").glob("*.py")} - {"__init__"}
     folders = {path.parent.name for path in (ROOT / "audit").glob("*/__init__.py")}
     assert {f"audit.{name}" for name in modules | folders} == listed | edges
+
+
+def test_importing_is_silent_and_light() -> None:
+    """Nothing warns, and nothing heavy is loaded before it is used: that is what keeps ``import audit`` quick."""
+    probe = (
+        "import sys, audit, attacks, mechanisms, reports; "
+        "heavy = {'numpy', 'scipy', 'torch', 'sklearn', 'pydantic', 'matplotlib', 'joblib'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", probe], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -94,3 +94,11 @@ def test_impossible_claims_are_refused(make: object) -> None:
 def test_opposite_directions() -> None:
     assert Direction.UNLEARNED_FROM_RETRAINED.opposite is Direction.RETRAINED_FROM_UNLEARNED
     assert all(d.opposite.opposite is d for d in Direction)
+
+
+def test_a_direction_without_a_table_is_not_claimed() -> None:
+    one = Direction.UNLEARNED_FROM_RETRAINED
+    profile = PrivacyProfile(epsilons=(0.0, 1.0), log_deltas={one: (-1.0, -3.0)})
+    with pytest.raises(InvalidInputError, match=r"directions.*retrained_from_unlearned"):
+        Claim(guarantee=profile)
+    assert Claim(guarantee=profile, directions=(one,)).points(one.opposite) == ()

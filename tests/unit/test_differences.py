@@ -145,3 +145,13 @@ def test_equal_runs_have_an_interval_without_width() -> None:
 def test_too_few_runs_are_refused(sides: tuple[list[float], list[float]], paired: bool) -> None:
     with pytest.raises(InvalidInputError, match="at least two a side"):
         compare_means(*sides, level=0.05, margin=0.01, paired=paired)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, math.nan])
+def test_levels_out_of_range_are_refused_everywhere(level: float) -> None:
+    for call in (
+        lambda: compare_means([1.0, 2.0], [1.0, 3.0], level=level, margin=0.0, paired=True),
+        lambda: detectable_rise(3, 10, 10, level=level, margin=0.0),
+    ):
+        with pytest.raises(InvalidInputError, match=r"level"):
+            call()

@@ -182,3 +182,9 @@ def test_a_hundred_thousand_pairs_a_second() -> None:
         state = state.update(x1[i : i + 1000], x0[i : i + 1000])
     # Measured: 1.8 million; the limit is that of the requirement.
     assert len(x1) / (time.process_time() - clock) > 1e5
+
+
+@pytest.mark.parametrize("weights", [[0.01], [0.01, 0.0], [0.01, math.nan], []])
+def test_a_mean_of_capitals_wants_one_weight_each(weights: list[float]) -> None:
+    with pytest.raises(InvalidInputError, match=r"weights.*2 positive"):
+        log_mean_capital([np.zeros(3), np.zeros(3)], weights)
