@@ -15,7 +15,7 @@ from attacks.protocol import Attack, AttackContext
 from attacks.residual import TargetLoss
 from attacks.tail import Tail
 from attacks.u_lira import ULira
-from mechanisms.errors import NotApplicableError
+from mechanisms.errors import InvalidInputError, NotApplicableError
 
 _SINGLE: tuple[Attack, ...] = (
     LikelihoodRatio(),
@@ -59,9 +59,13 @@ def attacks_named(name: str) -> tuple[Attack, ...]:
 
     Raises
     ------
-    KeyError
+    InvalidInputError
         For a name that is neither.
     """
+    if name not in GROUPS and name not in ATTACKS:
+        raise InvalidInputError(
+            field="attacks", expected=f"one of {', '.join([*GROUPS, *ATTACKS])}", got=name, fix="check the spelling"
+        )
     return GROUPS[name] if name in GROUPS else (ATTACKS[name],)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from attacks.protocol import Attack, AttackContext, Probe, refusal
-from attacks.registry import applicable_attacks
+from attacks.registry import applicable_attacks, attacks_named
 from audit.errors import TrialError
 from audit.findings import roles_of
 from audit.ledger import Family
@@ -38,7 +40,7 @@ def default_plan(
     forget: int | Sequence[int] | None,
     claim: Claim | CertifiedClaim | None,
     trials: int | None,
-    attacks: Sequence[Attack] | None,
+    attacks: Sequence[Attack | str] | None,
     seed: int | None,
 ) -> AuditPlan:
     """Return the plan of an audit that was asked for by arguments.
@@ -46,17 +48,28 @@ def default_plan(
     Raises
     ------
     InvalidInputError
-        When the forget set or the claim is missing.
+        When the forget set or the claim is missing or of another kind, or no attack has a name that was given.
     """
     if forget is None or claim is None:
         missing = "forget" if forget is None else "claim"
         raise InvalidInputError(
             field=missing, expected="given when there is no plan", got=None, fix=f"pass {missing}=..., or an AuditPlan"
         )
-    records = validate_forget((forget,) if isinstance(forget, int) else tuple(forget), data.n_records)
+    if not isinstance(claim, Claim | CertifiedClaim):
+        raise InvalidInputError(
+            field="claim",
+            expected="a Claim",
+            got=claim,
+            fix="write Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5)), or with GaussianDP(mu=0.5)",
+        )
+    given = forget if isinstance(forget, Sequence | np.ndarray) else (forget,)
+    records = validate_forget(given, data.n_records)
     if attacks is None:
-        attacks = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
-    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=tuple(attacks))
+        chosen = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
+    else:
+        named = [attacks_named(a) if isinstance(a, str) else (a,) for a in attacks]
+        chosen = tuple(attack for group in named for attack in group)
+    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=chosen)
     return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
 
 

@@ -13,7 +13,7 @@ from audit.multiplicity import equal_share
 from audit.plan import AuditPlan
 from audit.selection import claim_rows
 from audit.testing import best_test, run_tests
-from audit.trials import Stream, make_generator
+from audit.trials import Stream, make_generator, sampled
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Deletion, World
@@ -28,7 +28,14 @@ def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, 
     differing = []
     for i, world in enumerate((World.UNLEARNED, World.RETRAINED)):
         first, second = (
-            deletion.sample(world, 2, rng=make_generator(plan.seed, Stream.REPLAY, record, i)) for _ in range(2)
+            sampled(
+                deletion,
+                world,
+                2,
+                rng=make_generator(plan.seed, Stream.REPLAY, record, i),
+                where=f"forget set {record}, replay, seed {plan.seed}",
+            )
+            for _ in range(2)
         )
         if not np.array_equal(first, second):
             differing.append(world.value)
@@ -50,7 +57,13 @@ def check_same_retraining(deletions: Sequence[Deletion], plan: AuditPlan, record
         When two differ.
     """
     first, *others = (
-        deletion.sample(World.RETRAINED, 2, rng=make_generator(plan.seed, Stream.REPLAY, record, 2))
+        sampled(
+            deletion,
+            World.RETRAINED,
+            2,
+            rng=make_generator(plan.seed, Stream.REPLAY, record, 2),
+            where=f"forget set {record}, before the first chunk, seed {plan.seed}",
+        )
         for deletion in deletions
     )
     for i, other in enumerate(others, start=1):

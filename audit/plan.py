@@ -155,6 +155,8 @@ class AuditPlan:
         )
         names = [attack.name for attack in self.attacks]
         _require(len(set(names)) == len(names), "attacks", "distinct names", names, "remove the repeat")
+        sets = [tuple(sorted(forget)) for forget in self.forget]
+        _require(len(set(sets)) == len(sets), "forget", "distinct forget sets", sets, "audit each deletion once")
 
     def chunk_sizes(self, trials: int) -> tuple[int, ...]:
         """Return the sizes of the chunks that ``trials`` are drawn in: at least two, so that a split exists."""

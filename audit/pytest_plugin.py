@@ -63,7 +63,7 @@ class AuditClaim:
         claim: Claim | CertifiedClaim,
         *,
         trials: int | None = None,
-        attacks: Sequence[Attack] | None = None,
+        attacks: Sequence[Attack | str] | None = None,
         stop_when_decided: bool = False,
         engine: Engine | None = None,
     ) -> AuditResult:

@@ -38,7 +38,7 @@ def run(
     forget: int | Sequence[int] | None = None,
     claim: Claim | CertifiedClaim | None = None,
     trials: int | None = None,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Sequence[Attack | str] | None = None,
     seed: int | None = None,
     stop_when_decided: bool = False,
     engine: Engine | None = None,

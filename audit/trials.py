@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.independence import Prints, fingerprints
-from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
@@ -98,16 +98,35 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
     TrialError
         When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
     """
-    where = f"world {task.source.world.value}, forget set {task.source.record}, chunk {task.chunk}, seed {task.seed}"
+    return sampled(
+        deletion,
+        task.source.world,
+        task.n,
+        rng=task.generator(),
+        where=f"forget set {task.source.record}, chunk {task.chunk}, seed {task.seed}",
+    )
+
+
+def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generator, where: str) -> Array:
+    """Return n releases of a world, checked; whatever goes wrong becomes an error that says where.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism raises, or returns a wrong shape or a value that is not finite.
+    """
+    where = f"world {world.value}, {where}"
     try:
-        releases = np.asarray(deletion.sample(task.source.world, task.n, rng=task.generator()), dtype=np.float64)
+        releases = np.asarray(deletion.sample(world, n, rng=rng), dtype=np.float64)
     except InvalidInputError as error:
         raise TrialError(f"The mechanism failed ({where}): {error}") from error
+    except UserFunctionError as error:
+        raise TrialError(f"{error} ({where})") from error.__cause__
     except UnlearnAuditError:
         raise
     except Exception as error:
         raise TrialError(f"The mechanism raised {type(error).__name__} ({where}): {error}") from error
-    expected = (task.n, *deletion.release.shape)
+    expected = (n, *deletion.release.shape)
     if releases.shape != expected:
         raise TrialError(f"Expected releases of shape {expected}, got {releases.shape} ({where}); mend sample().")
     if not np.all(np.isfinite(releases)):

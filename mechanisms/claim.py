@@ -200,6 +200,13 @@ class Claim:
     assumptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.guarantee, Guarantee):
+            raise InvalidInputError(
+                field="guarantee",
+                expected="EpsilonDelta, GaussianDP or PrivacyProfile",
+                got=self.guarantee,
+                fix="write EpsilonDelta(epsilon=1.0, delta=1e-5)",
+            )
         if not self.directions:
             raise InvalidInputError(
                 field="directions", expected="at least one Direction", got=(), fix="name the direction that is claimed"

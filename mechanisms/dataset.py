@@ -95,8 +95,12 @@ def validate_forget(forget: Sequence[int], n_records: int, *, field: str = "forg
     Raises
     ------
     InvalidInputError
-        When it is empty, holds an index out of range or twice, or would leave no record.
+        When it is no sequence of integers, is empty, holds an index out of range or twice, or would leave no record.
     """
+    if isinstance(forget, str) or not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in forget):
+        raise InvalidInputError(
+            field=field, expected="whole numbers, the indices of records", got=forget, fix="write 17, or (17, 123)"
+        )
     records = tuple(int(i) for i in forget)
     if not records:
         raise InvalidInputError(

@@ -44,3 +44,7 @@ class UnreachableTargetError(UnlearnAuditError):
 
 class NotApplicableError(UnlearnAuditError):
     """An attack needs something that this release or threat model does not grant."""
+
+
+class UserFunctionError(UnlearnAuditError):
+    """A function of the user's mechanism raised; what it raised is the cause."""

@@ -36,11 +36,11 @@ N_SHOWN = 4
 class NetworkLangevin:
     """A network learned and unlearned by full-batch clipped gradient descent with noise; it states no certificate.
 
-    It has one hidden layer. One step is ``weights -= step_size / n * sum_i clip(gradient_i) + sigma * Z``, where clip shortens the gradient of
-    one record's cross-entropy to at most ``clip_norm``, and n is the number of records before any deletion, in every
-    world: the number that is left would tell the worlds apart. Learning starts from random weights; unlearning takes
-    ``n_unlearn`` steps on the retained records. Released are the logits of the deleted records and of a few held-out
-    ones.
+    It has one hidden layer. One step is ``weights -= step_size / n * sum_i clip(gradient_i) + sigma * Z``, where clip
+    shortens the gradient of one record's cross-entropy to at most ``clip_norm``, and n is the number of records before
+    any deletion, in every world: the number that is left would tell the worlds apart. Learning starts from random
+    weights; unlearning takes ``n_unlearn`` steps on the retained records. Released are the logits of the deleted
+    records and of a few held-out ones.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class NewtonRemoval:
     Raises
     ------
     InvalidInputError
-        When a value is out of range, or a shift of the budget breaks the claim (never at epsilon up to 4.9).
+        When a value is out of range, or a shift of the budget breaks the claim (none known up to epsilon 4.9).
 
     Notes
     -----

@@ -59,12 +59,12 @@ NAMED: dict[str, NamedDataset] = {
     "digits": NamedDataset(
         load=_digits,
         default_rows=1500,
-        summary="8x8 handwritten digits, 1797 records, 10 classes, pixels / 16 and ones",
+        summary="8x8 handwritten digits, 1797 records, 10 classes, pixels / 16 and ones; trains on the first 1500",
     ),
     "diabetes": NamedDataset(
         load=_diabetes,
         default_rows=342,
-        summary="disease progression, 442 records, regression, fixed public units and ones",
+        summary="disease progression, 442 records, regression, fixed public units and ones; trains on the first 342",
     ),
 }
 

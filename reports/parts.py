@@ -103,6 +103,7 @@ class FindingView:
     verdict: VerdictView
     sentence: str
     strength: str
+    remarks: tuple[str, ...]
     fired: str
     notes: tuple[str, ...]
     records: tuple[RecordView, ...]

@@ -30,6 +30,7 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
     parts: list[str | TableView] = []
     for audit in page(value).audits:
         parts += [audit.title, _table(audit), audit.headline]
+        parts += [f"{f.heading}: {remark}" for f in audit.findings for remark in f.remarks]
         parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
         if any(finding.history for finding in audit.findings):
             parts.append(STOPPING)
@@ -100,4 +101,7 @@ def _cells(finding: FindingView) -> tuple[str, ...]:
     epsilon = "no finite ε" if math.isinf(view.claimed.value) else f"ε ≤ {view.claimed.text}"
     claimed = f"{epsilon}, δ = {view.delta}"
     exact = view.exact.text if view.exact else NONE
-    return finding.heading, claimed, view.bound.text, exact, view.detectable.text, view.ceiling.text, verdict
+    # Stopped at the very look that refuted the claim itself: no larger epsilon is refuted yet.
+    just = finding.verdict.key == "refuted" and view.bound.value == view.claimed.value
+    bound = f"> {view.bound.text}" if just else view.bound.text
+    return finding.heading, claimed, bound, exact, view.detectable.text, view.ceiling.text, verdict

@@ -147,15 +147,18 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
     i = headline_sandwich(finding)
     view = None if i is None else sandwiches[i]
     shown, hidden = curves(finding)
+    said = words.sentence(
+        finding, view, result.plan.significance, result.plan.delta, words.failed_controls(result, finding)
+    )
+    strength = (words.strength(finding, view, result.plan.significance), words.unseen(result, finding))
     return FindingView(
         anchor=anchor,
         heading=words.upper_first(words.subject(finding.forget, finding.label)),
         claim=words.upper_first(words.claim_text(finding.claim, result.plan.delta)),
         verdict=words.VERDICTS[finding.verdict],
-        sentence=words.sentence(
-            finding, view, result.plan.significance, result.plan.delta, words.failed_controls(result, finding)
-        ),
-        strength=words.strength(finding, view, result.plan.significance),
+        sentence=said,
+        strength=" ".join(text for text in strength if text),
+        remarks=words.remarks(result, finding, said),
         fired=distributions.fired(finding),
         notes=words.notes(finding),
         records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),

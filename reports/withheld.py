@@ -32,6 +32,7 @@ def finding(made: Finding, result: AuditResult, anchor: str) -> FindingView:
         verdict=words.VERDICTS[made.verdict],
         sentence=_sentence(made, result),
         strength=_strength(made, position, result),
+        remarks=(),
         fired="",
         notes=(FINDING, *(f"Attack {name} could not be run." for name in sorted(made.failures))),
         records=(),

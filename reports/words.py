@@ -76,7 +76,7 @@ LEAD = (
 )
 DETECTABLE = (
     "Detectable: the smallest true ε, of a Gaussian shift, that the audit would have refuted with probability 0.8. "
-    "Ceiling: the largest ε that its trials could have shown."
+    "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
 )
 INDEX = (
     "Each audit is a family of its own: its significance is shared by its own tests only, and was not divided among "
@@ -239,6 +239,25 @@ def strength(finding: Finding, view: SandwichView | None, significance: float) -
     if finding.verdict is Verdict.INCONCLUSIVE:
         text = f"Lower bound all the same: ε ≥ {view.bound.text} (δ = {view.delta}). {text}"
     return text
+
+
+def unseen(result: AuditResult, finding: Finding) -> str:
+    """Return that not even an ignored deletion was noticed, which a NOT REFUTED must not go without; else nothing."""
+    if finding.verdict is not Verdict.NOT_REFUTED:
+        return ""
+    for control in result.controls:
+        if control.name == "neglected" and control.forget == finding.forget and not control.as_expected:
+            size = f" ({control.n_trials:,} models a world)" if control.n_trials else ""
+            return f"A deletion that was ignored on purpose was not noticed either{size}: this verdict says little."
+    return ""
+
+
+def remarks(result: AuditResult, finding: Finding, said: str) -> tuple[str, ...]:
+    """Return what a short table leaves out: why a claim could not be decided, or that the audit saw little."""
+    if finding.verdict is Verdict.INCONCLUSIVE:
+        blamed = [c.message for c in result.controls if c.forget == finding.forget and c.spoils_verdicts]
+        return (said, *blamed)
+    return tuple(text for text in (unseen(result, finding),) if text)
 
 
 def notes(finding: Finding) -> tuple[str, ...]:

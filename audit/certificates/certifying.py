@@ -141,7 +141,7 @@ def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
             field="mechanism.name",
             expected='"ridge_langevin"',
             got=repr(mechanism.name),
-            fix="exact certificates of every record are computed for that mechanism",
+            fix="exact certificates are computed for ridge regression's laws; audit any other mechanism by `run`",
         )
     if mechanism.reference is Reference.RETRAIN_ONLY:
         raise InvalidInputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.compare import mechanism_option, own_mechanism
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
@@ -36,6 +37,7 @@ margin_option = click.option(
 @click.option("--trials", type=int, default=None, help="Releases a world; overrides the plan's.")
 @margin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON on standard output.")
+@mechanism_option
 def power(
     plan: Path | None,
     epsilon: float | None,
@@ -45,6 +47,7 @@ def power(
     trials: int | None,
     margin: float | None,
     as_json: bool,
+    own: str | None,
 ) -> int:
     """Say what an audit could show before it runs: ceiling, detectable epsilon, power, trials needed. Draws nothing.
 
@@ -57,7 +60,7 @@ def power(
         _refuse(numbers)
         from audit.plan_file.reading import read_plan
 
-        read = read_plan(plan, trials=trials)
+        read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
         margins = (PLAN_MARGIN if margin is None else margin,)
         found = forecast(read.mechanism, read.data, read.plan, margins=margins, title=read.title)
     elif epsilon is None or trials is None:

@@ -152,6 +152,8 @@ def _explain(path: Path, error: ValidationError) -> str:
     for problem in problems:
         where = ".".join(str(part) for part in problem["loc"]) or "plan"
         fix = _FIXES.get(problem["type"], "mend the value")
+        if problem["type"] == "missing" and problem["loc"] == ("mechanism",):
+            fix = "add [mechanism], or audit an object of your own by --mechanism module:object"
         lines.append(f"  {where}: {_message(problem)}; {fix}")
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from attacks.registry import ATTACKS, GROUPS
 from audit.certificates.canaries import Ranking, Word
@@ -67,6 +67,14 @@ class RecordsSection(Section):
     choose: list[Word] | None = None
     by: Ranking = "leverage_residual"
     forget: list[list[int]] | None = None
+
+    @field_validator("forget", mode="before")
+    @classmethod
+    def _sets(cls, given: Any) -> Any:
+        if isinstance(given, list) and given and all(isinstance(item, int) for item in given):
+            alone = ", ".join(f"[{item}]" for item in given)
+            raise ValueError(f"expected forget sets: [{alone}] deletes each alone, [{given}] all at once")
+        return given
 
     @model_validator(mode="after")
     def _one_way(self) -> RecordsSection:

@@ -243,7 +243,7 @@ def smallest_passing(excess: Callable[[float], tuple[float, float, float]], *, s
 
     Notes
     -----
-    Newton steps within a bracket, else bisection, at most 400 evaluations.
+    Newton steps inside a bracket, which are replaced by bisection where they leave it; at most 400 evaluations.
 
     References
     ----------

@@ -56,8 +56,8 @@ def mironov_epsilon(order: ArrayLike, divergence: ArrayLike, delta: float) -> Ar
 
     Raises
     ------
-    ValueError
-        When delta is not positive.
+    InvalidInputError
+        When delta is not in (0, 1].
 
     Notes
     -----
@@ -72,7 +72,13 @@ def mironov_epsilon(order: ArrayLike, divergence: ArrayLike, delta: float) -> Ar
     >>> round(float(mironov_epsilon(10.0, 0.5, 1e-5)), 4)
     1.7792
     """
+    _check_delta(delta)
     return np.asarray(np.asarray(divergence) - math.log(delta) / (np.asarray(order) - 1))
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta <= 1:
+        raise InvalidInputError(field="delta", expected="in (0, 1]", got=delta, fix="1e-5 is usual")
 
 
 def improved_epsilon(order: ArrayLike, divergence: ArrayLike, delta: float) -> Array:
@@ -90,8 +96,8 @@ def improved_epsilon(order: ArrayLike, divergence: ArrayLike, delta: float) -> A
 
     Raises
     ------
-    ValueError
-        When delta is not positive.
+    InvalidInputError
+        When delta is not in (0, 1].
 
     Notes
     -----
@@ -106,6 +112,7 @@ def improved_epsilon(order: ArrayLike, divergence: ArrayLike, delta: float) -> A
     >>> round(float(improved_epsilon(10.0, 0.5, 1e-5)), 4)
     1.418
     """
+    _check_delta(delta)
     alpha = np.asarray(order, dtype=np.float64)
     # At infinite order the divergence itself bounds the loss, and there is nothing to gain.
     finite = np.where(np.isinf(alpha), 2.0, alpha)
@@ -161,12 +168,12 @@ class RenyiCurve:
 
     Notes
     -----
-    Conservative: epsilon and delta are the best over the orders of the better conversion, which the curve's
-    Kullback-Leibler bound on total variation sharpens near epsilon = 0. Rounded up by more than the rounding error.
+    Conservative: epsilon and delta are the best over the orders of the better conversion; the bound on total variation
+    that follows from the smallest divergence serves where it is better still. Raised by more than the rounding error.
 
     References
     ----------
-    Mironov 2017, Definition 4 (arXiv:1702.07476); :func:`improved_epsilon` for the conversion.
+    Mironov 2017, "Renyi differential privacy" (arXiv:1702.07476); :func:`improved_epsilon` for the conversion.
 
     Examples
     --------
@@ -242,8 +249,7 @@ class RenyiCurve:
         InvalidInputError
             When delta is outside (0, 1].
         """
-        if not 0 < delta <= 1:
-            raise InvalidInputError(field="delta", expected="in (0, 1]", got=delta, fix="give a probability, say 1e-5")
+        _check_delta(delta)
         if self._log_total_variation <= math.log(delta):
             return 0.0
         scale = 1 + mironov_epsilon(self.orders, 0.0, delta)
@@ -308,7 +314,7 @@ def best_curve(pair: GaussianPair, delta: float) -> RenyiCurve:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         When delta is not positive, unless the laws are identical or disjoint.
 
     Notes
@@ -365,8 +371,8 @@ def renyi_certificate(
     ------
     InvalidInputError
         When delta is above 1 or NaN.
-    ValueError
-        When delta is not positive.
+    InvalidInputError
+        When delta is not in (0, 1].
 
     Notes
     -----

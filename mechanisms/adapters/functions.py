@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Access, ReleaseSpec, World
 
 Array = NDArray[np.float64]
@@ -81,38 +81,68 @@ class FunctionsDeletion:
 
         Raises
         ------
+        UserFunctionError
+            When ``learn`` or ``unlearn`` raises.
         EmptyForgetSetError
-            When ``unlearn`` fails on an empty forget set.
+            When ``unlearn`` fails on an empty forget set alone.
         InvalidInputError
             When a release is not of the declared shape, or not finite.
         """
         return np.stack([self._release(world, rng) for _ in range(n)])
 
     def _release(self, world: World, rng: np.random.Generator) -> Array:
-        learn, unlearn = self.mechanism.learn, self.mechanism.unlearn
         if world is World.UNLEARNED:
-            released = unlearn(learn(self.data, rng), self.retained, self.deleted, rng, *self.calibration)
+            released = self._unlearn(self._learn(self.data, rng), self.retained, self.deleted, rng)
         elif world is World.NEGLECTED:
-            released = self._unlearn_nothing(learn(self.data, rng), self.data, rng)
+            released = self._unlearn(self._learn(self.data, rng), self.data, self.data.take(()), rng)
         elif self.reference is Reference.RETRAIN_ONLY:
-            released = learn(self.retained, rng)
+            released = self._learn(self.retained, rng)
         else:
-            released = self._unlearn_nothing(learn(self.retained, rng), self.retained, rng)
+            released = self._unlearn(self._learn(self.retained, rng), self.retained, self.data.take(()), rng)
         return self._checked(released)
 
-    def _unlearn_nothing(self, model: Any, data: Dataset, rng: np.random.Generator) -> Any:
+    def _learn(self, data: Dataset, rng: np.random.Generator) -> Any:
         try:
-            return self.mechanism.unlearn(model, data, self.data.take(()), rng, *self.calibration)
+            return self.mechanism.learn(data, rng)
         except Exception as error:
+            raise UserFunctionError(f"learn raised {type(error).__name__}: {error}") from error
+
+    def _unlearn(self, model: Any, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Any:
+        try:
+            return self.mechanism.unlearn(model, retained, forget, rng, *self.calibration)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if forget.n_records or not self._unlearns_the_deleted():
+                raise UserFunctionError(f"unlearn raised {said}") from error
             raise EmptyForgetSetError(
-                f"unlearn failed on an empty forget set ({type(error).__name__}: {error}). The reference world "
+                f"unlearn failed on an empty forget set ({said}), and not on the deleted records. The reference world "
                 "retrain_then_unlearn runs unlearn with the same noise and nothing to delete: return the model plus "
                 "that noise when len(forget.features) == 0, or set reference=Reference.RETRAIN_ONLY."
             ) from error
 
+    def _unlearns_the_deleted(self) -> bool:
+        """Return whether ``unlearn`` works where something is deleted; only asked to explain a failure."""
+        rng = np.random.default_rng(0)
+        try:
+            self.mechanism.unlearn(
+                self.mechanism.learn(self.data, rng), self.retained, self.deleted, rng, *self.calibration
+            )
+        except Exception:
+            return False
+        return True
+
     def _checked(self, released: Any) -> Array:
         observe = self.mechanism.observe
-        array = np.asarray(released if observe is None else observe(released, self.deleted), dtype=np.float64)
+        seen = released if observe is None else observe(released, self.deleted)
+        try:
+            array = np.asarray(seen, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InvalidInputError(
+                field="release",
+                expected="an array of numbers",
+                got=f"a {type(seen).__name__}",
+                fix="return the model's numbers, or say by observe=(model, deleted) -> array what an attacker sees",
+            ) from None
         if array.shape != self.release.shape:
             raise InvalidInputError(
                 field="release",
@@ -131,7 +161,7 @@ def from_functions(
     *,
     learn: LearnFn,
     unlearn: UnlearnFn,
-    release: ReleaseSpec | tuple[int, ...],
+    release: ReleaseSpec | tuple[int, ...] | int,
     observe: ObserveFn | None = None,
     calibrate: CalibrateFn | None = None,
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
@@ -170,7 +200,7 @@ def from_functions(
 
     Raises
     ------
-    TypeError
+    InvalidInputError
         When ``release`` is neither a shape nor a ``ReleaseSpec``.
 
     Notes
@@ -193,6 +223,15 @@ def from_functions(
     ... ).name
     'user_functions'
     """
+    if isinstance(release, int):
+        release = (release,)
+    if not isinstance(release, ReleaseSpec | tuple | list):
+        raise InvalidInputError(
+            field="release",
+            expected="a shape such as (11,), or a ReleaseSpec",
+            got=release,
+            fix="give the array's shape",
+        )
     spec = release if isinstance(release, ReleaseSpec) else ReleaseSpec(shape=tuple(release), access=Access.WHITE_BOX)
     return FunctionsMechanism(
         learn=learn,

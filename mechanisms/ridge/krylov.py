@@ -360,9 +360,13 @@ def reduce_with_pairs(
     Raises
     ------
     InvalidInputError
-        For a forget set out of range, a size below 1, or an infinite noise.
+        For a forget set out of range, a size below 1, or a noise that is negative or not finite.
     """
     records = validate_forget(forget, setup.data.n_records)
+    if not 0 <= sigma_unlearn < math.inf:
+        raise InvalidInputError(
+            field="sigma_unlearn", expected="finite and at least 0", got=sigma_unlearn, fix="0 is no unlearning noise"
+        )
     if size is not None and size < 1:
         raise InvalidInputError(field="size", expected="at least 1", got=size, fix="leave it out for a chosen size")
     rows = setup.project(records) if projected is None else projected

@@ -104,9 +104,10 @@ class RidgeLangevin:
 
     Notes
     -----
-    Every iterate is Gaussian. The exact certificate is that of its law, in both directions; the published one is
-    proved in one direction only, the repaired one in both, and both of them are upper bounds
-    (``docs/certificates.md``, section 5). All cover the last iterate alone, for these data and this forget set.
+    Every iterate is Gaussian. The exact certificate is that of its law, in both directions. The published one is
+    proved in the direction ``unlearned_from_retrained`` only and can be too small in the other one; the repaired one is
+    an upper bound in both (``docs/certificates.md``, section 5). ``RETRAIN_ONLY`` has the exact one alone. All cover
+    the last iterate, for these data and this forget set.
 
     References
     ----------

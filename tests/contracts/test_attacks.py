@@ -18,7 +18,7 @@ from mechanisms.accounting.gaussian_pair import GaussianPair, trade_off_threshol
 from mechanisms.adapters.functions import from_functions
 from mechanisms.adapters.observed import ObservedOutputs
 from mechanisms.dataset import Dataset, from_arrays
-from mechanisms.errors import NotApplicableError, UnlearnAuditError
+from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.protocol import Access, ReleaseSpec, World
 from mechanisms.ridge.downdate import ExactDowndate
@@ -91,7 +91,7 @@ def test_the_registry_names_what_exists() -> None:
         "portfolio:tail",
     ]
     assert all("\n" not in summary for summary in SUMMARIES.values())
-    with pytest.raises(KeyError):
+    with pytest.raises(InvalidInputError, match=r"attacks.*portfolio.*magic"):
         attacks_named("magic")
 
 

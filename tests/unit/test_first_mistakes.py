@@ -1,0 +1,152 @@
+"""What a newcomer gets wrong first, and what the tool answers: the field, the value, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import audit
+from attacks.discriminant import LinearDiscriminant
+from audit.cli import guarded
+from audit.errors import PlanError, TrialError
+from audit.plan import AuditPlan
+from audit.plan_file.example import example_plan
+from audit.plan_file.reading import read_plan
+from mechanisms.adapters.functions import from_functions
+from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
+from mechanisms.dataset import Dataset, from_arrays
+from mechanisms.errors import InvalidInputError
+from reports.terminal import summary
+
+CLAIM = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.01))
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    rng = np.random.default_rng(0)
+    return from_arrays(rng.standard_normal((30, 3)), rng.standard_normal(30), kind="regression")
+
+
+def learn(data: Dataset, rng: np.random.Generator) -> Array:
+    return data.features.T @ data.targets[:, 0]
+
+
+def noisy(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+    return model + rng.standard_normal(model.shape)
+
+
+def run(data: Dataset, **changes: Any) -> audit.AuditResult:
+    own = {"learn": learn, "unlearn": noisy, "release": (3,)} | {
+        k: changes.pop(k) for k in ("learn", "unlearn", "release", "calibrate") if k in changes
+    }
+    asked = {"forget": 3, "claim": CLAIM, "trials": 40, "seed": 1} | changes
+    return audit.run(from_functions(**own), data, **asked)
+
+
+@pytest.mark.parametrize("forget", ["123", True, 1.5, [1, 2.0], ["1"]])
+def test_a_forget_set_is_whole_numbers(data: Dataset, forget: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"forget to be whole numbers.*write 17"):
+        run(data, forget=forget)
+
+
+def test_a_forget_set_may_be_an_array(data: Dataset) -> None:
+    assert run(data, forget=np.array([4, 2])).findings[0].forget == (2, 4)
+
+
+@pytest.mark.parametrize("claim", [0.5, GaussianDP(mu=0.5), EpsilonDelta(epsilon=1.0, delta=0.0)])
+def test_a_claim_is_a_claim(data: Dataset, claim: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"claim to be a Claim.*Claim\(guarantee="):
+        run(data, claim=claim)
+    if isinstance(claim, float):
+        with pytest.raises(InvalidInputError, match="guarantee"):
+            Claim(guarantee=claim)  # type: ignore[arg-type]
+
+
+def test_attacks_may_be_named(data: Dataset) -> None:
+    assert run(data, attacks=["lda"]).plan.attacks == ("lda",)
+    with pytest.raises(InvalidInputError, match=r"attacks.*portfolio.*got ldaa"):
+        run(data, attacks=["ldaa"])
+
+
+def test_a_release_may_be_a_number_of_coefficients(data: Dataset) -> None:
+    assert run(data, release=3).plan.trials == 40
+    with pytest.raises(InvalidInputError, match=r"release.*shape"):
+        run(data, release=3.5)
+
+
+def broken(*arguments: Any) -> Any:
+    raise KeyError("x")
+
+
+def too_few(model: Array, retained: Dataset) -> Array:
+    return model
+
+
+def only_something(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+    return model + forget.features[0] + rng.standard_normal(3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learn": broken}, r"learn raised KeyError: 'x' \(world \w+, forget set 0"),
+        ({"unlearn": broken}, r"unlearn raised KeyError: 'x' \(world"),
+        ({"unlearn": too_few}, r"unlearn raised TypeError: too_few\(\) takes 2 positional arguments"),
+    ],
+)
+def test_a_users_own_error_is_said_to_be_that(data: Dataset, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrialError, match=said) as caught:
+        run(data, **changes)
+    # The command line prints the traceback of the cause, which ends in the user's own line.
+    assert isinstance(caught.value.__cause__, KeyError | TypeError)
+
+
+def test_only_an_empty_forget_set_is_blamed_for_what_it_does(data: Dataset) -> None:
+    with pytest.raises(Exception, match=r"failed on an empty forget set \(IndexError.*and not on the deleted records"):
+        run(data, unlearn=only_something)
+
+
+@pytest.mark.parametrize("returned", [lambda *_: {"w": 1.0}, lambda *_: object(), lambda *_: "weights"])
+def test_a_release_is_numbers(data: Dataset, returned: Callable[..., Any]) -> None:
+    with pytest.raises(TrialError, match=r"release to be an array of numbers, got a \w+; .*observe"):
+        run(data, unlearn=returned)
+
+
+def test_a_service_without_noise_is_told_why_nothing_was_decided(data: Dataset) -> None:
+    shown = summary(run(data, unlearn=lambda model, *_: model))
+    assert "INCONCLUSIVE" in shown
+    words = " ".join(shown.split())
+    assert "Record 3: The claim about record 3" in words
+    assert "could not be decided: a control of the sampling failed" in words
+    assert "Releases equal to an earlier one" in words
+    assert "drawn without any noise" in words
+
+
+def test_a_verdict_that_says_little_says_so(data: Dataset) -> None:
+    hidden = run(data, unlearn=lambda m, r, f, rng: m + 1e6 * rng.standard_normal(3), trials=200)
+    words = " ".join(summary(hidden).split())
+    assert "NOT REFUTED" in words
+    assert "A deletion that was ignored on purpose was not noticed either (40 models a world)" in words
+
+
+def test_one_deletion_is_planned_once() -> None:
+    with pytest.raises(InvalidInputError, match=r"forget to be distinct forget sets.*audit each deletion once"):
+        AuditPlan(claims=(CLAIM,), forget=((3, 5), (5, 3)), attacks=(LinearDiscriminant(),))
+
+
+def test_plans_say_how_to_name_deletions_and_mechanisms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plan.toml"
+    choice = 'choose = ["hardest", "median", "easiest"]'
+    assert choice in example_plan()
+    path.write_text(example_plan().replace(choice, "forget = [17, 123]"), encoding="utf-8")
+    with pytest.raises(PlanError, match=r"\[\[17\], \[123\]\] deletes each alone, \[\[17, 123\]\] all at once"):
+        read_plan(path)
+    start, end = example_plan().index("[mechanism]"), example_plan().index("[records]")
+    path.write_text(example_plan()[:start] + example_plan()[end:], encoding="utf-8")
+    assert guarded(["power", str(path)]) == 2
+    assert "--mechanism module:object" in capsys.readouterr().err
