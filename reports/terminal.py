@@ -30,12 +30,12 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
     parts: list[str | TableView] = []
     for audit in page(value).audits:
         parts += [audit.title, _table(audit), audit.headline]
-        parts += [f"{f.heading}: {remark}" for f in audit.findings for remark in f.remarks]
+        parts += _remarks(audit)
         parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
         if any(finding.history for finding in audit.findings):
             parts.append(STOPPING)
         if any(finding.estimates.rows for finding in audit.findings):
-            parts += [ESTIMATES, _estimates(audit)]
+            parts += ["", ESTIMATES, _estimates(audit)]
     return printed([*parts, DETECTABLE], width)
 
 
@@ -78,6 +78,15 @@ def _table(audit: AuditView) -> TableView:
         rows=tuple(_cells(finding) for finding in audit.findings),
         numeric=tuple(name not in ("record", "claimed", "verdict") for name in columns),
     )
+
+
+def _remarks(audit: AuditView) -> list[str]:
+    """Each remark once, after the names of the findings that it is about."""
+    about: dict[str, list[str]] = {}
+    for finding in audit.findings:
+        for remark in finding.remarks:
+            about.setdefault(remark, []).append(finding.heading)
+    return [f"{', '.join(headings)}: {remark}" for remark, headings in about.items()]
 
 
 def _estimates(audit: AuditView) -> TableView:

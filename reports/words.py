@@ -247,8 +247,10 @@ def unseen(result: AuditResult, finding: Finding) -> str:
         return ""
     for control in result.controls:
         if control.name == "neglected" and control.forget == finding.forget and not control.as_expected:
-            size = f" ({control.n_trials:,} models a world)" if control.n_trials else ""
-            return f"A deletion that was ignored on purpose was not noticed either{size}: this verdict says little."
+            size = f", with {control.n_trials:,} models a world" if control.n_trials else ""
+            # The control may be smaller than the audit, which then could have noticed.
+            says = "says" if (control.n_trials or 0) >= result.plan.trials else "may say"
+            return f"A deletion that was ignored on purpose was not noticed either{size}: this verdict {says} little."
     return ""
 
 

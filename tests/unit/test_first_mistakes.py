@@ -128,10 +128,15 @@ def test_a_service_without_noise_is_told_why_nothing_was_decided(data: Dataset) 
 
 
 def test_a_verdict_that_says_little_says_so(data: Dataset) -> None:
-    hidden = run(data, unlearn=lambda m, r, f, rng: m + 1e6 * rng.standard_normal(3), trials=200)
+    plan = AuditPlan(claims=(CLAIM,), forget=((3,), (5,)), attacks=(LinearDiscriminant(),), trials=200)
+    mechanism = from_functions(learn=learn, unlearn=lambda m, r, f, rng: m + 1e6 * rng.standard_normal(3), release=(3,))
+    hidden = audit.run(mechanism, data, plan=plan)
     words = " ".join(summary(hidden).split())
     assert "NOT REFUTED" in words
-    assert "A deletion that was ignored on purpose was not noticed either (40 models a world)" in words
+    assert (
+        "Record 3, Record 5: A deletion that was ignored on purpose was not noticed either, with 40 models a world"
+        in words
+    )
 
 
 def test_one_deletion_is_planned_once() -> None:
