@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Folder for report.html, .md, .json and the figures as CSV.",
+    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 jobs_option = click.option(
@@ -123,7 +124,7 @@ def list_(what: str) -> int:
     help="Count trials as they come and stop with a record once its claims are refuted; the trials are the most drawn.",
 )
 @margin_option
-@mechanism_option
+@mechanism_option("Audit this object of yours")
 @click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
@@ -152,6 +153,9 @@ def run(
 
     mechanism = own_mechanism(own)
     resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
+    if own and not resolved.title:
+        # The name that the user knows it by; objects of one kind often share the name that they give themselves.
+        resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
     if dry_run:
         return cli_power.dry_run(resolved, margin=margin, jobs=jobs, as_json=as_json)
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
@@ -190,7 +194,7 @@ routes_option = click.option(
 @out_option
 @json_option
 @jobs_option
-@mechanism_option
+@mechanism_option("Certify this RidgeLangevin of yours")
 def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bool, jobs: int, own: str | None) -> int:
     """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
     return _certify(plan, records, routes, None, out, as_json, jobs, f"certify {shlex.quote(str(plan))}", own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.errors import SchemaError
@@ -23,13 +24,21 @@ def dump(value: object) -> str:
     return to_json(_adapter(kind).dump_python(value), inf_nan_mode="strings", indent=1).decode()
 
 
-def load(text: str, kind: type[T], *, schema: str) -> T:
-    """Return the object of a kind that :func:`dump` wrote; ``schema`` names what is expected in an error.
+def schema_of(text: str) -> str:
+    """Return the schema that a JSON text names, such as "unlearn-audit/result/1"; "" when it names none."""
+    try:
+        return str(json.loads(text)["schema"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def load(text: str, kind: type[T], *, schemas: tuple[str, ...]) -> T:
+    """Return the object of a kind that :func:`dump` wrote; ``schemas`` names what is expected in an error.
 
     Raises
     ------
     SchemaError
-        When the text is not of that kind, with the first ten problems and their paths.
+        When the text is not of that kind: with the schema that it names, or the first ten problems and their paths.
     """
     from pydantic import ValidationError
 
@@ -37,8 +46,11 @@ def load(text: str, kind: type[T], *, schema: str) -> T:
     try:
         loaded: T = _adapter(adapted).validate_json(text)
     except ValidationError as error:
+        expected, named = " or ".join(schemas), schema_of(text)
+        if named and named not in schemas:
+            raise SchemaError(f"Expected JSON of {expected}, got JSON of {named}.") from None
         problems = [f"  {'.'.join(map(str, e['loc'])) or 'text'}: {e['msg']}" for e in error.errors()[:_MOST_PROBLEMS]]
-        raise SchemaError("\n".join([f"Expected JSON of {schema}, got something else:", *problems])) from None
+        raise SchemaError("\n".join([f"Expected JSON of {expected}, got something else:", *problems])) from None
     return loaded
 
 

@@ -114,7 +114,7 @@ class AuditResult:
         SchemaError
             When the text is not a result of this schema, with every problem and its path.
         """
-        return json_text.load(text, AuditResult, schema=RESULT_SCHEMA)
+        return json_text.load(text, AuditResult, schemas=(RESULT_SCHEMA,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,5 +186,5 @@ def load_json(text: str) -> AuditResult | AuditCollection:
         When the text is neither.
     """
     either: Any = AuditResult | AuditCollection
-    loaded: AuditResult | AuditCollection = json_text.load(text, either, schema=RESULT_SCHEMA)
+    loaded: AuditResult | AuditCollection = json_text.load(text, either, schemas=(RESULT_SCHEMA, COLLECTION_SCHEMA))
     return loaded

@@ -24,6 +24,8 @@ SEQUENTIAL = (
     "This plan counts until it is decided. All numbers above are for a test of all planned trials at once; a test that "
     "may stop at any time has less power at the same number of trials, and a somewhat lower ceiling."
 )
+# What audit.power.claim_forecast.stated_at does.
+PURE = "At δ = 0 no Gaussian shift has a finite ε: detectable, power and trials of such a claim are at δ = "
 NO_CAUTION = "No warnings. A forecast is no verdict: it says what this audit could see, not what is there."
 
 
@@ -47,7 +49,11 @@ def forecast_summary(forecast: Forecast, *, width: int = 110) -> str:
         parts.append(SEQUENTIAL)
     if forecast.cost:
         parts.append(_cost(forecast.cost))
-    return printed([*parts, LEGEND], width)
+    parts.append(LEGEND)
+    pure = [claim for claim in forecast.claims if getattr(claim.claim.guarantee, "delta", None) == 0]
+    if pure:
+        parts.append(f"{PURE}{nearest(pure[0].delta)}.")
+    return printed(parts, width)
 
 
 def caution_lines(forecast: Forecast) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from audit.evidence import Finding, Preview, Roc, Sandwich
 from audit.result import AuditCollection, AuditResult, Table
 from mechanisms.claim import Claim, Direction
-from reports import compliance, distributions, histories, plan_words, tables, withheld, words
+from reports import compliance, distributions, histories, limits, plan_words, tables, verdict_words, withheld, words
 from reports.numbers import Number, down, enough_digits, nearest, up
 from reports.parts import (
     AuditView,
@@ -51,7 +51,7 @@ def page(value: AuditResult | AuditCollection) -> PageView:
         index_caption=words.INDEX if len(results) > 1 else "",
         summary=tuple(row for audit in audits for row in _summary(audit)) if is_collection else (),
         summary_caption=words.SUMMARY,
-        limits=words.limits(results, is_collection) + ((withheld.WHY,) if any(r.redaction for r in results) else ()),
+        limits=limits.passages(results, is_collection) + ((withheld.WHY,) if any(r.redaction for r in results) else ()),
         audits=audits,
         tables=tuple(_table(table) for table in value.tables) if isinstance(value, AuditCollection) else (),
         rounding=words.ROUNDING,
@@ -147,10 +147,10 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
     i = headline_sandwich(finding)
     view = None if i is None else sandwiches[i]
     shown, hidden = curves(finding)
-    said = words.sentence(
-        finding, view, result.plan.significance, result.plan.delta, words.failed_controls(result, finding)
+    said = verdict_words.sentence(
+        finding, view, result.plan.significance, result.plan.delta, verdict_words.failed_controls(result, finding)
     )
-    strength = (words.strength(finding, view, result.plan.significance), words.unseen(result, finding))
+    strength = (verdict_words.strength(finding, view, result.plan.significance), verdict_words.unseen(result, finding))
     return FindingView(
         anchor=anchor,
         heading=words.upper_first(words.subject(finding.forget, finding.label)),
@@ -158,9 +158,9 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         verdict=words.VERDICTS[finding.verdict],
         sentence=said,
         strength=" ".join(text for text in strength if text),
-        remarks=words.remarks(result, finding, said),
+        remarks=verdict_words.remarks(result, finding, said),
         fired=distributions.fired(finding),
-        notes=words.notes(finding),
+        notes=verdict_words.notes(finding),
         records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
         quoted=view,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.evidence import Finding
 from audit.result import AuditResult
 from audit.verdict import Verdict
-from reports import words
+from reports import verdict_words, words
 from reports.numbers import counted, down, nearest, up
 from reports.parts import FindingView, Passage, TableView
 
@@ -94,13 +94,13 @@ def _sentence(made: Finding, result: AuditResult) -> str:
         return f"{about} is refuted ({level})."
     if made.verdict is Verdict.NOT_REFUTED:
         return f"{about} is not refuted ({level})."
-    failed = words.failed_controls(result, made)
-    return f"{about} could not be decided: {words.reason(made, None, failed)}"
+    failed = verdict_words.failed_controls(result, made)
+    return f"{about} could not be decided: {verdict_words.reason(made, None, failed)}"
 
 
 def _strength(made: Finding, position: int, result: AuditResult) -> str:
     if made.verdict is Verdict.REFUTED or result.redaction is None:
-        return words.strength(made, None, result.plan.significance)
+        return verdict_words.strength(made, None, result.plan.significance)
     redaction, delta = result.redaction, nearest(result.plan.delta)
     detectable = redaction.detectable[position] if position < len(redaction.detectable) else None
     average = next((a for a in redaction.averages if a.claim == position), None)

@@ -134,4 +134,4 @@ class Certification:
         SchemaError
             When the text is not of this schema.
         """
-        return json_text.load(text, Certification, schema=CERTIFICATION_SCHEMA)
+        return json_text.load(text, Certification, schemas=(CERTIFICATION_SCHEMA,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from audit.certificates.certifying import ALL_ROUTES, Request, certify
 from audit.commands.user_code import load_mechanism
 from audit.contrast import Progress
 from audit.errors import SchemaError
+from audit.json_text import schema_of
 from audit.plan_file.reading import ResolvedPlan, read_plan
 from audit.regression.comparing import compare
 from audit.regression.comparison import Comparison, Margins
@@ -154,11 +154,7 @@ def _read_plan(path: Path, mechanism: str | None, name: str) -> ResolvedPlan:
 
 
 def _parse(text: str, path: Path, name: str) -> Stored:
-    try:
-        loaded = json.loads(text)
-        schema = str(loaded["schema"])
-    except (ValueError, KeyError, TypeError):
-        schema = ""
+    schema = schema_of(text)
     if schema.startswith("unlearn-audit/certification/"):
         return Certification.from_json(text)
     if not schema.startswith(("unlearn-audit/result/", "unlearn-audit/collection/")):

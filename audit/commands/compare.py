@@ -11,17 +11,23 @@ import click
 from audit.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mechanisms.protocol import Mechanism
 
 side_type = click.Path(path_type=Path, dir_okay=False)
-mechanism_option = click.option(
-    "--mechanism",
-    "own",
-    metavar="MODULE:OBJECT",
-    default=None,
-    help="Audit this object of yours instead of a [mechanism] table, which the plan then must not have. Imports the "
-    "module, searching the current directory too: this RUNS its code.",
-)
+
+
+def mechanism_option(what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return the option ``--mechanism``, whose help begins with what it does."""
+    return click.option(
+        "--mechanism",
+        "own",
+        metavar="MODULE:OBJECT",
+        default=None,
+        help=f"{what} instead of a [mechanism] table, which the plan then must not have. Imports the module, searching "
+        "the current directory too: this RUNS its code.",
+    )
 
 
 def own_mechanism(name: str | None) -> Mechanism | None:

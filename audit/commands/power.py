@@ -37,7 +37,7 @@ margin_option = click.option(
 @click.option("--trials", type=int, default=None, help="Releases a world; overrides the plan's.")
 @margin_option
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON on standard output.")
-@mechanism_option
+@mechanism_option("Forecast the audit of this object of yours")
 def power(
     plan: Path | None,
     epsilon: float | None,

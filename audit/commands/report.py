@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.errors import ExitCode, SchemaError, TrialError
-from mechanisms.errors import UnlearnAuditError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
 if TYPE_CHECKING:
     from audit.result import AuditCollection, AuditResult
@@ -35,27 +35,61 @@ redact_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("out/report"),
     show_default=True,
-    help="Folder for report.html, .md, .json and the figures as CSV.",
+    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
 )
 @junit_option
 @redact_option
 def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool) -> int:
-    """Render stored results (JSON) again; several become one page, each a family of its own."""
+    """Render stored results (JSON) again: audits, several on one page, each a family of its own; or certificates."""
     import reports
+    from audit.certificates.certification import CERTIFICATION_SCHEMA
+    from audit.json_text import schema_of
+
+    texts = {path: _read(path) for path in results}
+    certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
+    if certified:
+        _check_alone(certified[0], len(results), junit, redact)
+        written = _write_certificates(texts[certified[0]], out)
+    else:
+        loaded = [_loaded(path, text) for path, text in texts.items()]
+        value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
+        written = _write(reports.redact(value) if redact else value, out, junit)
+    for path in written:
+        click.echo(path)
+    return ExitCode.OK
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
+
+
+def _loaded(path: Path, text: str) -> AuditResult | AuditCollection:
     from audit.result import load_json
 
-    loaded = []
-    for path in results:
-        try:
-            loaded.append(load_json(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
-        except SchemaError as error:
-            raise SchemaError(f"{path}: {error}") from None
-    value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
-    for written in _write(reports.redact(value) if redact else value, out, junit):
-        click.echo(written)
-    return ExitCode.OK
+    try:
+        return load_json(text)
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error}") from None
+
+
+def _check_alone(path: Path, n_files: int, junit: Path | None, redact: bool) -> None:
+    """Certificates have a page of their own, no verdicts, and nothing left when their records are withheld."""
+    if n_files > 1 or junit is not None or redact:
+        option = f"{n_files} files" if n_files > 1 else "--junit" if junit is not None else "--redact"
+        raise InvalidInputError(
+            field="certificates", expected="rendered alone, without --junit or --redact", got=f"{path} and {option}",
+            fix="render the file by itself; a report of audits can be redacted",
+        )  # fmt: skip
+
+
+def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:
+    from audit.certificates.certification import Certification
+    from reports.certification import write_certification
+
+    return write_certification(Certification.from_json(text), out)
 
 
 def publish(

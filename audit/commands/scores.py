@@ -42,7 +42,7 @@ file_type = click.Path(path_type=Path, dir_okay=False)
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Folder for report.html, .md, .json and the figures as CSV.",
+    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")

@@ -225,4 +225,4 @@ class Forecast:
         SchemaError
             When the text is not of this schema, with every problem and its path.
         """
-        return json_text.load(text, Forecast, schema=FORECAST_SCHEMA)
+        return json_text.load(text, Forecast, schemas=(FORECAST_SCHEMA,))

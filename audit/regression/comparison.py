@@ -305,4 +305,4 @@ class Comparison:
         SchemaError
             When the text is not of this schema.
         """
-        return json_text.load(text, Comparison, schema=COMPARISON_SCHEMA)
+        return json_text.load(text, Comparison, schemas=(COMPARISON_SCHEMA,))

@@ -130,4 +130,4 @@ class SelftestResult:
         SchemaError
             When the text is not of this schema.
         """
-        return json_text.load(text, SelftestResult, schema=SELFTEST_SCHEMA)
+        return json_text.load(text, SelftestResult, schemas=(SELFTEST_SCHEMA,))

@@ -332,6 +332,29 @@ def test_certify_writes_every_record_and_every_route(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_report_renders_certificates_again_and_alone(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    assert run("certify", plan, "--records", "3,17", "--routes", "exact", "--out", tmp_path / "out").returncode == 0
+    stored = tmp_path / "out" / "certificates.json"
+    again = run("report", stored, "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    for path in (tmp_path / "out").iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+    for more in (("--redact",), ("--junit", tmp_path / "a.xml"), (stored.with_name("certificates.csv"),)):
+        refused = run("report", stored, *more, "--out", tmp_path / "no")
+        assert refused.returncode == 2
+        assert "Expected certificates to be rendered alone" in refused.stderr
+        assert not (tmp_path / "no").exists()
+
+
+def test_json_of_another_kind_is_named(tmp_path: Path) -> None:
+    forecast = run("power", "--epsilon", "1", "--trials", "1000", "--json")
+    (tmp_path / "forecast.json").write_text(forecast.stdout)
+    done = run("report", tmp_path / "forecast.json")
+    assert done.returncode == 2
+    assert "or unlearn-audit/collection/1, got JSON of unlearn-audit/forecast/1." in done.stderr
+
+
 def test_calibrate_overrides_the_plan_and_says_when_no_noise_is_needed(tmp_path: Path) -> None:
     plan = write_plan(tmp_path)
     done = run("calibrate", plan, "--epsilon", "60", "--records", "3,17", "--routes", "exact", "--json")

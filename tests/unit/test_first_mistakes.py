@@ -16,11 +16,14 @@ from audit.errors import PlanError, TrialError
 from audit.plan import AuditPlan
 from audit.plan_file.example import example_plan
 from audit.plan_file.reading import read_plan
+from audit.power.forecasting import forecast
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
+from reports.forecast import forecast_summary
 from reports.terminal import summary
+from reports.view import page
 
 CLAIM = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.01))
 Array = np.ndarray[Any, Any]
@@ -155,3 +158,14 @@ def test_plans_say_how_to_name_deletions_and_mechanisms(tmp_path: Path, capsys: 
     path.write_text(example_plan()[:start] + example_plan()[end:], encoding="utf-8")
     assert guarded(["power", str(path)]) == 2
     assert "--mechanism module:object" in capsys.readouterr().err
+
+
+def test_a_claim_without_delta_is_not_said_to_be_beyond_every_epsilon(data: Dataset) -> None:
+    pure = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=0.0))
+    said = page(run(data, claim=pure)).audits[0].findings[0].strength
+    assert "At δ = 0 no Gaussian shift has a finite ε" in said
+    assert "No true ε, however large" not in said
+    plan = AuditPlan(claims=(pure,), forget=((3,),), attacks=(LinearDiscriminant(),), trials=400)
+    mechanism = from_functions(learn=learn, unlearn=noisy, release=(3,))
+    words = " ".join(forecast_summary(forecast(mechanism, data, plan)).split())
+    assert "detectable, power and trials of such a claim are at δ = 1e-5." in words
