@@ -16,7 +16,8 @@ from audit.result import AuditCollection
 from audit.rounding import as_float
 from audit.verdict import Verdict
 from reports.redaction import redact
-from tests.unit.test_reports import HOSTILE, Checker, hostile_collection, make_collection, result
+from tests.unit.page_checks import Checker
+from tests.unit.report_cases import HOSTILE, hostile_collection, make_collection, result
 
 ROOT = Path(audit.__file__).parents[1]
 

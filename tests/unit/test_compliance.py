@@ -12,7 +12,8 @@ import audit
 from audit.result import AuditCollection, AuditResult
 from mechanisms.claim import Claim, EpsilonDelta
 from reports import compliance, html, markdown
-from tests.unit.test_reports import html_text, make_collection, unescaped
+from tests.unit.page_checks import html_text, unescaped
+from tests.unit.report_cases import make_collection
 
 QUESTIONS = (
     *("What was deleted", "What was claimed", "What was tested", "What was found", "At which level"),

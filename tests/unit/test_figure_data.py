@@ -21,7 +21,8 @@ from mechanisms.claim import Direction
 from reports import distributions, html, markdown
 from reports.figure_data import FOLDER, HEADS, as_csv, figure_data
 from reports.view import page
-from tests.unit.test_reports import check_html, finding, hostile_collection, make_collection, profile_claim, result
+from tests.unit.page_checks import check_html
+from tests.unit.report_cases import finding, hostile_collection, make_collection, profile_claim, result
 
 LINKED = re.compile(r'href="(report-data/[a-z]+\.csv)"')
 

@@ -12,7 +12,7 @@ import reports
 from audit.result import AuditCollection, AuditResult
 from audit.verdict import Verdict
 from reports import junit
-from tests.unit.test_reports import hostile_collection, make_collection
+from tests.unit.report_cases import hostile_collection, make_collection
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit.xsd")))
 TAGS = {Verdict.REFUTED: "failure", Verdict.INCONCLUSIVE: "skipped", Verdict.NOT_REFUTED: None}

@@ -21,7 +21,7 @@ from reports import terminal
 from reports.numbers import up
 from reports.redaction import LEAST, redact
 from reports.view import page
-from tests.unit.test_reports import finding, make_collection, profile_claim, result
+from tests.unit.report_cases import finding, make_collection, profile_claim, result
 
 
 def audit_of(n: int, *, provenance: Any = "exact", refuted: tuple[int, ...] = ()) -> AuditResult:

@@ -21,7 +21,7 @@ from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports import schemas
 from reports.certification import write_certification
-from tests.unit.test_reports import make_collection, point_claim, promising_nothing, result
+from tests.unit.report_cases import make_collection, point_claim, promising_nothing, result
 
 ROOT = Path(reports.__file__).parents[1]
 
