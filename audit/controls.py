@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from audit.contrast import Evidence
+from audit.independence import FALSE_ALARM
 from audit.ledger import Control
 from audit.multiplicity import equal_share
 from audit.plan import AuditPlan
@@ -18,8 +19,6 @@ from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Deletion, World
 
-# A sampler whose two streams differ is wrong by a wide margin; this small level keeps false alarms out of audits.
-NULL_SIGNIFICANCE = 1e-3
 IDENTICAL = tuple((direction, EpsilonDelta(epsilon=0.0, delta=0.0)) for direction in BOTH_DIRECTIONS)
 
 
@@ -85,7 +84,7 @@ def null_control(
     evidence: Evidence, plan: AuditPlan, forget: tuple[int, ...], label: str, *, n_controls: int
 ) -> Control:
     """Test retrained against retrained, on independent streams, for any difference at all."""
-    level = equal_share(NULL_SIGNIFICANCE, n_controls)
+    level = equal_share(FALSE_ALARM, n_controls)
     tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), level=level)
     if not tests:
         return _not_run("null", forget, label)

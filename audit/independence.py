@@ -16,7 +16,8 @@ from scipy.special import ndtr, pdtrc
 Array = NDArray[np.float64]
 Prints = NDArray[np.uint64]
 
-# Chance that the checks here call a healthy sampler faulty, over one whole audit.
+# Chance that one check of the sampling calls a healthy sampler faulty, over one whole audit. A broken one is wrong by
+# a wide margin, and suites of hundreds of audits are not to lose verdicts to chance.
 FALSE_ALARM = 1e-6
 N_COORDINATES = 16
 # An odd number with well spread bits: 2^64 over the golden ratio.

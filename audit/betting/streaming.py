@@ -19,7 +19,8 @@ from attacks.protocol import FittedAttack
 from audit.betting.cases import Case, Era, Inquiry, evidence_of, look_at
 from audit.betting.following import Hypothesis, ask, choose_again
 from audit.contrast import SHARE_BYTES, Contrast, Evidence, Key, Kind, Progress, Sample
-from audit.controls import IDENTICAL, NULL_SIGNIFICANCE
+from audit.controls import IDENTICAL
+from audit.independence import FALSE_ALARM
 from audit.multiplicity import equal_share
 from audit.plan import AuditPlan, FixedSequence
 from audit.selection import claim_rows, plan_delta_points, prepare
@@ -57,7 +58,7 @@ def inquiries_of(
     order = plan.correction.order if isinstance(plan.correction, FixedSequence) else ()
     # A declared order among attacks or rows gives each its own step, and a mean would mix steps.
     combined = not {"attacks", "rows"} & set(order)
-    null_level = equal_share(NULL_SIGNIFICANCE, len(plan.forget) * len(plan.attacks))
+    null_level = equal_share(FALSE_ALARM, len(plan.forget) * len(plan.attacks))
     found: dict[Key, tuple[Inquiry, ...]] = {}
     for kind, service in (contrast.key for contrast in contrasts):
         level, stated = levels[service], claims[service]
