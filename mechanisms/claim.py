@@ -251,12 +251,17 @@ class Claim:
         rate = np.asarray(fpr, dtype=np.float64)
         if isinstance(self.guarantee, GaussianDP) and len(self.directions) == 2:
             # The trade-off function itself: no table in between. Rounded up.
+            if math.isinf(self.guarantee.mu):
+                return np.ones_like(rate)
             curve: NDArray[np.float64] = ndtr(ndtri(rate) + self.guarantee.mu) * (1 + 1e-12)
             return np.minimum(curve, 1.0)
         bound = np.ones_like(rate)
         for point in self.points(direction):
             if math.isfinite(point.epsilon):
-                bound = np.minimum(bound, np.exp(point.epsilon) * rate + point.delta)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    # Beyond 709 nats e^epsilon overflows; an event of rate 0 stays one of rate 0.
+                    scaled = np.where(rate == 0, 0.0, np.exp(point.epsilon) * rate)
+                bound = np.minimum(bound, scaled + point.delta)
         for point in self.points(direction.opposite):
             if math.isfinite(point.epsilon):
                 bound = np.minimum(bound, 1 - np.exp(-point.epsilon) * np.maximum(1 - rate - point.delta, 0.0))

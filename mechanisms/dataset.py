@@ -26,12 +26,14 @@ MAX_CLASSES = 50
 class Dataset:
     """Records as fixed matrices.
 
+    Its arrays are float64 and read-only: all trials share them, and one that changed them would change the others.
+
     Parameters
     ----------
     name
         For reports.
     features
-        Shape (n, p), finite.
+        Shape (n, p), finite; :func:`from_arrays` checks every value.
     targets
         Shape (n, q), finite; one-hot rows for classification.
     kind
@@ -48,6 +50,28 @@ class Dataset:
     kind: TargetKind
     image_shape: tuple[int, int] | None = None
     held_out: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("features", "targets"):
+            matrix = _numbers(getattr(self, what), f"{self.name}: {what}", copy=False)
+            if matrix.ndim != 2:
+                raise InvalidInputError(
+                    field=f"{self.name}: {what}", expected="a matrix with one row a record",
+                    got=f"shape {matrix.shape}", fix="use from_arrays",
+                )  # fmt: skip
+            if matrix.flags.writeable:
+                # A view: the caller's own array stays as writable as it was.
+                matrix = matrix.view()
+                matrix.setflags(write=False)
+            object.__setattr__(self, what, matrix)
+        if len(self.features) != len(self.targets):
+            raise InvalidInputError(
+                field=f"{self.name}: targets", expected=f"{len(self.features)} rows, one for each record",
+                got=len(self.targets), fix="align the two arrays",
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return self.n_records
 
     @property
     def n_records(self) -> int:
@@ -80,8 +104,29 @@ class Dataset:
             digest.update(np.ascontiguousarray(matrix, dtype="<f8").tobytes())
         return digest.hexdigest()
 
+    @property
+    def can_score(self) -> bool:
+        """Whether :meth:`score` is defined: R squared needs targets that vary."""
+        return self.n_records > 0 and (self.kind == "classification" or bool(np.any(self.targets != self.targets[0])))
+
+    @property
+    def scoring_set(self) -> Dataset | None:
+        """The held-out records when a score on them is defined, else ``None``."""
+        return self.held_out if self.held_out is not None and self.held_out.can_score else None
+
     def score(self, weights: Array) -> float:
-        """Return accuracy (classification) or R squared (regression) of linear weights (p, q) on these records."""
+        """Return accuracy (classification) or R squared (regression) of linear weights (p, q) on these records.
+
+        Raises
+        ------
+        InvalidInputError
+            When neither is defined (:attr:`can_score`).
+        """
+        if not self.can_score:
+            raise InvalidInputError(
+                field=f"{self.name}: targets", expected="at least two distinct rows to score on",
+                got=f"{self.n_records} record(s), all alike", fix="hold out more records",
+            )  # fmt: skip
         predictions = self.features @ weights
         if self.kind == "classification":
             return float(np.mean(predictions.argmax(axis=1) == self.targets.argmax(axis=1)))
@@ -208,16 +253,25 @@ def _target_kind(y: Array, kind: str, name: str) -> TargetKind:
     )
 
 
-def _finite_matrix(values: ArrayLike, what: str, name: str) -> Array:
+def _numbers(values: ArrayLike, field: str, *, copy: bool) -> Array:
+    """Return values as float64; refuse what would lose its meaning on the way."""
+    if np.ma.is_masked(values):
+        raise InvalidInputError(
+            field=field, expected="a number everywhere", got="masked values",
+            fix="remove or impute them with a public rule",
+        )  # fmt: skip
     try:
-        matrix = np.array(values, dtype=np.float64)
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
+        return np.array(values, dtype=np.float64) if copy else np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            field=f"{name}: {what}",
-            expected="numbers in a rectangular array",
-            got=str(error),
-            fix="encode every column as numbers",
+            field=field, expected="numbers in a rectangular array", got=str(error), fix="encode every column as numbers"
         ) from None
+
+
+def _finite_matrix(values: ArrayLike, what: str, name: str) -> Array:
+    matrix = _numbers(values, f"{name}: {what}", copy=True)
     if matrix.ndim == 1 and what == "targets":
         matrix = matrix[:, None]
     if matrix.ndim != 2 or matrix.shape[1] == 0:

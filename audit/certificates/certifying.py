@@ -22,7 +22,6 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
-from mechanisms.ridge.certificates import exact_certificate, exact_pair, two_sided_epsilon
 from mechanisms.ridge.downdate import RidgeSolution
 from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
@@ -279,11 +278,7 @@ class _Priced:
 
 def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Priced:
     """Return the noise that a route needs for the target, or what it promises at the given noise."""
-
-    def exact(sigma: float) -> float:
-        return two_sided_epsilon(exact_pair(routes.laws.with_noise(sigma)), routes.delta)
-
-    epsilon_fn = exact if name == "exact" else getattr(routes, name).epsilon
+    epsilon_fn = getattr(routes, name).epsilon
     noise, note = ridge.sigma_unlearn, ""
     if isinstance(noise, CalibratedNoise):
         sigma = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(ridge.sigma_learn, 1e-6)).noise
@@ -292,7 +287,7 @@ def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Pri
     else:
         sigma = float(noise)
     if name == "exact":
-        certificate = exact_certificate(routes.laws.with_noise(sigma), delta=routes.delta)
+        certificate = routes.exact.certificate(sigma)
     else:
         certificate = getattr(routes, name).certificate(sigma, epsilon_without_unlearning=0.0)
     return _Priced(
@@ -331,7 +326,7 @@ def _compare(
                     route=name,
                     sigma_unlearn=priced.sigma,
                     epsilon=priced.epsilon,
-                    exact_epsilon=two_sided_epsilon(exact_pair(laws), delta),
+                    exact_epsilon=routes.exact.epsilon(priced.sigma),
                     accuracy=float(np.mean(accuracies)) if accuracies else None,
                     note=priced.note,
                     accuracies=accuracies,
@@ -349,18 +344,19 @@ def _downdate_row(ridge: RidgeLangevin, data: Dataset, record: int) -> RouteRow:
         sigma_unlearn=0.0,
         epsilon=0.0,
         exact_epsilon=0.0,
-        accuracy=None if data.held_out is None else data.held_out.score(solution.weights),
+        accuracy=None if (held_out := data.scoring_set) is None else held_out.score(solution.weights),
         note="Exact deletion in closed form, without noise.",
     )
 
 
 def _accuracies(laws: RidgeLaws, data: Dataset, seed: int) -> tuple[float, ...]:
     """Return the scores of unlearned models on held-out records; none where nothing is held out."""
-    if data.held_out is None:
+    held_out = data.scoring_set
+    if held_out is None:
         return ()
     sampler = ClosedFormSampler.of(laws)
     releases = sampler.sample(World.UNLEARNED, N_ACCURACY, rng=make_generator(seed, Stream.ACCURACY))
-    return tuple(data.held_out.score(weights) for weights in releases)
+    return tuple(held_out.score(weights) for weights in releases)
 
 
 def _parameters(ridge: RidgeLangevin, data: Dataset) -> dict[str, int | float | str]:

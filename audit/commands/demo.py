@@ -26,15 +26,9 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.protocol import World
+from mechanisms.ridge.certificates import exact_pair, two_sided_epsilon
 from mechanisms.ridge.downdate import RidgeSolution
-from mechanisms.ridge.langevin import (
-    CalibratedNoise,
-    RidgeDeletion,
-    RidgeLangevin,
-    Route,
-    exact_pair,
-    two_sided_epsilon,
-)
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeDeletion, RidgeLangevin, Route
 from mechanisms.sources import load_named
 
 N_ACCURACY = 20
@@ -235,7 +229,7 @@ def _introduction(settings: DemoSettings, data: Dataset) -> str:
 
 
 def _noise_table(settings: DemoSettings, data: Dataset, records: Mapping[str, int], bound: Bound) -> Table:
-    held_out = data.held_out
+    held_out = data.scoring_set
     rows = []
     for label, (exact, published) in bound.items():
         accuracies = ["no records are held out"] * 3

@@ -10,6 +10,7 @@ from mechanisms.errors import InvalidInputError, UnreachableTargetError
 
 # Each stretch of the bracket multiplies or divides the noise by this; 128 stretches reach any sensible scale.
 _STRETCH = 4.0
+_LARGEST_LOG = math.log(1e308)
 _MAX_STRETCHES = 128
 # Stretches in a row without any fall of epsilon before the target counts as out of reach.
 _PATIENCE = 8
@@ -141,6 +142,11 @@ def round_up_to_grid(noise: float, ratio: float = 1.25) -> float:
     if noise == 0 or math.isinf(noise):
         return noise
     k = math.ceil(math.log(noise) / math.log(ratio))
+    if k * math.log(ratio) > _LARGEST_LOG:
+        raise InvalidInputError(
+            field="noise", expected="below the largest power of ratio that a double can hold", got=noise,
+            fix="use a finer grid",
+        )  # fmt: skip
     # The logarithms are rounded; the powers themselves decide.
     while ratio**k < noise:
         k += 1

@@ -104,14 +104,14 @@ class FunctionsDeletion:
     def _learn(self, data: Dataset, rng: np.random.Generator) -> Any:
         try:
             return self.mechanism.learn(data, rng)
-        except Exception as error:
-            raise UserFunctionError(f"learn raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise UserFunctionError(f"learn raised {_said(error)}") from error
 
     def _unlearn(self, model: Any, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Any:
         try:
             return self.mechanism.unlearn(model, retained, forget, rng, *self.calibration)
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            said = _said(error)
             if forget.n_records or not self._unlearns_the_deleted():
                 raise UserFunctionError(f"unlearn raised {said}") from error
             raise EmptyForgetSetError(
@@ -127,7 +127,7 @@ class FunctionsDeletion:
             self.mechanism.unlearn(
                 self.mechanism.learn(self.data, rng), self.retained, self.deleted, rng, *self.calibration
             )
-        except Exception:
+        except (Exception, SystemExit):
             return False
         return True
 
@@ -135,7 +135,8 @@ class FunctionsDeletion:
         observe = self.mechanism.observe
         seen = released if observe is None else observe(released, self.deleted)
         try:
-            array = np.asarray(seen, dtype=np.float64)
+            # A copy: a mechanism may return the same buffer each time. One layout, so that sums run in one order.
+            array = np.array(seen, dtype=np.float64, order="C")
         except (TypeError, ValueError):
             raise InvalidInputError(
                 field="release",
@@ -155,6 +156,13 @@ class FunctionsDeletion:
                 field="release", expected="finite numbers", got="NaN or infinity", fix="mend learn or unlearn"
             )
         return array
+
+
+def _said(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if "read-only" in str(error):
+        text += " (the data are shared by all trials: change a copy, such as data.features.copy())"
+    return text
 
 
 def from_functions(

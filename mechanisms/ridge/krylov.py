@@ -370,6 +370,31 @@ def reduce_with_pairs(
     if size is not None and size < 1:
         raise InvalidInputError(field="size", expected="at least 1", got=size, fix="leave it out for a chosen size")
     rows = setup.project(records) if projected is None else projected
+    targets = setup.data.targets[list(records)]
+    return reduce_rows(
+        setup, rows, targets, sigma_unlearn=sigma_unlearn, size=size, first_size=first_size, tolerance=tolerance
+    )
+
+
+def reduce_rows(
+    setup: KrylovSetup,
+    rows: Array,
+    targets: Array,
+    *,
+    sigma_unlearn: float,
+    size: int | None = None,
+    first_size: int | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> tuple[ReducedDeletion, BoundedPair, BoundedPair]:
+    """Return what :func:`reduce_with_pairs` returns, for deleted records that are given themselves.
+
+    Parameters
+    ----------
+    setup, sigma_unlearn, size, first_size, tolerance
+        As for :func:`reduce_with_pairs`, in range.
+    rows, targets
+        Features in the eigenbasis and targets of the deleted records, shapes (m, p) and (m, q).
+    """
     krylov = BlockLanczos(setup.step.contraction, rows)
     wanted = size or first_size or _FIRST_SIZE * max(1, krylov.block)
     strength = setup.step_size * krylov.norm**2 * setup.n_learn
@@ -379,7 +404,7 @@ def reduce_with_pairs(
         leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn)
         final = krylov.exhausted or size is not None
         if final or leaks[0] <= 10 * tolerance * strength:
-            reduced = _compress(setup, krylov, setup.data.targets[list(records)], leaks)
+            reduced = _compress(setup, krylov, targets, leaks)
             before = reduced.bounded_pair(0.0)
             after = reduced.bounded_pair(sigma_unlearn) if sigma_unlearn > 0 else before
             excess = max(_excess(reduced, at, tolerance) for at in {before, after})
@@ -424,13 +449,17 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
     moment_norm, target_norm = float(np.linalg.norm(setup.moment)), float(np.linalg.norm(targets))
     # A small residual is what is left of a fitted value and a target.
     cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
+    # Deflation moved X_S by ``dropped``, hence A' by at most this, f(A') by T^2 and sum of A'^k by T^2 / 2 times it.
+    moved = 3 * eta * krylov.norm * krylov.dropped
+    moved_shift = t * krylov.dropped * target_norm + moved * t**2 / 2 * (moment_norm + krylov.norm * target_norm)
     return ReducedDeletion(
         nodes=nodes,
         change=-(change * divided_differences(partial(geometric_sum, n=t), nodes, values, t)) @ (vectors.T @ rotation),
         shift=eta * (direct - through),
         edge=krylov.coupling @ rotation[krylov.size - krylov.coupling.shape[1] :],
-        change_leak=leaks[0],
-        shift_leak=eta * (leaks[0] * moment_norm / 2 + krylov.norm * leaks[1] * t * target_norm + cancelled),
+        change_leak=leaks[0] + moved * t**2,
+        shift_leak=eta
+        * (leaks[0] * moment_norm / 2 + krylov.norm * leaks[1] * t * target_norm + cancelled + moved_shift),
         spectrum=(float(setup.step.contraction.min()), 1 - eta * setup.penalty),
         n_learn=t,
         n_unlearn=setup.n_unlearn,

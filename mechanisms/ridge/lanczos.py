@@ -41,6 +41,8 @@ class BlockLanczos:
         The next block, and the compressed A between it and the last one: ``A Q - Q T`` has nothing else.
     norm
         Largest singular value of ``start``.
+    dropped
+        Norm of what deflation left out of ``start``.
     """
 
     def __init__(self, contraction: Array, start: Array) -> None:
@@ -50,6 +52,7 @@ class BlockLanczos:
         keep = singular > 1e-14 * singular[0] if singular[0] > 0 else np.zeros(len(singular), dtype=bool)
         if keep.any():
             self.norm = float(singular[0])
+        self.dropped = float(np.linalg.norm(singular[~keep]))
         # start' = Q_1 R; rows that repeat are gone.
         self.factor: Array = singular[keep, None] * left[:, keep].T
         self.waiting: Array = np.ascontiguousarray(right[keep])

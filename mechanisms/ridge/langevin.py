@@ -14,10 +14,6 @@ from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
-from mechanisms.ridge.certificates import exact_certificate as exact_certificate
-from mechanisms.ridge.certificates import exact_pair as exact_pair
-from mechanisms.ridge.certificates import pair_without_unlearning as pair_without_unlearning
-from mechanisms.ridge.certificates import two_sided_epsilon as two_sided_epsilon
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.routes import RidgeRoutes
@@ -28,6 +24,8 @@ Route = Literal["exact", "published", "repaired", "uniform"]
 ROUTES: tuple[Route, ...] = ("exact", "published", "repaired", "uniform")
 SamplerName = Literal["stepwise", "closed_form"]
 DEFAULT_DELTA = 1e-5
+# Shares of delta that routes spend on failure events must still be numbers.
+SMALLEST_DELTA = 1e-250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +59,9 @@ class CalibratedNoise:
             raise InvalidInputError(
                 field="sigma_unlearn.epsilon", expected="positive and finite", got=self.epsilon, fix="0.5 is usual"
             )
-        if not 0 < self.delta < 1:
+        if not SMALLEST_DELTA <= self.delta < 1:
             raise InvalidInputError(
-                field="sigma_unlearn.delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual"
+                field="sigma_unlearn.delta", expected=f"in [{SMALLEST_DELTA:g}, 1)", got=self.delta, fix="1e-5 is usual"
             )
         if self.grid_ratio is not None and not self.grid_ratio > 1:
             raise InvalidInputError(
@@ -95,7 +93,7 @@ class RidgeLangevin:
         "stepwise" simulates every step; "closed_form" draws from the exact law, hundreds of times faster, but an
         audit with it cannot refute an error in that law.
     delta
-        Delta of the certificates when the noise is given and not calibrated, in (0, 1).
+        Delta of the certificates when the noise is given and not calibrated, in [1e-250, 1).
 
     Raises
     ------
@@ -139,7 +137,7 @@ class RidgeLangevin:
                 "0.001 is usual",
             ),
             (0 <= sigma < np.inf, "sigma_unlearn", "at least 0 and finite", sigma, "or calibrate it"),
-            (0 < self.delta < 1, "delta", "in (0, 1)", self.delta, "1e-5 is usual"),
+            (SMALLEST_DELTA <= self.delta < 1, "delta", f"in [{SMALLEST_DELTA:g}, 1)", self.delta, "1e-5 is usual"),
             (
                 self.sampler in ("stepwise", "closed_form"),
                 "sampler",
@@ -284,7 +282,7 @@ class RidgeDeletion:
 
 def _certificates(routes: RidgeRoutes, laws: RidgeLaws, *, first: Route) -> tuple[Certificate, ...]:
     """Return the certificates at the noise of ``laws``; the uniform one only if it is ``first``, for its cost."""
-    exact = exact_certificate(laws, delta=routes.delta)
+    exact = routes.exact.certificate(laws.sigma_unlearn)
     if laws.reference is Reference.RETRAIN_ONLY:
         return (exact,)
     bounds = [routes.published, routes.repaired, *([routes.uniform] if first == "uniform" else [])]
@@ -303,11 +301,7 @@ def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
             got=f'a calibration by the route "{noise.route}"',
             fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
         )
-
-    def exact(sigma: float) -> float:
-        return two_sided_epsilon(exact_pair(laws.with_noise(sigma)), noise.delta)
-
-    epsilon_fn = exact if noise.route == "exact" else getattr(routes, noise.route).epsilon
+    epsilon_fn = getattr(routes, noise.route).epsilon
     found = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
     if noise.grid_ratio is not None and found.noise > 0:
         return round_up_to_grid(found.noise, ratio=noise.grid_ratio)

@@ -49,6 +49,7 @@ def length_excess(distance: Array, dimension: int, tail: float) -> Array:
     integrand decays like ``e^(-u d)``. Gauss-Legendre nodes in t, where u = R (1 - cos t), give the tail to a
     relative 1e-11 for dimensions up to 300. Newton's method solves the equation inside the bracket of both limits.
     """
+    distance = np.asarray(distance, dtype=np.float64)
     out = np.empty_like(distance)
     for start in range(0, len(distance), _BLOCK):
         part = slice(start, start + _BLOCK)

@@ -2,7 +2,7 @@
 
 All of them bound the two chains by shifted interpolation on the event that no deleted gradient exceeds its bound,
 an event of probability at least ``1 - delta_s``. They differ in whose gaps they use, in the contraction, and in what
-they charge for the event. The exact route, which needs none of this, is in ``certificates``.
+they charge for the event. The exact route, which needs none of this, is in ``certificates``; ``RidgeRoutes`` has all.
 
 References
 ----------
@@ -24,6 +24,7 @@ from scipy.special import log_ndtr, ndtri
 from mechanisms.accounting import gdp
 from mechanisms.accounting.shifted_interpolation import gaussian_dp_mu
 from mechanisms.claim import Certificate, Claim, Direction, PrivacyProfile, Provenance
+from mechanisms.ridge.certificates import ExactRoute
 from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.sensitivity import PROOF_GAP, ResidualPaths, StepGaps
@@ -171,6 +172,11 @@ class RidgeRoutes:
     process: RidgeProcess
     laws: RidgeLaws
     delta: float
+
+    @cached_property
+    def exact(self) -> ExactRoute:
+        """The exact law of both worlds: no bound and no failure event."""
+        return ExactRoute(process=self.process, laws=self.laws, delta=self.delta)
 
     @cached_property
     def published(self) -> SensitivityRoute:

@@ -16,7 +16,8 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import World
-from mechanisms.ridge.langevin import RidgeLangevin, exact_pair
+from mechanisms.ridge.certificates import exact_pair
+from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 
 ROWS = json.loads((Path(__file__).parent / "ridge_digits.json").read_text())["rows"]

@@ -19,7 +19,8 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, PrivacyProfile
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
-from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin, exact_pair
+from mechanisms.ridge.certificates import exact_pair
+from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
 from tests.statistical.budget import binomial_limits
 
 FOUR = tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda"))

@@ -9,7 +9,7 @@ import pytest
 from mpmath import erfc, mp, mpf, sqrt
 from scipy.stats import norm
 
-from mechanisms.claim import BOTH_DIRECTIONS, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
+from mechanisms.claim import BOTH_DIRECTIONS, Claim, Direction, EpsilonDelta, GaussianDP, Guarantee, PrivacyProfile
 from mechanisms.errors import InvalidInputError
 
 PQ, QP = BOTH_DIRECTIONS
@@ -48,6 +48,19 @@ def test_gaussian_max_tpr_is_the_trade_off_function() -> None:
     np.testing.assert_allclose(
         Claim(guarantee=GaussianDP(mu=1.0)).max_tpr(fpr, PQ), norm.cdf(norm.ppf(fpr) + 1.0), rtol=1e-9
     )
+
+
+@pytest.mark.parametrize(
+    ("guarantee", "expected"),
+    [
+        (GaussianDP(mu=math.inf), [1.0, 1.0, 1.0]),
+        (EpsilonDelta(epsilon=800.0, delta=0.1), [0.1, 1.0, 1.0]),
+    ],
+)
+def test_claims_that_promise_next_to_nothing_have_no_nan(guarantee: Guarantee, expected: list[float]) -> None:
+    np.testing.assert_array_equal(Claim(guarantee=guarantee).max_tpr([0.0, 0.1, 1.0], PQ), expected)
+    one_sided = Claim(guarantee=GaussianDP(mu=40.0), directions=(PQ,))
+    assert not np.any(np.isnan(one_sided.max_tpr([0.0, 0.1, 1.0], PQ)))
 
 
 def test_point_claim_max_tpr_uses_both_directions() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
 from mechanisms.ridge import krylov
 from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning
 from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
 from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
-from mechanisms.ridge.langevin import RidgeLangevin, exact_pair, pair_without_unlearning
+from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.laws import RidgeLaws, StepMap, geometric_sum, signed_power
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
@@ -143,7 +145,7 @@ def test_golden_digits() -> None:
 
 def with_edit(edit: str) -> Dataset:
     data = random_data(30, 6, 2)
-    x, y = data.features, data.targets
+    x, y = data.features.copy(), data.targets.copy()
     if edit == "zero row":
         x[3] = 0
     elif edit == "duplicates":
@@ -157,7 +159,7 @@ def with_edit(edit: str) -> Dataset:
         x[3, 0] = 1
     elif edit == "dead feature":
         x[:, 2] = 0
-    return data
+    return replace(data, features=x, targets=y)
 
 
 SMALL = Case(penalty=0.5, n_learn=40, n_unlearn=5, sigma_learn=0.1, sigma_unlearn=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,15 +14,9 @@ from mechanisms.claim import Direction, PrivacyProfile, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import World
-from mechanisms.ridge.certificates import exact_certificate
+from mechanisms.ridge.certificates import ESTIMATED, exact_pair, pair_without_unlearning, two_sided_epsilon
 from mechanisms.ridge.downdate import ExactDowndate, RidgeSolution
-from mechanisms.ridge.langevin import (
-    CalibratedNoise,
-    RidgeLangevin,
-    exact_pair,
-    pair_without_unlearning,
-    two_sided_epsilon,
-)
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.laws import RidgeLaws, geometric_sum, signed_power
 from mechanisms.ridge.sensitivity import PROOF_GAP
 from mechanisms.sources import load_named
@@ -109,6 +104,16 @@ def test_calibrated_noise_meets_its_target_and_one_percent_less_does_not(digits:
     smaller = dataclasses.replace(mechanism, sigma_unlearn=0.99 * sigma).bind(digits, (11,))
     again = {c.method: c for c in smaller.certificates()}
     assert again[route].epsilon > 0.5
+
+
+@pytest.mark.parametrize("route", ["exact", "repaired"])
+def test_the_smallest_delta_is_served_and_a_smaller_one_refused(small: Dataset, route: str) -> None:
+    target = CalibratedNoise(route=route, epsilon=0.5, delta=1e-250)  # type: ignore[arg-type]
+    certificate = RidgeLangevin(sigma_unlearn=target, n_learn=20, n_unlearn=5).bind(small, (0,)).certificates()[0]
+    assert certificate.epsilon <= 0.5
+    for make in (RidgeLangevin, partial(CalibratedNoise, route=route, epsilon=0.5)):
+        with pytest.raises(InvalidInputError, match=r"delta to be in \[1e-250, 1\)"):
+            make(delta=1e-290)
 
 
 def test_published_needs_more_noise_and_says_that_its_proof_has_a_gap(digits: Dataset) -> None:
@@ -255,11 +260,20 @@ def test_a_downdate_that_rounding_does_not_hide_is_refused() -> None:
     assert 0 < refused < 50
 
 
-def test_badly_conditioned_laws_are_said_to_be() -> None:
+def test_noise_below_the_rounding_of_a_release_is_said_to_be() -> None:
     digits = load_named("digits", rows=120)
     said = {}
-    for sigma in (1e-9, 1e-3):
-        laws = RidgeLaws.of(RidgeLangevin(n_learn=50).process(digits, (3,))).with_noise(sigma)
-        assumptions = exact_certificate(laws, delta=1e-5).claim.assumptions
-        said[sigma] = any("badly conditioned" in text for text in assumptions)
-    assert said == {1e-9: True, 1e-3: False}
+    for sigma in (1e-17, 1e-3):
+        certificate = RidgeLangevin(n_learn=50, sigma_unlearn=sigma).bind(digits, (3,)).certificates()[0]
+        said[sigma] = any("less than double precision can hold" in text for text in certificate.claim.assumptions)
+    assert said == {1e-17: True, 1e-3: False}
+
+
+def test_only_dense_laws_rest_on_an_estimate_of_their_rounding(small: Dataset) -> None:
+    said = {}
+    for reference in Reference:
+        bound = RidgeLangevin(reference=reference).bind(small, (0,))
+        said[reference] = ESTIMATED in bound.certificates()[0].claim.assumptions
+        expected = two_sided_epsilon(exact_pair(bound.laws), 1e-5)
+        assert bound.certificates()[0].epsilon == pytest.approx(expected, rel=1e-9)
+    assert said == {Reference.RETRAIN_THEN_UNLEARN: False, Reference.RETRAIN_ONLY: True}

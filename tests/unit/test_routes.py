@@ -88,6 +88,7 @@ def test_the_excess_falls_from_the_chi_to_the_normal_quantile() -> None:
     excess = length_excess(distance, 10, 1e-9)
     assert np.all(np.diff(excess) <= 1e-8)
     assert excess[-1] == pytest.approx(norm.isf(1e-9), abs=1e-8)
+    assert length_excess(np.array([0]), 10, 1e-9)[0] == excess[0]
     # Far out the other nine coordinates lengthen the vector by their mean square over twice its length.
     at = 10.0**6
     assert length_excess(np.array([at]), 10, 1e-9)[0] == pytest.approx(norm.isf(1e-9) + 9 / (2 * at), abs=1e-8)
