@@ -196,7 +196,7 @@ class _Gathered:
             terminalreporter.line(f"{self.records[test]['line']}  {test}")
         terminalreporter.line(
             f"{len(self.records)} audited. Were all of them true, this session would refute any with probability at "
-            f"most {spent:.3g} (budget {settings.budget:g}, base seed {settings.seed})."
+            f"most {_load('audit.rounding').up(spent)} (budget {settings.budget:g}, base seed {settings.seed})."
         )
         for path in self.written:
             terminalreporter.line(path)

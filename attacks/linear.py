@@ -32,18 +32,13 @@ class LinearScore:
 
 
 def project(releases: Array, weights: Array) -> Array:
-    """Return <release, weights> for each release, shape (n,), without copying releases of either memory order."""
-    if releases.ndim == 3 and not releases.flags.c_contiguous:
-        # Samplers hold the columns of a weight matrix contiguously: (n, q, p) seen as (n, p, q).
-        releases, weights = releases.transpose(0, 2, 1), weights.T
+    """Return <release, weights> for each release, shape (n,)."""
     product: Array = releases.reshape(len(releases), -1) @ weights.reshape(-1)
     return product
 
 
 def project_on(releases: Array, directions: Array) -> Array:
     """Return <release, direction> for each release and direction, shape (n, r); directions have shape (r, *release)."""
-    if releases.ndim == 3 and not releases.flags.c_contiguous:
-        releases, directions = releases.transpose(0, 2, 1), directions.transpose(0, 2, 1)
     size = math.prod(releases.shape[1:])
     product: Array = releases.reshape(-1, size) @ directions.reshape(-1, size).T
     return product

@@ -136,7 +136,6 @@ def settle(
 def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_counted: tuple[int, int]) -> Finding:
     """Return a finding as its members in the decided ledger have it."""
     mine = [members[test.bound.attack, test.role] for test in finding.tests]
-    levels = [member.tested_at or 0.0 for member in mine]
     highest = max((member.tested_at or 0.0 for member in members.values()), default=0.0)
     verdict, reason = decide(
         rejected=any(member.rejected for member in mine),
@@ -147,8 +146,20 @@ def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_coun
         and refutable(finding.claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=highest),
     )
     tests = tuple(replace(test, rejected=member.rejected) for test, member in zip(finding.tests, mine, strict=True))
-    _, level = min(zip([test.p_value for test in tests], levels, strict=True), default=(1.0, finding.level))
-    return replace(finding, verdict=verdict, reason=reason, tests=tests, level=level)
+    levels = dict(zip(tests, (member.tested_at or 0.0 for member in mine), strict=True))
+    # What is quoted is what the verdict rests on: a sequence may end before the test with the smallest p-value.
+    quoted = [test for test in tests if test.rejected] or [test for test in tests if levels[test] > 0] or list(tests)
+    best = min(quoted, key=lambda test: test.p_value, default=None)
+    if best is None:
+        return replace(finding, verdict=verdict, reason=reason)
+    sandwiches = finding.sandwiches
+    if min(tests, key=lambda test: test.p_value) is not best:
+        shown = [test for test in tests if test in quoted or test.role != "claim_row"]
+        sandwiches = _sandwiches(finding.claim, shown, finding.certificates, n_counted, finding.level)
+    return replace(
+        finding, verdict=verdict, reason=reason, tests=tests, p_value=best.p_value, level=levels[best],
+        sandwiches=sandwiches,
+    )  # fmt: skip
 
 
 def _history(

@@ -5,6 +5,7 @@ An edge: it runs audits, and writes reports of a session.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from audit.binding import default_plan
 from audit.failure_text import describe, one_line
 from audit.plan import CertifiedClaim
 from audit.result import AuditCollection, AuditResult, Table
+from audit.rounding import up
 from audit.runner import run
 from audit.trials import Engine
 from audit.verdict import Verdict
@@ -140,11 +142,11 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
     from reports import junit
 
     results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
-    levels = sum(record["level"] for record in records)
+    levels = math.fsum(record["level"] for record in records)
     collection = AuditCollection(
         title="Claims of a test session",
         introduction=(
-            f"Each of {len(records)} tests audited one claim at a level of its own. The levels add up to {levels:.3g} "
+            f"Each of {len(records)} tests audited one claim at a level of its own. The levels add up to {up(levels)} "
             f"(the session's budget is {budget:g}): were every claim true, the session would refute any of them with "
             f"at most that probability. Base seed {seed}."
         ),

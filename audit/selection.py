@@ -35,6 +35,8 @@ _CAUTION = 1.25
 # An event refutes all but surely when its predicted score is this far above the critical value.
 _SURE_MARGIN = 3.0
 _TINY = 1e-12
+# Scores this share apart may be those of equal releases.
+_TIE = 1e-10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,23 @@ def _cross_fitted(
 
 
 def candidate_thresholds(unlearned: Array, retrained: Array) -> Array:
-    """Return increasing distinct thresholds at fixed quantiles of the pooled fit scores."""
-    return np.unique(np.quantile(np.concatenate([unlearned, retrained]), CANDIDATE_LEVELS))
+    """Return increasing distinct thresholds at fixed quantiles of the pooled fit scores, none of them at a score."""
+    pooled = np.concatenate([unlearned, retrained])
+    return np.unique(_off_scores(np.quantile(pooled, CANDIDATE_LEVELS), pooled))
+
+
+def _off_scores(thresholds: Array, scores: Array) -> Array:
+    """Return thresholds with those at a score moved up to the middle of the next gap.
+
+    Equal releases may score apart in the last digit, as they lie in memory. At a threshold between two scores such
+    digits decide nothing.
+    """
+    ordered, tie = np.sort(scores), _TIE * np.abs(thresholds)
+    below = np.searchsorted(ordered, thresholds - tie, side="left")
+    above = np.searchsorted(ordered, thresholds + tie, side="right")
+    lower, upper = ordered[np.maximum(above - 1, 0)], ordered[np.minimum(above, len(ordered) - 1)]
+    gap = np.where(above < len(ordered), upper - lower, 2 * np.where(tie > 0, 2 * tie, 1.0))
+    return np.asarray(np.where(below < above, lower + gap / 2, thresholds))
 
 
 def choose_event(
@@ -185,7 +202,7 @@ class _Candidates:
     def of(prepared: PreparedAttack, n_counted: tuple[int, int]) -> _Candidates:
         pooled = np.concatenate([prepared.unlearned, prepared.retrained])
         inside = candidate_thresholds(prepared.unlearned, prepared.retrained)
-        thresholds = np.unique(np.concatenate([inside, thresholds_across(pooled)]))
+        thresholds = np.unique(np.concatenate([inside, _off_scores(thresholds_across(pooled), pooled)]))
         above = [rate_above(scores, thresholds) for scores in (prepared.unlearned, prepared.retrained)]
         unlearned, retrained = (np.concatenate([rate, 1.0 - rate]) for rate in above)
         return _Candidates(thresholds=thresholds, unlearned=unlearned, retrained=retrained, n_counted=n_counted)

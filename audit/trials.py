@@ -117,14 +117,16 @@ def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generato
     """
     where = f"world {world.value}, {where}"
     try:
-        releases = np.asarray(deletion.sample(world, n, rng=rng), dtype=np.float64)
+        # Row by row in memory, in every world: the last digit of a score depends on how a release lies there.
+        releases = np.ascontiguousarray(deletion.sample(world, n, rng=rng), dtype=np.float64)
     except InvalidInputError as error:
         raise TrialError(f"The mechanism failed ({where}): {error}") from error
     except UserFunctionError as error:
         raise TrialError(f"{error} ({where})") from error.__cause__
     except UnlearnAuditError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # An exit within a trial would end the audit with the exit code of a claim that was not refuted.
         raise TrialError(f"The mechanism raised {type(error).__name__} ({where}): {error}") from error
     expected = (n, *deletion.release.shape)
     if releases.shape != expected:
@@ -149,8 +151,7 @@ class ScoredChunk:
 def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
     """Draw one chunk in a worker."""
     with worker_limits():
-        # Row by row in memory, like what comes back from another process: sums depend on it in their last digit.
-        return np.ascontiguousarray(draw(deletion, task))
+        return draw(deletion, task)
 
 
 def score_chunk(deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: ChunkTask) -> ScoredChunk:

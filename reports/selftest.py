@@ -92,8 +92,8 @@ def _sentences(result: SelftestResult) -> list[str]:
     return [
         f"{len(faults)} faults: {len(refuted)} refuted; of the {len(sure)} that the planner calls all but certain, "
         f"{seen}. {len(harmless)} harmless variants: {len(alarms)} refuted.",
-        f"Each audit is a family of its own at significance {result.each:.2g}; the chance that any harmless variant of "
-        f"the table is refuted is at most {result.each * len(harmless):.2g}.",
+        f"Each audit is a family of its own at significance {up(result.each)}; the chance that any harmless variant of "
+        f"the table is refuted is at most {up(math.fsum([result.each] * len(harmless)))}.",
         "True, claimed and lower bound are at the δ and in the direction of the strongest test. A true ε with ≥ is a "
         "bound from an oracle's trials. Fired: families of attacks that refuted the claim, strongest first, or the "
         "control that stopped the audit. Expected (family): "

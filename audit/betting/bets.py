@@ -20,7 +20,8 @@ SHARES = (0.002, 0.006, 0.015, 0.03, 0.06, 0.1, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6,
 BLIND_WEIGHTS = (0.02,) * 4 + (0.92 / 12,) * 12
 # Part of the capital that ignores the past: a misleading past costs at most log(1 / 0.2) nats.
 BLIND_PART = 0.2
-# Rounding of sums of logarithms is far below this; the threshold is raised by it.
+# Rounding of sums of logarithms is below this for up to 3e5 pairs; the threshold is raised by it. At 1e6 pairs rounding
+# may reach three times as much, which is a share 3e-9 of the level.
 SAFETY = 1e-9
 
 

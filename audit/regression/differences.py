@@ -113,6 +113,7 @@ def _lower_limit(k1: int, n1: int, k0: int, n0: int, level: float) -> float:
             delta=d,
             negligible=RELATIVE_GAP * null.spent,
             settle_at=level - null.spent,
+            outside=null.outside,
         )
         return largest + null.spent <= level
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import audit
+from attacks.linear import LinearScore
+from attacks.protocol import AttackContext, Needs
 from attacks.registry import ATTACKS
 from audit.errors import PlanError
 from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
@@ -15,6 +19,7 @@ from audit.plan_file.example import example_plan
 from audit.plan_file.reading import read_plan
 from audit.result import AuditResult
 from audit.verdict import Reason, Verdict
+from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset
 from mechanisms.ridge.langevin import RidgeLangevin
@@ -89,6 +94,44 @@ def test_bounds_and_p_values_do_not_depend_on_the_correction(results: dict[str, 
         for a, b in zip(plain.findings, other.findings, strict=True):
             assert (a.p_value, a.sandwiches) == (b.p_value, b.sandwiches)
             assert [t.bound for t in a.tests] == [t.bound for t in b.tests]
+
+
+@dataclasses.dataclass(frozen=True)
+class Coordinate:
+    """The score is one coordinate."""
+
+    name: str
+    index: int
+    needs: Needs = Needs()
+
+    def fit(self, unlearned: Any, retained: Any, context: AttackContext, *, rng: np.random.Generator) -> LinearScore:
+        return LinearScore(weights=np.eye(2)[self.index])
+
+
+def test_a_sequence_quotes_the_test_that_it_rests_on(digits: Dataset) -> None:
+    """The stronger attack comes second, and is never tested: the first step ends with a claim that is not refuted."""
+    shift = np.array([0.7, 3.0])
+    mechanism = from_functions(
+        learn=lambda data, rng: np.zeros(2),
+        unlearn=lambda model, retained, forget, rng: rng.standard_normal(2) + shift * (len(forget) > 0),
+        release=2,
+    )
+    plan = AuditPlan(
+        claims=tuple(Claim(guarantee=EpsilonDelta(epsilon=e, delta=1e-3)) for e in (0.2, 30.0)),
+        forget=((3,),),
+        attacks=(Coordinate("weak", 0), Coordinate("strong", 1)),
+        trials=1000,
+        correction=FixedSequence(order=("attacks", "claims")),
+    )
+    finding = audit.run(mechanism, digits, plan).findings[0]
+    assert finding.verdict is Verdict.REFUTED
+    weak, strong = (test for test in finding.tests if test.role == "claim_row")
+    assert weak.rejected
+    assert not strong.rejected
+    assert finding.p_value == weak.p_value
+    assert finding.level == 0.05
+    assert finding.bound is not None
+    assert finding.bound.attack == "weak"
 
 
 def test_verdicts_follow_the_ledger(results: dict[str, AuditResult]) -> None:

@@ -65,6 +65,13 @@ def test_lag_one_has_the_moments_of_the_permutation_law() -> None:
     assert 1e-4 < p_value <= 1
 
 
+def test_lag_one_takes_last_digits_for_ties() -> None:
+    """Which digits a sum ends with depends on the place in a chunk, in runs."""
+    values = np.repeat([1.0, 1.0 + 2.0**-50], 200)
+    assert lag_one(values) == (0.0, 1.0)
+    assert lag_one(np.repeat([1.0, 1.1], 200))[1] < 1e-6
+
+
 def test_lag_one_is_silent_for_independent_values_of_any_law() -> None:
     rng = np.random.default_rng(2)
     laws = (rng.normal, lambda size: rng.standard_cauchy(size), lambda size: rng.integers(0, 3, size).astype(float))

@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from audit.bounds import exact_joint_bound
 from audit.planning import best_power
 from audit.power.rehearsal import rehearsed_power
-from audit.selection import Event, PreparedAttack, choose_event, choose_for_bound
+from audit.selection import Event, PreparedAttack, candidate_thresholds, choose_event, choose_for_bound
 from audit.smoothing import rate_above, thresholds_across
 from audit.split_bound import split_bound
 from mechanisms.accounting import gdp
@@ -40,6 +40,20 @@ def test_rates_between_the_tails_are_empirical_and_those_beyond_fall_on() -> Non
     expected = [np.mean(scores > value) for value in t[middle]]
     np.testing.assert_allclose(rates[middle], expected, atol=1e-15)
     assert rates[-1] < 1 / 400 < 399 / 400 < rates[0]
+
+
+def test_no_threshold_lies_at_a_score() -> None:
+    """Scores of equal releases may differ in the last digit, and must fall on one side."""
+    rng = np.random.default_rng(0)
+    atoms = np.array([-3.0, 0.0, 0.1, 7e9])
+    unlearned, retrained = rng.choice(atoms, 400), rng.choice(atoms, 400)
+    thresholds = candidate_thresholds(unlearned, retrained)
+    assert np.all(np.abs(thresholds[:, None] - atoms) > 1e-11 * np.abs(atoms))
+    for delta in (0.0, 0.1, 0.4):
+        event = choose_event(prepared(unlearned, retrained), [(FORWARD, EpsilonDelta(epsilon=0.1, delta=delta))])
+        nudged = [values * (1 + rng.choice([-1e-15, 1e-15], 400)) for values in (unlearned, retrained)]
+        assert event.count(*nudged) == event.count(unlearned, retrained)
+    assert np.all(candidate_thresholds(np.zeros(50), np.zeros(50)) != 0)
 
 
 def test_an_exponential_tail_is_continued_far_beyond_the_sample() -> None:
