@@ -91,7 +91,15 @@ def found(finding: Finding) -> str:
     digits = enough_digits(shown.bound.value, shown.claimed)
     claimed = up(shown.claimed, digits)
     promise = "no finite ε is claimed" if claimed == INFINITE else f"ε ≤ {claimed} is claimed"
-    text = f"ε ≥ {down(shown.bound.value, digits)} where {promise} at δ = {nearest(shown.bound.delta)}"
+    bound, delta = down(shown.bound.value, digits), nearest(shown.bound.delta)
+    text = f"ε ≥ {bound} where {promise} at δ = {delta}"
+    if finding.verdict is Verdict.REFUTED and shown.bound.value <= shown.claimed:
+        text = (
+            f"ε > {bound} where {promise} at δ = {delta}"
+            if shown.bound.value == shown.claimed
+            else f"its tests together contradict the claim (ε ≤ {claimed} at δ = {delta}); no single bound exceeds it "
+            f"(largest: {bound})"
+        )
     if finding.verdict is Verdict.NOT_REFUTED:
         text += f"; detectable from ε = {up(shown.detectable_epsilon)}"
     if finding.reason is not None:

@@ -13,7 +13,7 @@ import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.power import margin_option, power
-from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
+from audit.commands.report import check_writable, crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
@@ -151,6 +151,7 @@ def run(
     from audit.runner import run as run_audit
     from audit.trials import Engine
 
+    check_writable(out, junit)
     mechanism = own_mechanism(own)
     resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
     if own and not resolved.title:
@@ -241,6 +242,7 @@ def _certify(
     from audit.progress import show_progress
     from reports.certification import certification_summary, write_certification
 
+    check_writable(out, None)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
@@ -294,7 +296,7 @@ def guarded(arguments: list[str]) -> int:
     except UnlearnAuditError as error:
         click.echo(f"Error: {error}", err=True)
         return ExitCode.INTERNAL
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _show_cause(error)
         click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
         return ExitCode.INTERNAL

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from attacks.protocol import Attack
 from audit.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
@@ -13,6 +15,8 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access
 
 Axis = Literal["records", "claims", "attacks", "rows"]
+# A release a microsecond: a quarter of an hour for a world.
+MAX_TRIALS = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +145,15 @@ class AuditPlan:
                 got=self.labels,
                 fix="or leave them out",
             )
+        _require(
+            isinstance(self.trials, int | np.integer),
+            "trials",
+            "a whole number",
+            self.trials,
+            "an audit needs thousands",
+        )
         _require(self.trials >= 20, "trials", "at least 20", self.trials, "an audit needs thousands")
+        _require(self.trials <= MAX_TRIALS, "trials", f"at most {MAX_TRIALS:,}", self.trials, "use fewer")
         _require(0 < self.significance < 0.5, "significance", "in (0, 0.5)", self.significance, "0.05 is usual")
         _require(0 <= self.delta < 1, "delta", "in [0, 1)", self.delta, "give a probability, for example 1e-5")
         _require(self.seed >= 0, "seed", "a non-negative integer", self.seed, "choose any")

@@ -47,8 +47,9 @@ def duplicates_control(
     elif found:
         message = (
             f"Releases equal to an earlier one: {' and '.join(found)}. Two draws from a density are never equal, so "
-            "these are not independent trials: look for a fixed seed. If releases are rounded, or drawn without any "
-            "noise, declare continuous=False."
+            "these are not independent trials: look for a fixed seed, or for noise that is smaller than the rounding "
+            "of the numbers that it is added to. If releases are rounded, or drawn without any noise, declare "
+            "continuous=False where their shape is declared."
         )
     else:
         message = f"No two of the {n[0]:,} unlearned or of the {n[1]:,} retrained counted releases are equal."

@@ -86,6 +86,11 @@ def run(
     TrialError
         When the mechanism fails.
     """
+    if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
+        raise InvalidInputError(
+            field="mechanism", expected="an object with a name and bind(data, forget)", got=mechanism,
+            fix="make one by mechanisms.adapters.functions.from_functions",
+        )  # fmt: skip
     if plan is None:
         plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
     elif any(v is not None for v in (forget, claim, trials, attacks, seed)):

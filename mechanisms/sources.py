@@ -158,13 +158,29 @@ def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
         raise InvalidInputError(
             field=path.name, expected="a UTF-8 csv file", got=str(error), fix="export it again"
         ) from None
+    if not header:
+        raise InvalidInputError(
+            field=path.name, expected="a header row and records", got="an empty file", fix="export it again"
+        )
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise InvalidInputError(
+            field=f"{path.name} line 1", expected="distinct column names", got=f"{', '.join(repeated)} more than once",
+            fix="rename or remove columns",
+        )  # fmt: skip
     if target not in header:
+        one_column = len(header) == 1 and any(separator in header[0] for separator in ";\t|")
         raise InvalidInputError(
             field="data.target",
             expected=f"one of the columns {', '.join(header)}",
             got=repr(target),
-            fix="name the target column",
+            fix="separate columns by commas" if one_column else "name the target column",
         )
+    if len(header) == 1:
+        raise InvalidInputError(
+            field=path.name, expected="a column of features beside the target", got=f"the column {target} alone",
+            fix="add the columns that a model learns from",
+        )  # fmt: skip
     if not table:
         raise InvalidInputError(field=path.name, expected="at least one record", got="a header only", fix="add records")
     values = np.array([_csv_row(path, line, header, row) for line, row in table])

@@ -112,13 +112,27 @@ def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
 
 
 def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
-    """Write each text to the file of its name; a caller has rendered all, so a failure leaves the old files whole."""
+    """Write each text to the file of its name; a caller has rendered all, so a failure leaves the old files whole.
+
+    Raises
+    ------
+    InvalidInputError
+        When a folder or file cannot be written.
+    """
+    from mechanisms.errors import InvalidInputError
+
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in texts)
-    for path, text in zip(paths, texts.values(), strict=True):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, texts.values(), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InvalidInputError(
+            field="output", expected="a place that can be written", got=str(error.filename or folder),
+            fix=f"choose another one ({error.strerror})",
+        ) from None  # fmt: skip
     return paths
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from audit.betting.history import BoundCurve, History
 from audit.evidence import Finding
+from audit.verdict import Verdict
 from reports.numbers import counted, down, nearest, up
 from reports.parts import HistoryView, TableView
 
@@ -30,7 +31,7 @@ def history(finding: Finding) -> HistoryView | None:
         return None
     return HistoryView(
         title="ε reached over time",
-        stopping=_stopping(found),
+        stopping=_stopping(found, undone=finding.verdict is Verdict.INCONCLUSIVE),
         text=f"{_how(found)} {VALID}",
         caption=_caption(found),
         table=_table(found),
@@ -53,11 +54,13 @@ def curve_name(curve: BoundCurve) -> str:
     return f"δ = {nearest(curve.delta)}, {ROLES[curve.role]}"
 
 
-def _stopping(found: History) -> str:
-    """Return how many pairs were counted, in one line."""
+def _stopping(found: History, *, undone: bool) -> str:
+    """Return how many pairs were counted, in one line; ``undone`` when the evidence was not accepted after all."""
     used, budget = found.pairs[-1], found.budget
     if found.refuted_at is None:
         return f"not decided by any look; all {counted(used, 'pair')} were counted"
+    if undone:
+        return f"counted {used:,} of {counted(budget, 'pair')}; their evidence was not accepted"
     if used < budget:
         return f"refuted after {counted(found.refuted_at, 'pair')}; stopped after {used:,} of at most {budget:,}"
     return f"refuted after {found.refuted_at:,} of {counted(budget, 'pair')}"

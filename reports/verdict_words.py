@@ -127,6 +127,9 @@ def remarks(result: AuditResult, finding: Finding, said: str) -> tuple[str, ...]
     if finding.verdict is Verdict.INCONCLUSIVE:
         blamed = [c.message for c in result.controls if c.forget == finding.forget and c.spoils_verdicts]
         return (said, *blamed)
+    bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
+    if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
+        return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.",)
     return tuple(text for text in (unseen(result, finding),) if text)
 
 

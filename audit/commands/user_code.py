@@ -35,12 +35,13 @@ def load_mechanism(name: str, *, option: str = "--mechanism") -> Mechanism:
     can take the place of an installed package, here or in a worker process.
     """
     module_name, colon, path = name.partition(":")
-    if not (module_name and colon and path):
+    dotted = all(part.isidentifier() for part in module_name.split("."))
+    if not (dotted and colon and path):
         raise InvalidInputError(
             field=option,
             expected="module:object, for example my_unlearning:mechanism",
             got=repr(name),
-            fix="name a Python module and, after a colon, the mechanism object in it",
+            fix="name a Python module, without its path, and after a colon the mechanism object in it",
         )
     folder = str(Path.cwd())
     if folder not in sys.path:
@@ -62,8 +63,9 @@ def _import(name: str, option: str) -> Any:
             got=name,
             fix="start from the folder that holds it, name it without .py, or install it",
         ) from None
-    except Exception as error:
-        raise TrialError(f"Importing {name} raised {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        guard = ' (guard scripts with if __name__ == "__main__":)' if isinstance(error, SystemExit) else ""
+        raise TrialError(f"Importing {name} raised {type(error).__name__}: {error}{guard}") from error
 
 
 def _attribute(module: Any, path: str, option: str) -> Any:

@@ -104,7 +104,7 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
 def _equal_rows(given: GivenRows) -> Control:
     """Look for models that were filed twice, in one file or in both."""
     both = np.concatenate([given.unlearned, given.retrained])
-    if np.all(both == np.round(both)):
+    if np.all(both == np.round(both)) and np.any(both != both[0]):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
     found, forgiven = [], 0
     named = {given.names[0]: given.unlearned, given.names[1]: given.retrained, "the two together": both}
@@ -116,7 +116,7 @@ def _equal_rows(given: GivenRows) -> Control:
         # Clipped scores pile up at the ends; stored scores are rounded.
         prints = prints[~at_extremes(rows)]
         repeats, allowed = n_repeated(prints), chance_repeats(rows)
-        if allowed >= len(rows) // 2:
+        if allowed >= len(rows) // 2 and not found:
             message = "Not applicable: numbers are stored so coarsely that independent models share them."
             return _not_applicable("duplicates", message)
         forgiven = max(forgiven, repeats)

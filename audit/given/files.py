@@ -50,11 +50,15 @@ def _read_numpy(path: Path) -> NDArray[np.generic]:
         loaded = np.load(path, allow_pickle=False)
         arrays = {path.name: loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
     except Exception as error:
-        # numpy raises errors of many kinds on a damaged file, and refuses object arrays, which would run code.
+        # numpy raises errors of many kinds on a damaged file, and refuses object arrays, which would run code. What it
+        # then says is how to load them all the same.
+        said = (
+            "Python objects, or no numpy file at all" if "pickle" in str(error) else f"{type(error).__name__}: {error}"
+        )
         raise InvalidInputError(
             field=str(path),
             expected="a numpy file of plain numbers",
-            got=f"{type(error).__name__}: {error}",
+            got=said,
             fix="save a plain array of floats, numpy.save(path, scores.astype(float))",
         ) from None
     if len(arrays) != 1:
@@ -73,9 +77,12 @@ def _read_csv(path: Path) -> NDArray[np.generic]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    rows.append(_csv_row(path, reader.line_num, cells, rows))
+            lines = [(reader.line_num, cells) for cells in reader]
+            # The end of a file may be empty; an empty line between others is a model without a score.
+            while lines and not any(cell.strip() for cell in lines[-1][1]):
+                lines.pop()
+            for line, cells in lines:
+                rows.append(_csv_row(path, line, cells, rows))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidInputError(
             field=str(path), expected="a UTF-8 csv file", got=str(error), fix="export it again"
@@ -85,6 +92,11 @@ def _read_csv(path: Path) -> NDArray[np.generic]:
 
 def _csv_row(path: Path, line: int, cells: list[str], before: list[list[float]]) -> list[float]:
     where = f"{path} line {line}"
+    if not any(cell.strip() for cell in cells):
+        raise InvalidInputError(
+            field=where, expected="a score", got="an empty line",
+            fix="find out why; leaving out failed models biases an audit",
+        )  # fmt: skip
     if before and len(cells) != len(before[0]):
         raise InvalidInputError(
             field=where, expected=f"{len(before[0])} cell(s) as in the rows before", got=len(cells), fix="mend the row"
@@ -94,8 +106,20 @@ def _csv_row(path: Path, line: int, cells: list[str], before: list[list[float]])
         try:
             values.append(float(cell))
         except ValueError:
-            header = "remove the header line" if not before else "encode text as numbers, and leave no cell empty"
             raise InvalidInputError(
-                field=f"{where}, cell {i + 1}", expected="a number", got=repr(cell), fix=header
+                field=f"{where}, cell {i + 1}", expected="a number", got=repr(cell), fix=_fix(cell, is_first=not before)
             ) from None
     return values
+
+
+def _fix(cell: str, *, is_first: bool) -> str:
+    """Return what to do about a cell that is no number."""
+    if cell.lstrip().startswith("#"):
+        return "remove the comment"
+    if any(separator in cell for separator in ";\t|"):
+        return "separate cells by commas"
+    return (
+        "remove the header line, if it is one, and encode text as numbers"
+        if is_first
+        else ("encode text as numbers, and leave no cell empty")
+    )

@@ -79,7 +79,9 @@ def _checked(values: ArrayLike, name: str) -> Array:
             field=name,
             expected="an array of real numbers",
             got=f"dtype {array.dtype}",
-            fix="convert it with .astype(float) and save it again",
+            fix="save one real number, or a row of them, for each model"
+            if array.dtype.kind == "c"
+            else "convert it with .astype(float) and save it again",
         )
     if array.ndim < 1 or array.size == 0:
         raise InvalidInputError(

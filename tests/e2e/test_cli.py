@@ -182,6 +182,10 @@ def test_broken_plan_names_field_value_and_fix(tmp_path: Path, case: str) -> Non
         ("a,y\n1,7\n2,7\n3,7\n", ["targets", "constant [7.0]", "another target column"]),
         ("a,b\n1,2\n2,3\n", ["data.target", "columns a, b", "name the target column"]),
         ("a,y\n1,2\n3\n", ["line 3", "2 cells", "mend the row"]),
+        ("a,y,a\n1,2,3\n", ["line 1", "distinct column names", "a more than once"]),
+        ("y\n1\n2\n", ["the column y alone", "the columns that a model learns from"]),
+        ("a;y\n1;2\n", ["columns a;y", "separate columns by commas"]),
+        ("", ["data.csv", "an empty file"]),
     ],
 )
 def test_broken_data_file_names_field_value_and_fix(tmp_path: Path, rows: str, words: list[str]) -> None:
@@ -193,6 +197,44 @@ def test_broken_data_file_names_field_value_and_fix(tmp_path: Path, rows: str, w
     assert "Traceback" not in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+OWN = """
+import sys
+import numpy as np
+from mechanisms.adapters.functions import from_functions
+
+def leaves(model, retained, forget, rng):
+    sys.exit(0)
+
+quits = from_functions(learn=lambda data, rng: rng.standard_normal(2), unlearn=leaves, release=2)
+"""
+
+
+def test_an_exit_in_the_users_code_is_no_verdict(tmp_path: Path) -> None:
+    """A mechanism, or the module that holds it, that calls sys.exit(0) must not let a build pass."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)\n")
+    plan = write_plan(tmp_path, claim='kind = "epsilon_delta"\nepsilon = 1.0\ndelta = 0.01')
+    text = plan.read_text().replace('"likelihood_ratio"', '"lda"')
+    plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :])
+    for name, said in (("own:quits", "unlearn raised SystemExit"), ("script:x", "Importing script raised SystemExit")):
+        done = run("run", plan, "--mechanism", name, cwd=tmp_path)
+        assert done.returncode == 4, done.stdout
+        assert said in done.stderr
+    done = run("run", plan, "--mechanism", "../own:quits", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "without its path" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path)
+    (tmp_path / "file").write_text("")
+    for option, kind in (("--out", "folder"), ("--junit", "file")):
+        done = run("run", plan, option, tmp_path / "file" / "sub")
+        assert done.returncode == 2, done.stderr
+        assert f"Expected {option} to be a {kind} that can be written" in done.stderr
+        assert "fitting trials" not in done.stderr
 
 
 def test_missing_files_are_usage_errors(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def write(name: str, what: str) -> None:
     elif what == "truncated":
         np.save("whole.npy", draw(0.0))
         path.write_bytes(Path("whole.npy").read_bytes()[:200])
+    elif what == "complex":
+        np.save(path, draw(0.0) + 1j)
     elif what == "text array":
         np.save(path, np.array(["a"] * 30))
     elif what == "empty":
@@ -124,13 +126,17 @@ def write(name: str, what: str) -> None:
         ("X.npy", "missing", ["X.npy", "no file of that name", "check the path"]),
         ("X.npy", "empty", ["X.npy", "an empty file"]),
         ("X.npy", "object", ["X.npy", "plain numbers", "astype(float)"]),
-        ("X.npy", "pickle", ["X.npy", "plain numbers"]),
+        ("X.npy", "pickle", ["X.npy", "plain numbers", "Python objects, or no numpy file at all"]),
         ("X.npy", "truncated", ["X.npy", "plain numbers"]),
         ("X.npy", "text array", ["X.npy", "real numbers", "dtype <U1"]),
         ("X.npy", "nan", ["X.npy, row 3", "finite", "nan", "biases"]),
         ("X.npz", "two arrays", ["X.npz", "one array", "2 arrays (a, b)"]),
         ("X.txt", "1\n2\n", ["X.txt", ".npy, .npz or .csv", "'.txt'"]),
         ("X.csv", "loss\n1.0\n2.0\n", ["X.csv line 1", "a number", "'loss'", "remove the header line"]),
+        ("X.csv", "# loss\n1.0\n", ["X.csv line 1", "remove the comment"]),
+        ("X.csv", "1.0;2.0\n", ["X.csv line 1", "separate cells by commas"]),
+        ("X.csv", "1.0\n\n2.0\n", ["X.csv line 2", "an empty line", "leaving out failed models biases"]),
+        ("X.npy", "complex", ["X.npy", "complex128", "one real number"]),
         ("X.csv", "1.0\n2.0,3.0\n", ["X.csv line 2", "1 cell(s)", "mend the row"]),
         ("X.csv", "1.0,2.0\n3.0,\n", ["X.csv line 2, cell 2", "''", "leave no cell empty"]),
         ("X.csv", "1.0\n2.0\n", ["X.csv", "at least 20 rows", "2 row(s)"]),

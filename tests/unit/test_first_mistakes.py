@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,67 @@ def test_plans_say_how_to_name_deletions_and_mechanisms(tmp_path: Path, capsys: 
     path.write_text(example_plan()[:start] + example_plan()[end:], encoding="utf-8")
     assert guarded(["power", str(path)]) == 2
     assert "--mechanism module:object" in capsys.readouterr().err
+
+
+def test_data_are_shared_by_all_trials_and_cannot_be_changed(data: Dataset) -> None:
+    def careless(dataset: Dataset, rng: np.random.Generator) -> Array:
+        dataset.features[...] *= 0.5
+        return learn(dataset, rng)
+
+    with pytest.raises(TrialError, match=r"learn raised ValueError: .*read-only \(the data are shared by all trials"):
+        run(data, learn=careless)
+    own = np.ones((3, 2))
+    assert Dataset(name="own", features=own, targets=own[:, :1], kind="regression").features is not own
+    own[0, 0] = 2.0
+
+
+def test_a_buffer_that_is_returned_again_gives_other_releases(data: Dataset) -> None:
+    buffer = np.zeros(3)
+
+    def reused(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        buffer[...] = noisy(model, retained, forget, rng)
+        return buffer
+
+    assert run(data, unlearn=reused).findings == run(data).findings
+
+
+def test_an_empty_forget_set_has_length_zero(data: Dataset) -> None:
+    assert [len(data.take(())), len(data.take((3, 5))), len(data)] == [0, 2, 30]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.ma.masked_less(np.arange(6.0).reshape(3, 2), 1), "masked values"),
+        (np.full((3, 2), 1j), "complex numbers"),
+        (np.array([["a", "b"]] * 3), "could not convert"),
+    ],
+)
+def test_data_that_would_lose_their_meaning_are_refused(values: Any, said: str) -> None:
+    for make in (from_arrays, lambda x, y: Dataset(name="x", features=x, targets=y, kind="regression")):
+        with pytest.raises(InvalidInputError, match=said):
+            make(values, np.arange(3.0)[:, None])
+
+
+def test_whole_numbers_do_not_wrap_around() -> None:
+    small = np.arange(60, dtype=np.int8).reshape(20, 3)
+    given = Dataset(name="x", features=small, targets=small[:, :1], kind="regression")
+    assert given.features.dtype == given.targets.dtype == np.float64
+
+
+def test_arguments_of_another_kind_are_named(data: Dataset) -> None:
+    with pytest.raises(InvalidInputError, match=r"mechanism to be an object with a name and bind"):
+        audit.run(5, data, forget=3, claim=CLAIM)  # type: ignore[arg-type]
+    for trials, said in ((100.5, "a whole number"), (10**12, "at most 1,000,000,000")):
+        with pytest.raises(InvalidInputError, match=f"trials to be {said}"):
+            run(data, trials=trials)
+
+
+def test_one_held_out_record_gives_no_r_squared(data: Dataset) -> None:
+    assert not data.take((1,)).can_score
+    assert replace(data, held_out=data.take((1,))).scoring_set is None
+    with pytest.raises(InvalidInputError, match="at least two distinct rows"):
+        data.take((1,)).score(np.zeros((3, 1)))
 
 
 def test_a_claim_without_delta_is_not_said_to_be_beyond_every_epsilon(data: Dataset) -> None:
