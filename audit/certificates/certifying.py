@@ -17,14 +17,13 @@ from audit.contrast import Progress
 from audit.previews import make_previews
 from audit.provenance import data_record, environment_of
 from audit.trials import Engine, Stream, make_generator, worker_limits
-from mechanisms.accounting.calibration import smallest_noise
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
 from mechanisms.ridge.downdate import RidgeSolution
 from mechanisms.ridge.krylov import KrylovSetup
-from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.routes import RidgeRoutes
@@ -281,7 +280,7 @@ def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Pri
     epsilon_fn = getattr(routes, name).epsilon
     noise, note = ridge.sigma_unlearn, ""
     if isinstance(noise, CalibratedNoise):
-        sigma = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(ridge.sigma_learn, 1e-6)).noise
+        sigma = smallest_unlearning_noise(epsilon_fn, noise.epsilon, ridge.sigma_learn).noise
         if sigma == 0:
             note = f"The learning noise alone gives {_rounded_up(epsilon_fn(0.0)):.3g}."
     else:

@@ -48,6 +48,7 @@ def smallest_noise(
     *,
     target: float,
     scale: float,
+    floor: float = 0.0,
     maximum: float = math.inf,
     relative_tolerance: float = 1e-6,
 ) -> Calibration:
@@ -61,6 +62,8 @@ def smallest_noise(
         Epsilon to meet, at least 0, in nats.
     scale
         Where to start looking, positive and finite; any value works, a near one is faster.
+    floor
+        Return no positive noise below this one, at least 0 and at most ``maximum``.
     maximum
         Largest noise allowed, positive.
     relative_tolerance
@@ -97,9 +100,13 @@ def smallest_noise(
     (True, True)
     """
     _check(target=target, scale=scale, maximum=maximum, relative_tolerance=relative_tolerance)
+    if not 0 <= floor <= maximum:
+        raise InvalidInputError(field="floor", expected=f"in [0, {maximum}]", got=floor, fix="0 is no floor")
     without = _evaluated(epsilon_fn, 0.0)
     if without <= target:
         return Calibration(noise=0.0, epsilon=without, epsilon_without_noise=without, target=target)
+    if floor > 0 and (epsilon := _evaluated(epsilon_fn, floor)) <= target:
+        return Calibration(noise=floor, epsilon=epsilon, epsilon_without_noise=without, target=target)
     low, high, epsilon = _bracket(
         epsilon_fn, target=target, start=min(scale, maximum), maximum=maximum, without=without
     )

@@ -17,6 +17,8 @@ from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
 
 Array = NDArray[np.float64]
+# Log odds that cover every delta that is a number.
+_FARTHEST_ODDS = 800.0
 # Unit roundoffs that forming p x p laws may cost, for each unit of dimension and of condition number.
 _ROUNDING_OF_LAWS = 16 * 2.0**-53
 # Noise below this share of the released numbers is spread over fewer than 2^10 of them.
@@ -67,7 +69,7 @@ class ExactRoute:
             *([ESTIMATED] if self.laws.reference is Reference.RETRAIN_ONLY else []),
         )
         claim = Claim(
-            guarantee=_profile_with_rows(pair, headline),
+            guarantee=_profile(pair, headline, self.delta),
             reference=self.laws.reference,
             provenance="exact",
             directions=BOTH_DIRECTIONS,
@@ -165,7 +167,20 @@ def _dense(laws: RidgeLaws, pair: GaussianPair) -> BoundedPair:
     )
 
 
-def _profile_with_rows(pair: BoundedPair, epsilons: tuple[float, float]) -> PrivacyProfile:
-    """Return the pair's profile with further rows, so that the headline epsilon is a row and not on a chord."""
-    rows = [epsilon for epsilon in epsilons if np.isfinite(epsilon)]
-    return pair.profile(np.union1d(pair.pair.profile().epsilons, rows))
+def _profile(pair: BoundedPair, headline: tuple[float, float], delta: float) -> PrivacyProfile:
+    """Return the pair's table, with rows that show the headline epsilons and what is certain beyond the pair's error.
+
+    Each row is the better of two bounds: one follows its own delta, one is sharp near the headline's.
+    """
+    finite = [epsilon for epsilon in headline if np.isfinite(epsilon)]
+    certain = float(pair.slack(_FARTHEST_ODDS))
+    # Where the pair's own epsilons are not far above its error, they say nothing.
+    beyond = np.geomspace(certain / 256, 4 * certain, 24) if max(headline) / 10 < certain < np.inf else np.empty(0)
+    grid = np.unique(np.concatenate([pair.pair.profile().epsilons, finite, beyond]))
+    log_deltas = {}
+    rows = zip(pair.log_deltas(grid), pair.log_deltas(grid, floor=float(np.log(delta))), strict=True)
+    for direction, epsilon, (following, near) in zip(BOTH_DIRECTIONS, headline, rows, strict=True):
+        row = np.minimum(following, near)
+        row = np.where(grid >= epsilon, np.minimum(row, np.log(delta)), row)
+        log_deltas[direction] = tuple(np.minimum.accumulate(row).tolist())
+    return PrivacyProfile(epsilons=tuple(grid.tolist()), log_deltas=log_deltas)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting.calibration import round_up_to_grid, smallest_noise
+from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
-from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.process import RidgeProcess, noise_floor
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stepwise import StepwiseSampler
 
@@ -292,6 +292,11 @@ def _certificates(routes: RidgeRoutes, laws: RidgeLaws, *, first: Route) -> tupl
     return tuple(sorted(stated, key=lambda certificate: certificate.method != first))
 
 
+def smallest_unlearning_noise(epsilon_fn: Callable[[float], float], target: float, sigma_learn: float) -> Calibration:
+    """Return the smallest noise that meets a target: 0, or at least ``noise_floor``."""
+    return smallest_noise(epsilon_fn, target=target, scale=max(sigma_learn, 1e-6), floor=noise_floor(sigma_learn))
+
+
 def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
     laws = routes.laws
     if laws.reference is Reference.RETRAIN_ONLY:
@@ -301,8 +306,7 @@ def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
             got=f'a calibration by the route "{noise.route}"',
             fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
         )
-    epsilon_fn = getattr(routes, noise.route).epsilon
-    found = smallest_noise(epsilon_fn, target=noise.epsilon, scale=max(laws.sigma_learn, 1e-6))
+    found = smallest_unlearning_noise(getattr(routes, noise.route).epsilon, noise.epsilon, laws.sigma_learn)
     if noise.grid_ratio is not None and found.noise > 0:
         return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
     return found.noise

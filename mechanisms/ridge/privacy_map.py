@@ -20,6 +20,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
 from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
+from mechanisms.ridge.process import noise_floor
 
 if TYPE_CHECKING:
     from mechanisms.ridge.langevin import RidgeLangevin
@@ -31,8 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
 _CHUNK = 32
-# A noise is found to this share; below this share of the learning noise it need not be the smallest.
-_NOISE_TOLERANCE, _NEGLIGIBLE = 1e-6, 1e-9
+# A noise is found to this share.
+_NOISE_TOLERANCE = 1e-6
 # Longest step of the search, as a logarithm.
 _STRETCH = math.log(8.0)
 # Truncation may take this share of the target epsilon; above it the space is enlarged for the noise that was found.
@@ -310,7 +311,7 @@ class _CalibrationTask:
             logs = reduced.bounded_pair(noise).log_deltas(level, floor=target)
             return float(max(logs[0][0], logs[1][0])) - target
 
-        noise = _smallest_passing(excess, start=start, floor=_NEGLIGIBLE * (self.setup.sigma_learn or 1e-6))
+        noise = _smallest_passing(excess, start=start, floor=noise_floor(self.setup.sigma_learn))
         if math.isinf(noise):
             return math.inf, reduced.bounded_pair(start), (math.inf, math.inf)
         while True:

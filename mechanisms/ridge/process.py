@@ -54,3 +54,11 @@ class RidgeProcess:
     def shape(self) -> tuple[int, int]:
         """Shape (p, q) of the weights."""
         return self.data.features.shape[1], self.data.targets.shape[1]
+
+
+def noise_floor(sigma_learn: float) -> float:
+    """Return the smallest positive unlearning noise that a calibration returns, a share 1e-9 of the learning noise.
+
+    After many steps a noise far below the rounding of the weights can be enough on paper, and would be lost in it.
+    """
+    return 1e-9 * (sigma_learn or 1e-6)

@@ -45,6 +45,13 @@ def test_no_noise_where_none_is_needed():
     assert not found.needed
 
 
+def test_no_positive_noise_below_the_floor():
+    found = smallest_noise(_inverse, target=5.0, scale=1.0, floor=0.3)
+    assert (found.noise, found.epsilon) == (0.3, 1 / 0.3)
+    assert smallest_noise(_inverse, target=0.5, scale=1.0, floor=0.3).noise == pytest.approx(2.0, rel=2e-6)
+    assert smallest_noise(lambda noise: 0.7, target=0.7, scale=1.0, floor=0.3).noise == 0
+
+
 def test_a_gaussian_mechanism():
     delta = 1e-5
     found = smallest_noise(lambda noise: gdp.epsilon(1 / noise, delta) if noise else math.inf, target=1.0, scale=1.0)
@@ -109,6 +116,8 @@ def test_nan_is_refused():
         ({"scale": 0.0}, "scale"),
         ({"scale": math.inf}, "scale"),
         ({"maximum": 0.0}, "maximum"),
+        ({"floor": -1.0}, "floor"),
+        ({"floor": 3.0, "maximum": 2.0}, "floor"),
         ({"relative_tolerance": 0.0}, "relative_tolerance"),
     ],
 )

@@ -269,6 +269,17 @@ def test_noise_below_the_rounding_of_a_release_is_said_to_be() -> None:
     assert said == {1e-17: True, 1e-3: False}
 
 
+@pytest.mark.parametrize("sigma", [1e-3, 1e3])
+def test_the_table_of_a_certificate_shows_its_headline(small: Dataset, sigma: float) -> None:
+    """Also where so much noise was added that epsilon is all numerical error."""
+    for delta in (1e-5, 1e-30):
+        mechanism = RidgeLangevin(n_learn=20, n_unlearn=50, sigma_unlearn=sigma, delta=delta)
+        certificate = mechanism.bind(small, (0,)).certificates()[0]
+        stated = [certificate.claim.epsilon_at(delta, direction) for direction in Direction]
+        assert max(stated) == pytest.approx(certificate.epsilon, rel=1e-12)
+        assert max(stated) <= certificate.epsilon
+
+
 def test_only_dense_laws_rest_on_an_estimate_of_their_rounding(small: Dataset) -> None:
     said = {}
     for reference in Reference:
