@@ -195,8 +195,10 @@ def _saddlepoint_curve(c: Floats, u: Floats, columns: int) -> Curve:
     value, slope, bend = cumulants(s)
     fpr = _upper_tail(s, value, slope, bend)
     tpr = _upper_tail(s - 1, value, slope, bend)
-    order = np.argsort(-slope)
-    return _nested(fpr[order], tpr[order])
+    # Between laws that are far apart the exponent of a point may be lost by cancellation.
+    usable = np.isfinite(fpr) & np.isfinite(tpr)
+    order = np.argsort(-slope[usable])
+    return _nested(fpr[usable][order], tpr[usable][order])
 
 
 def _saddlepoints(c: Floats, bend: Floats) -> Floats:
@@ -225,5 +227,6 @@ def _upper_tail(s: Floats, value: Floats, slope: Floats, bend: Floats) -> Floats
     exponent = np.maximum(s * slope - value, 0.0)
     w, v = np.sign(s) * np.sqrt(2 * exponent), s * np.sqrt(bend)
     density = np.exp(-exponent) / math.sqrt(2 * math.pi)
-    tail: Floats = ndtr(-w) + density * (1 / v - 1 / w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tail: Floats = ndtr(-w) + density * (1 / v - 1 / w)
     return tail

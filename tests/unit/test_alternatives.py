@@ -159,3 +159,11 @@ class TestShiftKeptByLearning:
         assert largest_shift_kept(0.0, n_parameters=10, n_fit=5) == 0
         assert shift_kept(1.0, n_parameters=10, n_fit=5) == 0
         assert largest_shift_kept(1.0, n_parameters=2, n_fit=10**9) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("shift", [1e3, 1e9, 1e15])
+def test_laws_that_are_far_apart_have_a_curve_without_a_warning(shift: float) -> None:
+    curve = law_curve(*laws([1e-6, 1e6], [shift, 0.0]))
+    assert np.all(np.isfinite(curve.fpr))
+    assert np.all(np.isfinite(curve.tpr))
+    assert np.max(curve.tpr - curve.fpr) > 1 - 1e-6
