@@ -194,8 +194,10 @@ class _Gathered:
         terminalreporter.section("claims of unlearning")
         for test in sorted(self.records):
             terminalreporter.line(f"{self.records[test]['line']}  {test}")
+        crashed = sum(record["result"] is None for record in self.records.values())
+        counted = f"{len(self.records) - crashed} audited" + (f", {crashed} could not be" if crashed else "")
         terminalreporter.line(
-            f"{len(self.records)} audited. Were all of them true, this session would refute any with probability at "
+            f"{counted}. Were all of them true, this session would refute any with probability at "
             f"most {_load('audit.rounding').up(spent)} (budget {settings.budget:g}, base seed {settings.seed})."
         )
         for path in self.written:

@@ -116,7 +116,7 @@ def _tables(comparison: Comparison) -> list[TableView]:
 def _sentences(comparison: Comparison) -> list[str]:
     """Everything below the tables, the headline last: it is what a reader of a log sees."""
     margins = comparison.margins
-    sentences = [f"{_records(a.forget)} {_only_in(a.kind)}: {a.what}." for a in comparison.absences]
+    sentences = [f"{_only_in(a.kind, a.what)}: {_records(a.forget)}." for a in comparison.absences]
     sentences += comparison.notes
     told = [f"epsilon and noise {margins.exact:g} of the baseline"] if comparison.tallies else []
     told += [f"accuracy {margins.accuracy:g}"] if comparison.means else []
@@ -132,14 +132,15 @@ def _sentences(comparison: Comparison) -> list[str]:
     return [*sentences, _headline(comparison)]
 
 
-def _only_in(kind: str) -> str:
-    return "missing from the candidate" if kind == "missing" else "only in the candidate"
+def _only_in(kind: str, what: str) -> str:
+    where = "Missing from the candidate" if kind == "missing" else "Only in the candidate"
+    return where if what == "record" else f"{where} ({what})"
 
 
 def _records(forget: Sequence[tuple[int, ...]]) -> str:
     shown = [_record(one) for one in forget[:MAX_CHANGES]]
     more = [f"{len(forget) - MAX_CHANGES} more"] if len(forget) > MAX_CHANGES else []
-    return f"{'Record' if len(forget) == 1 else 'Records'} {listed([*shown, *more])}"
+    return f"{'record' if len(forget) == 1 else 'records'} {listed([*shown, *more])}"
 
 
 def _record(forget: tuple[int, ...]) -> str:

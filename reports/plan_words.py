@@ -67,7 +67,8 @@ def size(n: int | None) -> str:
 def data_named(record: DataRecord) -> str:
     """Return "digits (1,500 records)", or what was given instead."""
     if record.n_records is None:
-        return f"{record.kind} given as {record.name}"
+        # A redacted record is named after its kind, "given scores".
+        return record.name if record.name == f"given {record.kind}" else f"{record.kind} given as {record.name}"
     return f"{record.name} ({counted(record.n_records, 'record')})"
 
 

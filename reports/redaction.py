@@ -58,7 +58,7 @@ def _redacted(result: AuditResult) -> AuditResult:
     forget_sets = sorted(names.values(), reverse=True)
     return replace(
         result,
-        title=f"Audit of {result.mechanism} on {data.name}",
+        title=f"Audit of {data.name}" if data.is_given else f"Audit of {result.mechanism} on {data.name}",
         plan=_plan(result, forget_sets),
         findings=_in_order([_finding(f, names, result.plan.delta) for f in result.findings], forget_sets),
         controls=_in_order([_control(control, names) for control in result.controls], forget_sets),

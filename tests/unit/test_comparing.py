@@ -122,7 +122,7 @@ def test_a_missing_record_is_not_a_pass_and_an_extra_one_is_listed() -> None:
     assert [(a.kind, a.forget) for a in found.absences] == [("missing", ((3,),)), ("extra", ((5,),))]
     with pytest.raises(InconclusiveError, match="could not decide"):
         found.assert_no_regression()
-    assert "Record 3 missing from the candidate: each record." in comparison_summary(found)
+    assert "Missing from the candidate (each record): record 3." in comparison_summary(found)
     assert audit.compare(certificates(row(4)), certificates(row(4), row(5))).outcome is Outcome.NO_WORSE
 
 
