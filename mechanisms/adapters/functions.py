@@ -117,7 +117,7 @@ class FunctionsDeletion:
             raise EmptyForgetSetError(
                 f"unlearn failed on an empty forget set ({said}), and not on the deleted records. The reference world "
                 "retrain_then_unlearn runs unlearn with the same noise and nothing to delete: return the model plus "
-                "that noise when len(forget.features) == 0, or set reference=Reference.RETRAIN_ONLY."
+                "that noise when len(forget) == 0, or set reference=Reference.RETRAIN_ONLY."
             ) from error
 
     def _unlearns_the_deleted(self) -> bool:
@@ -182,10 +182,11 @@ def from_functions(
     ----------
     learn
         ``learn(data, rng) -> model``: ``data`` is a :class:`~mechanisms.dataset.Dataset`; every random number
-        must come from ``rng``.
+        must come from ``rng``. Its arrays are read-only, because all trials share them: change copies
+        (``data.features.copy()``, ``torch.tensor(data.features)``).
     unlearn
-        ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget`` in the
-        reference world ``retrain_then_unlearn``, where it must add the same noise.
+        ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget``
+        (``len(forget) == 0``) in the reference world ``retrain_then_unlearn``, where it must add the same noise.
     release
         Shape of what an attacker sees, white box (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
     observe
