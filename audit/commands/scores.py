@@ -78,9 +78,12 @@ def scores(
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
     words += [] if fixed_threshold is None else [f"--fixed-threshold={fixed_threshold!r}"]
+    rows = [read_scores(path) for path in (unlearned, retrained)]
+    for path, values in zip((unlearned, retrained), rows, strict=True):
+        # Decimal commas make two columns of one: say what was read.
+        click.echo(f"{path.name}: an array of shape {values.shape}, one row a model", err=True)
     result = from_scores(
-        read_scores(unlearned),
-        read_scores(retrained),
+        *rows,
         claim=claim,
         significance=significance,
         seed=seed,
