@@ -13,10 +13,11 @@ import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.power import margin_option, power
-from audit.commands.report import check_writable, crash_recorded, junit_option, publish, redact_option, report
+from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
+from audit.commands.writable import check_writable
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, UnreachableTargetError
 
@@ -71,12 +72,14 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
     from audit.progress import show_progress
     from audit.trials import Engine
 
+    out = out or Path("out/demo")
+    check_writable(out)
     settings = (
         DemoSettings(rows=rows, trials=trials) if seed is None else DemoSettings(rows=rows, trials=trials, seed=seed)
     )
     with show_progress() as progress:
         outcome = run_demo(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    publish(outcome.collection, out or Path("out/demo"), as_json)
+    publish(outcome.collection, out, as_json)
     if not outcome.as_expected:
         click.echo("Some verdicts differ from what the exact laws predict: see 'Expected and found'.", err=True)
     return ExitCode.OK if outcome.as_expected else ExitCode.REFUTED
@@ -151,7 +154,7 @@ def run(
     from audit.runner import run as run_audit
     from audit.trials import Engine
 
-    check_writable(out, junit)
+    check_writable(out, {"--junit": junit})
     mechanism = own_mechanism(own)
     resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
     if own and not resolved.title:
@@ -242,7 +245,7 @@ def _certify(
     from audit.progress import show_progress
     from reports.certification import certification_summary, write_certification
 
-    check_writable(out, None)
+    check_writable(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
@@ -257,9 +260,8 @@ def _certify(
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",
         )
-    written = write_certification(certification, out) if out is not None else ()
     click.echo(certification.to_json() if as_json else certification_summary(certification))
-    for path in written:
+    for path in write_certification(certification, out) if out is not None else ():
         click.echo(path, err=True)
     return ExitCode.OK
 

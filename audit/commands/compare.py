@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.writable import check_writable
 from audit.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -134,8 +135,10 @@ def compare(
     from audit.progress import show_progress
     from audit.regression.comparison import Margins
     from audit.trials import Engine
+    from reports import write_texts
     from reports.comparison import comparison_markdown, comparison_summary
 
+    check_writable(files={"--markdown": markdown, "--write-baseline": write_baseline})
     margins = Margins(exact=margin, accuracy=accuracy_margin, rate=rate_margin, significance=significance)
     with show_progress() as progress:
         found, stored = baselines.compare_given(
@@ -149,11 +152,11 @@ def compare(
                 progress=progress,
             ),
         )
+    click.echo(found.to_json() if as_json else comparison_summary(found), nl=as_json)
     if markdown is not None:
-        markdown.write_text(comparison_markdown(found), encoding="utf-8", newline="\n")
+        write_texts(markdown.parent, {markdown.name: comparison_markdown(found)})
     if write_baseline is not None:
         baselines.write_baseline(stored, write_baseline)
-    click.echo(found.to_json() if as_json else comparison_summary(found), nl=as_json)
     return _exit_code(found.outcome.value, fail_on_regression, allow_inconclusive)
 
 

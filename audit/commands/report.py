@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,34 +114,6 @@ def publish(
     # Printed first: what was found is not lost where it cannot be written.
     for path in _write(result, out, junit):
         click.echo(path, err=True)
-
-
-def check_writable(out: Path | None, junit: Path | None) -> None:
-    """Refuse a folder or a file that cannot be written, before hours of trials are drawn for it.
-
-    Raises
-    ------
-    InvalidInputError
-        When something of another kind is there already, or no folder above it can be written to.
-    """
-    for option, path, is_folder in (("--out", out, True), ("--junit", junit, False)):
-        if path is None:
-            continue
-        existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-        if path.exists() and path.is_dir() != is_folder:
-            problem = "a file" if is_folder else "a folder"
-        elif existing != path and not existing.is_dir():
-            problem = f"{existing}, a file"
-        elif not os.access(existing, os.W_OK):
-            problem = f"{existing}, where nothing can be written"
-        else:
-            continue
-        raise InvalidInputError(
-            field=option,
-            expected=f"a {'folder' if is_folder else 'file'} that can be written",
-            got=f"{path}: {problem}",
-            fix="choose another place",
-        )
 
 
 def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from audit.commands.report import junit_option, redact_option
+from audit.commands.writable import check_writable
 
 file_type = click.Path(path_type=Path, dir_okay=False)
 
@@ -74,6 +75,7 @@ def scores(
     from audit.given.files import read_scores
     from mechanisms.claim import Claim, EpsilonDelta, Reference
 
+    check_writable(out, {"--junit": junit})
     claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference))
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]

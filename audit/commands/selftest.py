@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from audit.commands.writable import check_writable
 from audit.errors import ExitCode
 
 
@@ -38,11 +39,11 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
     from audit.trials import Engine
     from reports.selftest import selftest_summary, write_selftest
 
+    check_writable(out)
     settings = SelftestSettings(seed=seed, quick=quick, names=names)
     with show_progress() as progress:
         result = run_selftest(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    written = write_selftest(result, out) if out is not None else ()
     click.echo(result.to_json() if as_json else selftest_summary(result))
-    for path in written:
+    for path in write_selftest(result, out) if out is not None else ():
         click.echo(path, err=True)
     return ExitCode.OK if result.as_expected else ExitCode.REFUTED

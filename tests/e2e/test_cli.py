@@ -235,6 +235,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_
         assert done.returncode == 2, done.stderr
         assert f"Expected {option} to be a {kind} that can be written" in done.stderr
         assert "fitting trials" not in done.stderr
+    for command in (("demo",), ("selftest",), ("certify", plan)):
+        done = run(*command, "--out", tmp_path / "file")
+        assert done.returncode == 2, done.stderr
+    stored = tmp_path / "baseline.json"
+    for option in ("--markdown", "--write-baseline"):
+        done = run("compare", stored, plan, option, tmp_path / "file" / "sub")
+        assert done.returncode == 2
+        assert f"Expected {option} to be a file that can be written" in done.stderr
 
 
 def test_missing_files_are_usage_errors(tmp_path: Path) -> None:
