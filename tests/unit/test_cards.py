@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import audit
 from audit import cards
 from audit.result import AuditCollection
@@ -17,14 +15,9 @@ from audit.rounding import as_float
 from audit.verdict import Verdict
 from reports.redaction import redact
 from tests.unit.page_checks import Checker
-from tests.unit.report_cases import HOSTILE, hostile_collection, make_collection, result
+from tests.unit.report_cases import HOSTILE, hostile_collection, result
 
 ROOT = Path(audit.__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
 
 
 def test_a_prompt_shows_one_line(collection: AuditCollection) -> None:

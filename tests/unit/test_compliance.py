@@ -6,24 +6,17 @@ import dataclasses
 import re
 
 import numpy as np
-import pytest
 
 import audit
 from audit.result import AuditCollection, AuditResult
 from mechanisms.claim import Claim, EpsilonDelta
 from reports import compliance, html, markdown
 from tests.unit.page_checks import html_text, unescaped
-from tests.unit.report_cases import make_collection
 
 QUESTIONS = (
     *("What was deleted", "What was claimed", "What was tested", "What was found", "At which level"),
     *("What it does not show", "Who can repeat it, and how"),
 )
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
 
 
 def answers(result: AuditResult) -> dict[str, str]:

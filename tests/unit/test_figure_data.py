@@ -27,11 +27,6 @@ from tests.unit.report_cases import finding, hostile_collection, make_collection
 LINKED = re.compile(r'href="(report-data/[a-z]+\.csv)"')
 
 
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
-
-
 def with_history(made: Finding) -> Finding:
     curve = BoundCurve(
         role="claim_row",

@@ -12,7 +12,7 @@ import reports
 from audit.result import AuditCollection, AuditResult
 from audit.verdict import Verdict
 from reports import junit
-from tests.unit.report_cases import hostile_collection, make_collection
+from tests.unit.report_cases import hostile_collection
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit.xsd")))
 TAGS = {Verdict.REFUTED: "failure", Verdict.INCONCLUSIVE: "skipped", Verdict.NOT_REFUTED: None}
@@ -22,11 +22,6 @@ def valid(text: str) -> etree._Element:
     root = etree.fromstring(text.encode())
     SCHEMA.assertValid(root)
     return root
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
 
 
 def test_cases_agree_with_verdicts(collection: AuditCollection) -> None:

@@ -7,19 +7,15 @@ import math
 import re
 from pathlib import Path
 
-import pytest
-
 import reports
 from audit.evidence import Finding
 from audit.result import AuditCollection, load_json
 from audit.verdict import Reason, Verdict
-from reports import html, markdown, terminal
+from reports import html, terminal
 from reports.numbers import up
 from reports.view import page
 from tests.unit.page_checks import (
     check_html,
-    html_text,
-    unescaped,
 )
 from tests.unit.report_cases import (
     certificates,
@@ -31,25 +27,6 @@ from tests.unit.report_cases import (
     promising_nothing,
     result,
 )
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
-
-
-@pytest.fixture(scope="module")
-def document(collection: AuditCollection) -> str:
-    return html.render(collection)
-
-
-@pytest.fixture(scope="module")
-def texts(collection: AuditCollection, document: str) -> dict[str, str]:
-    return {
-        "html": unescaped(html_text(document)),
-        "md": unescaped(markdown.render(collection)),
-        "terminal": terminal.summary(collection),
-    }
 
 
 def test_every_verdict_is_said_in_words_in_both_formats(collection: AuditCollection, texts: dict[str, str]) -> None:

@@ -21,37 +21,15 @@ from reports.view import page
 from tests.unit.page_checks import (
     check_html,
     html_tables,
-    html_text,
     markdown_tables,
-    unescaped,
 )
 from tests.unit.report_cases import (
     HOSTILE,
     N,
     hostile_collection,
-    make_collection,
     result,
     roc,
 )
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
-
-
-@pytest.fixture(scope="module")
-def document(collection: AuditCollection) -> str:
-    return html.render(collection)
-
-
-@pytest.fixture(scope="module")
-def texts(collection: AuditCollection, document: str) -> dict[str, str]:
-    return {
-        "html": unescaped(html_text(document)),
-        "md": unescaped(markdown.render(collection)),
-        "terminal": terminal.summary(collection),
-    }
 
 
 def test_html_is_one_closed_file(document: str) -> None:

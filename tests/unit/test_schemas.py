@@ -21,7 +21,7 @@ from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports import schemas
 from reports.certification import write_certification
-from tests.unit.report_cases import make_collection, point_claim, promising_nothing, result
+from tests.unit.report_cases import point_claim, promising_nothing, result
 
 ROOT = Path(reports.__file__).parents[1]
 
@@ -30,11 +30,6 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
     schema = json.loads((schemas.FOLDER / name).read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
-
-
-@pytest.fixture(scope="module")
-def collection() -> AuditCollection:
-    return make_collection()
 
 
 def test_published_schemas_are_those_of_the_dataclasses(tmp_path: Path) -> None:
