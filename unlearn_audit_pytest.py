@@ -190,7 +190,8 @@ class _Gathered:
         if not self.records:
             return
         settings = self.config.stash[SETTINGS]
-        spent = math.fsum(record["level"] for record in self.records.values())
+        rounding = _load("audit.rounding")
+        spent = rounding.total(record["level"] for record in self.records.values())
         terminalreporter.section("claims of unlearning")
         for test in sorted(self.records):
             terminalreporter.line(f"{self.records[test]['line']}  {test}")
@@ -198,7 +199,7 @@ class _Gathered:
         counted = f"{len(self.records) - crashed} audited" + (f", {crashed} could not be" if crashed else "")
         terminalreporter.line(
             f"{counted}. Were all of them true, this session would refute any with probability at "
-            f"most {_load('audit.rounding').up(spent)} (budget {settings.budget:g}, base seed {settings.seed})."
+            f"most {rounding.up(spent)} (budget {settings.budget:g}, base seed {settings.seed})."
         )
         for path in self.written:
             terminalreporter.line(path)

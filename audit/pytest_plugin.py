@@ -5,7 +5,6 @@ An edge: it runs audits, and writes reports of a session.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from audit.binding import default_plan
 from audit.failure_text import describe, one_line
 from audit.plan import CertifiedClaim
 from audit.result import AuditCollection, AuditResult, Table
-from audit.rounding import up
+from audit.rounding import total, up
 from audit.runner import run
 from audit.trials import Engine
 from audit.verdict import Verdict
@@ -142,7 +141,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
     from reports import junit
 
     results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
-    levels = math.fsum(record["level"] for record in records)
+    levels = total(record["level"] for record in records)
     collection = AuditCollection(
         title="Claims of a test session",
         introduction=(

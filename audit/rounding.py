@@ -45,6 +45,11 @@ def up(value: float, digits: int = DIGITS) -> str:
     return _rounded(value, digits, ROUND_CEILING)
 
 
+def total(values: Iterable[float]) -> float:
+    """Return the sum of the shortest decimals that name the floats: nine times 0.001 is 0.009, and not a bit more."""
+    return float(sum(Decimal(repr(float(value))) for value in values))
+
+
 def nearest(value: float, digits: int = 4) -> str:
     """Return ``value`` rounded to nearest: for labels and parameters, which bound nothing."""
     return _rounded(value, digits, ROUND_HALF_EVEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from audit.rounding import total
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from reports.numbers import INFINITE, down, nearest, up
 from reports.parts import TableView
@@ -93,7 +94,7 @@ def _sentences(result: SelftestResult) -> list[str]:
         f"{len(faults)} faults: {len(refuted)} refuted; of the {len(sure)} that the planner calls all but certain, "
         f"{seen}. {len(harmless)} harmless variants: {len(alarms)} refuted.",
         f"Each audit is a family of its own at significance {up(result.each)}; the chance that any harmless variant of "
-        f"the table is refuted is at most {up(math.fsum([result.each] * len(harmless)))}.",
+        f"the table is refuted is at most {up(total([result.each] * len(harmless)))}.",
         "True, claimed and lower bound are at the δ and in the direction of the strongest test. A true ε with ≥ is a "
         "bound from an oracle's trials. Fired: families of attacks that refuted the claim, strongest first, or the "
         "control that stopped the audit. Expected (family): "

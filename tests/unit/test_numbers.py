@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from audit.rounding import total
 from reports.numbers import as_float, counted, down, enough_digits, listed, nearest, up
 
 
@@ -51,6 +52,11 @@ def test_numbers_are_rounded_outward_at_every_magnitude() -> None:
 )
 def test_number_texts(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_totals_of_levels_are_those_of_their_decimals() -> None:
+    assert up(total([0.001] * 9)) == "0.009"
+    assert up(total([0.0012345] * 7)) == "0.00865"
 
 
 def test_rounding_outward_never_hides_that_a_bound_exceeds_a_claim() -> None:
