@@ -147,19 +147,23 @@ def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_coun
     )
     tests = tuple(replace(test, rejected=member.rejected) for test, member in zip(finding.tests, mine, strict=True))
     levels = dict(zip(tests, (member.tested_at or 0.0 for member in mine), strict=True))
-    # What is quoted is what the verdict rests on: a sequence may end before the test with the smallest p-value.
+    settled = replace(finding, verdict=verdict, reason=reason, tests=tests)
+    return _quoting(settled, levels, n_counted) if tests else settled
+
+
+def _quoting(finding: Finding, levels: Mapping[EventTest, float], n_counted: tuple[int, int]) -> Finding:
+    """Return a finding that quotes what its verdict rests on, by the levels at which its tests were made.
+
+    A sequence may end before the test with the smallest p-value, which then says nothing.
+    """
+    tests = finding.tests
     quoted = [test for test in tests if test.rejected] or [test for test in tests if levels[test] > 0] or list(tests)
-    best = min(quoted, key=lambda test: test.p_value, default=None)
-    if best is None:
-        return replace(finding, verdict=verdict, reason=reason)
+    best = min(quoted, key=lambda test: test.p_value)
     sandwiches = finding.sandwiches
     if min(tests, key=lambda test: test.p_value) is not best:
         shown = [test for test in tests if test in quoted or test.role != "claim_row"]
         sandwiches = _sandwiches(finding.claim, shown, finding.certificates, n_counted, finding.level)
-    return replace(
-        finding, verdict=verdict, reason=reason, tests=tests, p_value=best.p_value, level=levels[best],
-        sandwiches=sandwiches,
-    )  # fmt: skip
+    return replace(finding, p_value=best.p_value, level=levels[best], sandwiches=sandwiches)
 
 
 def _history(

@@ -120,7 +120,8 @@ def _off_scores(thresholds: Array, scores: Array) -> Array:
     below = np.searchsorted(ordered, thresholds - tie, side="left")
     above = np.searchsorted(ordered, thresholds + tie, side="right")
     lower, upper = ordered[np.maximum(above - 1, 0)], ordered[np.minimum(above, len(ordered) - 1)]
-    gap = np.where(above < len(ordered), upper - lower, 2 * np.where(tie > 0, 2 * tie, 1.0))
+    # Beyond the largest score there is no gap: any distance above a tie will do.
+    gap = np.where(above < len(ordered), upper - lower, np.where(tie > 0, 4 * tie, 2.0))
     return np.asarray(np.where(below < above, lower + gap / 2, thresholds))
 
 
