@@ -9,29 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.evidence import Finding
     from audit.given.auditing import from_scores
-    from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
+    from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
+    from audit.plan.split import Sequential, Split
     from audit.power.forecasting import forecast
     from audit.power.forecasts import Forecast
+    from audit.records.evidence import Finding
+    from audit.records.result import AuditCollection, AuditResult, load_json
+    from audit.records.verdict import Reason, Verdict
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
-    from audit.result import AuditCollection, AuditResult, load_json
-    from audit.runner import run
-    from audit.split import Sequential, Split
-    from audit.trials import Engine
-    from audit.verdict import Reason, Verdict
+    from audit.running.runner import run
+    from audit.trials.chunks import Engine
 
 _HOMES = {
-    "AuditPlan": "audit.plan",
-    "Bonferroni": "audit.plan",
-    "CertifiedClaim": "audit.plan",
-    "FixedSequence": "audit.plan",
-    "Holm": "audit.plan",
-    "AuditCollection": "audit.result",
-    "AuditResult": "audit.result",
-    "Finding": "audit.result",
+    "AuditPlan": "audit.plan.audit_plan",
+    "Bonferroni": "audit.plan.audit_plan",
+    "CertifiedClaim": "audit.plan.audit_plan",
+    "FixedSequence": "audit.plan.audit_plan",
+    "Holm": "audit.plan.audit_plan",
+    "AuditCollection": "audit.records.result",
+    "AuditResult": "audit.records.result",
+    "Finding": "audit.records.result",
     "Auditable": "audit.regression.frozen",
     "Comparison": "audit.regression.comparison",
     "Margins": "audit.regression.comparison",
@@ -41,13 +41,13 @@ _HOMES = {
     "from_scores": "audit.given.auditing",
     "Forecast": "audit.power.forecasts",
     "forecast": "audit.power.forecasting",
-    "load_json": "audit.result",
-    "run": "audit.runner",
-    "Sequential": "audit.split",
-    "Split": "audit.split",
-    "Engine": "audit.trials",
-    "Reason": "audit.verdict",
-    "Verdict": "audit.verdict",
+    "load_json": "audit.records.result",
+    "run": "audit.running.runner",
+    "Sequential": "audit.plan.split",
+    "Split": "audit.plan.split",
+    "Engine": "audit.trials.chunks",
+    "Reason": "audit.records.verdict",
+    "Verdict": "audit.records.verdict",
 }
 
 __all__ = [

@@ -69,8 +69,8 @@ main.add_command(selftest)
 def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, seed: int | None) -> int:
     """Delete three digits and audit who really deleted them (a few minutes)."""
     from audit.commands.demo import DemoSettings, run_demo
-    from audit.progress import show_progress
-    from audit.trials import Engine
+    from audit.trials.chunks import Engine
+    from audit.trials.progress import show_progress
 
     out = out or Path("out/demo")
     check_writable(out)
@@ -88,7 +88,7 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
 @main.command()
 def init() -> int:
     """Print a commented plan that runs: unlearn-audit init > plan.toml."""
-    from audit.plan_file.example import example_plan
+    from audit.commands.plan_file.example import example_plan
 
     click.echo(example_plan(), nl=False)
     return ExitCode.OK
@@ -149,10 +149,10 @@ def run(
 ) -> int:
     """Run the audit of a plan file."""
     from audit.commands import power as cli_power
-    from audit.plan_file.reading import read_plan
-    from audit.progress import show_progress
-    from audit.runner import run as run_audit
-    from audit.trials import Engine
+    from audit.commands.plan_file.reading import read_plan
+    from audit.running.runner import run as run_audit
+    from audit.trials.chunks import Engine
+    from audit.trials.progress import show_progress
 
     check_writable(out, {"--junit": junit})
     mechanism = own_mechanism(own)
@@ -241,8 +241,8 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
-    from audit.plan_file.reading import read_plan
-    from audit.progress import show_progress
+    from audit.commands.plan_file.reading import read_plan
+    from audit.trials.progress import show_progress
     from reports.certification import certification_summary, write_certification
 
     check_writable(out)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attacks.protocol import Attack
-from audit.binding import default_plan
-from audit.failure_text import describe, one_line
-from audit.plan import CertifiedClaim
-from audit.result import AuditCollection, AuditResult, Table
-from audit.rounding import total, up
-from audit.runner import run
-from audit.trials import Engine
-from audit.verdict import Verdict
+from audit.plan.audit_plan import CertifiedClaim
+from audit.records.failure_text import describe, one_line
+from audit.records.result import AuditCollection, AuditResult, Table
+from audit.records.rounding import total, up
+from audit.records.verdict import Verdict
+from audit.running.binding import default_plan
+from audit.running.runner import run
+from audit.trials.chunks import Engine
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

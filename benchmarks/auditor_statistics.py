@@ -19,10 +19,10 @@ import lower_bounds
 import numpy as np
 from bounds import FORWARD, LEVEL, RATES, milliseconds
 
-from audit.bands import band_bound
-from audit.bounds import exact_joint_bound, exact_joint_p_value
-from audit.counts import Counts
-from audit.sequential import epsilon_grid, make_e_process
+from audit.records.counts import Counts
+from audit.statistics.bands import band_bound
+from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
+from audit.statistics.e_process import epsilon_grid, make_e_process
 from mechanisms.claim import EpsilonDelta
 
 

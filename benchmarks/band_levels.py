@@ -1,9 +1,9 @@
-"""Compute the local levels that ``audit.bands`` looks up: ``python benchmarks/band_levels.py``.
+"""Compute the local levels that ``audit.statistics.bands`` looks up: ``python benchmarks/band_levels.py``.
 
-Writes ``audit/band_levels.json``: for n draws and an overall level, the local level at which the Clopper-Pearson
-intervals of all n order statistics hold simultaneously. Every entry comes from the exact recursion below; nothing is
-simulated or extrapolated. The whole table takes half an hour of one core, two thirds of it beyond n = 1e5;
-``--largest 100000`` recomputes the rest and keeps the larger entries of the file.
+Writes ``audit/statistics/band_levels.json``: for n draws and an overall level, the local level at which the
+Clopper-Pearson intervals of all n order statistics hold simultaneously. Every entry comes from the exact recursion
+below; nothing is simulated or extrapolated. The whole table takes half an hour of one core, two thirds of it beyond n =
+1e5; ``--largest 100000`` recomputes the rest and keeps the larger entries of the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaln, xlogy
 
 Floats = NDArray[np.float64]
-TABLE = Path(__file__).parents[1] / "audit" / "band_levels.json"
+TABLE = Path(__file__).parents[1] / "audit" / "statistics" / "band_levels.json"
 
 # Per octave below .2: the usual levels and their halves, thirds and fifths fall on the grid.
 LEVELS = [0.2 * share / 2**octave for octave in range(18) for share in (1.0, 0.8, 2 / 3)]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from audit.bounds import clopper_pearson_bound, exact_joint_bound, exact_joint_p_value
-from audit.counts import Counts
-from audit.planning import best_power, detectable_epsilon
+from audit.power.ceilings import best_power, detectable_epsilon
+from audit.records.counts import Counts
+from audit.statistics.bounds import clopper_pearson_bound, exact_joint_bound, exact_joint_p_value
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 
 FORWARD = Direction.UNLEARNED_FROM_RETRAINED

@@ -26,15 +26,15 @@ from scipy.stats import binom
 import audit
 from attacks.discriminant import LinearDiscriminant
 from attacks.likelihood_ratio import LikelihoodRatio
-from audit.bands import band_rejects
-from audit.bounds import exact_joint_rejects
-from audit.counts import Counts
-from audit.gdp_test import tradeoff_p_value
-from audit.plan import AuditPlan, CertifiedClaim
-from audit.selection import PreparedAttack, choose_event
-from audit.sequential import make_e_process
-from audit.split import Sequential
-from audit.verdict import Verdict
+from audit.gathering.selection import PreparedAttack, choose_event
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.plan.split import Sequential
+from audit.records.counts import Counts
+from audit.records.verdict import Verdict
+from audit.statistics.bands import band_rejects
+from audit.statistics.bounds import exact_joint_rejects
+from audit.statistics.e_process import make_e_process
+from audit.statistics.gdp import tradeoff_p_value
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 from mechanisms.dataset import from_arrays
 from mechanisms.ridge.langevin import RidgeLangevin

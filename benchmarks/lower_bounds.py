@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainccinv, betaincinv, ndtr
 
-from audit.bands import band_bound
-from audit.selection import PreparedAttack, choose_for_bound
-from audit.sequential import epsilon_grid, make_e_process
-from audit.split_bound import split_bound
+from audit.gathering.selection import PreparedAttack, choose_for_bound
+from audit.gathering.split_bound import split_bound
+from audit.statistics.bands import band_bound
+from audit.statistics.e_process import epsilon_grid, make_e_process
 from mechanisms.claim import Direction
 
 Floats = NDArray[np.float64]

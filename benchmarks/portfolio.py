@@ -31,10 +31,10 @@ from scipy.special import ndtri
 from attacks.canary import choose_records
 from attacks.protocol import Attack, AttackContext
 from attacks.registry import ATTACKS, GROUPS
-from audit.binding import make_context
-from audit.estimates import gaussian_mu
-from audit.selection import PreparedAttack, prepare
-from audit.trials import Engine, worker_limits
+from audit.gathering.selection import PreparedAttack, prepare
+from audit.records.estimates import gaussian_mu
+from audit.running.binding import make_context
+from audit.trials.chunks import Engine, worker_limits
 from mechanisms.dataset import from_arrays
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World

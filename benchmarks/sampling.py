@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from attacks.canary import choose_records
 from attacks.registry import ATTACKS
-from audit.binding import make_context
-from audit.plan import AuditPlan, CertifiedClaim
-from audit.runner import run
-from audit.trials import ChunkTask, Engine, Source, Stream, make_generator, score_chunk
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.running.binding import make_context
+from audit.running.runner import run
+from audit.trials.chunks import ChunkTask, Engine, Source, Stream, make_generator, score_chunk
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binom
 
+from audit.records.verdict import Verdict
 from audit.selftest.audits import SelftestSettings, run_selftest
 from audit.selftest.result import Expectation, SelftestResult
-from audit.trials import Engine
-from audit.verdict import Verdict
+from audit.trials.chunks import Engine
 
 SHARE, ALARM = 0.9, 1e-6
 

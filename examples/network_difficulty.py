@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from attacks.canary import difficulty
-from audit.estimates import Estimate
-from audit.evidence import Finding
-from audit.result import AuditResult
+from audit.records.estimates import Estimate
+from audit.records.evidence import Finding
+from audit.records.result import AuditResult
 from mechanisms.sources import load_named
 
 RIDGE_PENALTY = 1.0

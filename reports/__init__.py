@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audit.result import AuditCollection, AuditResult
+    from audit.records.result import AuditCollection, AuditResult
 
     Reportable = AuditResult | AuditCollection
 
@@ -144,7 +144,7 @@ def joined(value: Reportable | Sequence[Reportable]) -> Reportable:
     InvalidInputError
         When there is none.
     """
-    from audit.result import AuditCollection, AuditResult
+    from audit.records.result import AuditCollection, AuditResult
     from mechanisms.errors import InvalidInputError
 
     if isinstance(value, AuditResult | AuditCollection):

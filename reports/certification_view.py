@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.certificates.certification import Certification, RecordRow, RouteRow
-from audit.evidence import Preview
+from audit.records.evidence import Preview
 from mechanisms.errors import InvalidInputError
 from reports import certification_words as texts
 from reports import tables, words

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit.evidence import Finding
-from audit.ledger import DeclaredThreshold
-from audit.result import AuditResult
-from audit.verdict import Verdict
+from audit.records.evidence import Finding
+from audit.records.ledger import DeclaredThreshold
+from audit.records.result import AuditResult
+from audit.records.verdict import Verdict
 from reports import plan_words, withheld, words
 from reports.numbers import counted, listed, up
 from reports.parts import Passage

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from audit.evidence import Finding
-from audit.histograms import ScoreHistogram
+from audit.records.evidence import Finding
+from audit.records.histograms import ScoreHistogram
 from reports import drawing, words
 from reports.drawing import BLUE, INK, VERMILION
 from reports.numbers import listed, nearest, up

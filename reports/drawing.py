@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.bounds import clopper_pearson
+from audit.statistics.bounds import clopper_pearson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

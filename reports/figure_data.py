@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from audit.evidence import Finding
-from audit.result import AuditCollection, AuditResult
+from audit.records.evidence import Finding
+from audit.records.result import AuditCollection, AuditResult
 from reports import figures, words
 
 FOLDER = "report-data"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.counts import Counts
-from audit.evidence import Finding, Roc
+from audit.records.counts import Counts
+from audit.records.evidence import Finding, Roc
 from mechanisms.claim import Claim, Direction
 from reports import drawing
 from reports.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Point

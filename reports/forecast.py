@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from audit.plan import FixedSequence
+from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
 from reports.numbers import INFINITE, counted, listed, nearest, up

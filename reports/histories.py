@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.betting.history import BoundCurve, History
-from audit.evidence import Finding
-from audit.verdict import Verdict
+from audit.records.evidence import Finding
+from audit.records.history import BoundCurve, History
+from audit.records.verdict import Verdict
 from reports.numbers import counted, down, nearest, up
 from reports.parts import HistoryView, TableView
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.betting.history import History
+from audit.records.history import History
 from reports import drawing
 from reports.drawing import INK, MUTED, PURPLE, VERMILION
 from reports.histories import curve_name

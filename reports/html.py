@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from audit.evidence import Finding
-from audit.result import AuditCollection, AuditResult
+from audit.records.evidence import Finding
+from audit.records.result import AuditCollection, AuditResult
 from reports import distributions, figures, history_figure
 from reports.parts import FindingView, PageView, map_text
 from reports.view import page

@@ -13,8 +13,8 @@ from typing import Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from audit.cards import plain
-from audit.result import AuditCollection, AuditResult
+from audit.records.cards import plain
+from audit.records.result import AuditCollection, AuditResult
 from reports.parts import AuditView, FindingView
 
 PACKAGE = "unlearn-audit"

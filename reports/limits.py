@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.result import AuditResult
+from audit.records.result import AuditResult
 from reports import plan_words
 from reports.numbers import counted, listed
 from reports.parts import Passage

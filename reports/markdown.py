@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from audit.result import AuditCollection, AuditResult
+from audit.records.result import AuditCollection, AuditResult
 from reports.parts import map_text
 from reports.view import page
 

@@ -1,16 +1,5 @@
-"""How numbers are printed: the outward rounding of :mod:`audit.rounding`, under the name that reports use."""
+"""How numbers are printed: the outward rounding of :mod:`audit.records.rounding`, under the name that reports use."""
 
-from audit.rounding import (
-    DIGITS,
-    INFINITE,
-    Number,
-    as_float,
-    counted,
-    down,
-    enough_digits,
-    listed,
-    nearest,
-    up,
-)
+from audit.records.rounding import DIGITS, INFINITE, Number, as_float, counted, down, enough_digits, listed, nearest, up
 
 __all__ = ["DIGITS", "INFINITE", "Number", "as_float", "counted", "down", "enough_digits", "listed", "nearest", "up"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.ledger import DataRecord, DeclaredThreshold, PlanRecord
-from audit.result import AuditResult
-from audit.split import Sequential
+from audit.plan.split import Sequential
+from audit.records.ledger import DataRecord, DeclaredThreshold, PlanRecord
+from audit.records.result import AuditResult
 from mechanisms.protocol import Access
 from reports.numbers import counted, listed, nearest
 from reports.parts import Passage

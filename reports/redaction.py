@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from audit.evidence import Finding
-from audit.ledger import Control, DataRecord, Family, PlanRecord
-from audit.redaction import Average, Redaction
-from audit.result import AuditCollection, AuditResult
-from audit.verdict import Verdict
+from audit.records.evidence import Finding
+from audit.records.ledger import Control, DataRecord, Family, PlanRecord
+from audit.records.redaction import Average, Redaction
+from audit.records.result import AuditCollection, AuditResult
+from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta
 
 if TYPE_CHECKING:

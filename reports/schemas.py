@@ -15,8 +15,8 @@ from pydantic_core import core_schema
 
 from audit.certificates.certification import Certification
 from audit.power.forecasts import Forecast
+from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison
-from audit.result import AuditCollection, AuditResult
 from audit.selftest.result import SelftestResult
 
 FOLDER = Path(__file__).parent / "schema"

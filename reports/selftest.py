@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from audit.rounding import total
+from audit.records.rounding import total
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from reports.numbers import INFINITE, down, nearest, up
 from reports.parts import TableView

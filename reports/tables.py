@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 from audit.certificates.certification import Certification
-from audit.counts import Counts
-from audit.evidence import EventTest, Finding
-from audit.ledger import Control, Member
-from audit.result import AuditResult
+from audit.records.counts import Counts
+from audit.records.evidence import EventTest, Finding
+from audit.records.ledger import Control, Member
+from audit.records.result import AuditResult
 from mechanisms.claim import Direction
 from reports import histories, plan_words, words
 from reports.numbers import INFINITE, as_float, counted, down, enough_digits, listed, nearest, up

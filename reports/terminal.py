@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable
 
-from audit.result import AuditCollection, AuditResult
+from audit.records.result import AuditCollection, AuditResult
 from reports.histories import STOPPING
 from reports.parts import AuditView, FindingView, TableView
 from reports.tables import NONE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.evidence import Finding, Sandwich
-from audit.result import AuditResult
-from audit.verdict import Reason, Verdict
+from audit.records.evidence import Finding, Sandwich
+from audit.records.result import AuditResult
+from audit.records.verdict import Reason, Verdict
 from reports.numbers import INFINITE, down, enough_digits, listed, nearest, up
 from reports.parts import SandwichView
 from reports.words import CONTROLS, HARDLY_BELOW, claim_text, subject

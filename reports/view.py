@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.evidence import Finding, Preview, Roc, Sandwich
-from audit.result import AuditCollection, AuditResult, Table
+from audit.records.evidence import Finding, Preview, Roc, Sandwich
+from audit.records.result import AuditCollection, AuditResult, Table
 from mechanisms.claim import Claim, Direction
 from reports import compliance, distributions, histories, limits, plan_words, tables, verdict_words, withheld, words
 from reports.numbers import Number, down, enough_digits, nearest, up

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from audit.evidence import Finding
-from audit.result import AuditResult
-from audit.verdict import Verdict
+from audit.records.evidence import Finding
+from audit.records.result import AuditResult
+from audit.records.verdict import Verdict
 from reports import verdict_words, words
 from reports.numbers import counted, down, nearest, up
 from reports.parts import FindingView, Passage, TableView

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.cards import subject as subject
-from audit.evidence import Roc, Sandwich
-from audit.ledger import Family
-from audit.plan import Bonferroni, Holm
-from audit.verdict import Verdict
+from audit.plan.audit_plan import Bonferroni, Holm
+from audit.records.cards import subject as subject
+from audit.records.evidence import Roc, Sandwich
+from audit.records.ledger import Family
+from audit.records.verdict import Verdict
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, Reference
 from reports.numbers import counted, listed, nearest, up
 from reports.parts import Passage, VerdictView

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.canary import RULES, Rule, choose_records, random_records, remaining_shift, with_boundary_outlier
-from audit.trials import Stream, make_generator
+from audit.trials.chunks import Stream, make_generator
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism

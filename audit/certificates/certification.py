@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from audit import json_text
-from audit.evidence import Preview
-from audit.ledger import DataRecord, Environment
+from audit.records import json_text
+from audit.records.evidence import Preview
+from audit.records.ledger import DataRecord, Environment
 from mechanisms.claim import JSON_CONFIG
 
 CERTIFICATION_SCHEMA: Literal["unlearn-audit/certification/1"] = "unlearn-audit/certification/1"

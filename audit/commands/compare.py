@@ -132,9 +132,9 @@ def compare(
     1 when a regression is shown, 3 when something could not be decided; 2 usage, 4 a mechanism that crashed.
     """
     from audit.commands import baselines
-    from audit.progress import show_progress
     from audit.regression.comparison import Margins
-    from audit.trials import Engine
+    from audit.trials.chunks import Engine
+    from audit.trials.progress import show_progress
     from reports import write_texts
     from reports.comparison import comparison_markdown, comparison_summary
 

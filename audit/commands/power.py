@@ -13,12 +13,12 @@ from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from audit.binding import BoundRecord
-    from audit.ledger import Family
-    from audit.plan import AuditPlan
-    from audit.plan_file.reading import ResolvedPlan
+    from audit.commands.plan_file.reading import ResolvedPlan
+    from audit.plan.audit_plan import AuditPlan
     from audit.power.forecasts import Forecast
-    from audit.runner import Announce
+    from audit.records.ledger import Family
+    from audit.running.binding import BoundRecord
+    from audit.running.runner import Announce
 
 PLAN_MARGIN = 2.0
 NUMBER_MARGINS = (1.5, 2.0, 3.0, 5.0)
@@ -58,7 +58,7 @@ def power(
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
         _refuse(numbers)
-        from audit.plan_file.reading import read_plan
+        from audit.commands.plan_file.reading import read_plan
 
         read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
         margins = (PLAN_MARGIN if margin is None else margin,)
@@ -85,7 +85,7 @@ def power(
 def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: bool) -> int:
     """Print the forecast of a plan with its costs. Writes nothing, and no forecast is a verdict: exit code 0."""
     from audit.power.forecasting import forecast
-    from audit.trials import Engine
+    from audit.trials.chunks import Engine
 
     margins = (PLAN_MARGIN if margin is None else margin,)
     engine = Engine(n_jobs=jobs)

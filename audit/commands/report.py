@@ -13,7 +13,7 @@ from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
 if TYPE_CHECKING:
-    from audit.result import AuditCollection, AuditResult
+    from audit.records.result import AuditCollection, AuditResult
 
 junit_option = click.option(
     "--junit",
@@ -43,7 +43,7 @@ def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: boo
     """Render stored results (JSON) again: audits, several on one page, each a family of its own; or certificates."""
     import reports
     from audit.certificates.certification import CERTIFICATION_SCHEMA
-    from audit.json_text import schema_of
+    from audit.records.json_text import schema_of
 
     texts = {path: _read(path) for path in results}
     certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
@@ -67,7 +67,7 @@ def _read(path: Path) -> str:
 
 
 def _loaded(path: Path, text: str) -> AuditResult | AuditCollection:
-    from audit.result import load_json
+    from audit.records.result import load_json
 
     try:
         return load_json(text)
@@ -118,7 +118,7 @@ def publish(
 
 def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
     """Return the exit code of a result."""
-    from audit.verdict import Verdict
+    from audit.records.verdict import Verdict
 
     if result.verdict is Verdict.REFUTED:
         return ExitCode.REFUTED

@@ -34,9 +34,9 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
 
     Exits 1 when a fault is missed that the planner calls all but certain to be found, or a harmless variant is refuted.
     """
-    from audit.progress import show_progress
     from audit.selftest.audits import SelftestSettings, run_selftest
-    from audit.trials import Engine
+    from audit.trials.chunks import Engine
+    from audit.trials.progress import show_progress
     from reports.selftest import selftest_summary, write_selftest
 
     check_writable(out)

@@ -1,7 +1,7 @@
 """Audit scores or releases that were made elsewhere: two arrays from a cluster instead of a mechanism.
 
-The statistics are those of :func:`audit.runner.run`. What needs draws (an ignored deletion, the same stream twice) is
-left out, and the report says so.
+The statistics are those of :func:`audit.running.runner.run`. What needs draws (an ignored deletion, the same stream
+twice) is left out, and the report says so.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import ArrayLike
 from attacks.discriminant import LinearDiscriminant
 from attacks.given import GivenScore
 from attacks.protocol import Attack
-from audit.contrast import Evidence, Kind
-from audit.estimates import estimates_of
-from audit.evidence import EventTest, Tail
-from audit.findings import make_finding, roles_of, settle
+from audit.gathering.contrast import Evidence, Kind
+from audit.gathering.selection import Event, PreparedAttack
+from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
 from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
-from audit.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials
-from audit.multiplicity import MemberKey, ledger
-from audit.plan import AuditPlan
-from audit.provenance import environment_of, plan_record
-from audit.result import AuditResult
-from audit.selection import Event, PreparedAttack
-from audit.split import Split
-from audit.testing import run_test
-from audit.trials import Engine, Stream, make_generator
+from audit.plan.audit_plan import AuditPlan
+from audit.plan.split import Split
+from audit.records.estimates import estimates_of
+from audit.records.evidence import EventTest, Tail
+from audit.records.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials
+from audit.records.provenance import environment_of, plan_record
+from audit.records.result import AuditResult
+from audit.running.findings import make_finding, roles_of, settle
+from audit.statistics.multiplicity import MemberKey, ledger
+from audit.trials.chunks import Engine, Stream, make_generator
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 
@@ -93,8 +93,8 @@ def from_scores(
 
     Notes
     -----
-    The test is exact for independent rows (see :func:`audit.bounds.exact_joint_p_value`). Equal rows, correlated
-    neighbours or a drift over the retrained rows make the finding INCONCLUSIVE.
+    The test is exact for independent rows (see :func:`audit.statistics.bounds.exact_joint_p_value`). Equal rows,
+    correlated neighbours or a drift over the retrained rows make the finding INCONCLUSIVE.
 
     Examples
     --------

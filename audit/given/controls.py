@@ -11,15 +11,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.contrast import Kind
-from audit.controls import IDENTICAL
+from audit.controls.randomness import lag_one_control
+from audit.controls.worlds import IDENTICAL
+from audit.gathering.contrast import Kind
+from audit.gathering.testing import best_test, run_tests
 from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
-from audit.independence import at_extremes, chance_repeats, fingerprints, n_repeated
-from audit.ledger import Control
-from audit.multiplicity import equal_share
-from audit.plan import AuditPlan
-from audit.randomness import lag_one_control
-from audit.testing import best_test, run_tests
+from audit.plan.audit_plan import AuditPlan
+from audit.records.ledger import Control
+from audit.statistics.multiplicity import equal_share
+from audit.trials.independence import at_extremes, chance_repeats, fingerprints, n_repeated
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Given rows, checked, split and scored: the counterpart of :mod:`audit.contrast` where nothing is drawn."""
+"""Given rows, checked, split and scored: the counterpart of :mod:`audit.gathering.contrast` where nothing is drawn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attacks.protocol import Attack, AttackContext
-from audit.contrast import Evidence, Kind
-from audit.ledger import DataRecord
-from audit.plan import AuditPlan
-from audit.selection import PreparedAttack, prepare
-from audit.trials import Stream, make_generator, score, worker_limits
+from audit.gathering.contrast import Evidence, Kind
+from audit.gathering.selection import PreparedAttack, prepare
+from audit.plan.audit_plan import AuditPlan
+from audit.records.ledger import DataRecord
+from audit.trials.chunks import Stream, make_generator, score, worker_limits
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec

@@ -1,7 +1,7 @@
 """What an audit that stops when decided could have seen within its budget of pairs.
 
-In the flow: reports print it beside every verdict, as :mod:`audit.planning` does for a fixed number of trials. No test
-of data looks at it.
+In the flow: reports print it beside every verdict, as :mod:`audit.power.ceilings` does for a fixed number of trials. No
+test of data looks at it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from audit.betting.bets import growth
-from audit.bounds import ceiling
 from audit.power.alternatives import gaussian_epsilon
-from audit.sequential import threshold
+from audit.statistics.bets import growth
+from audit.statistics.bounds import ceiling
+from audit.statistics.e_process import threshold
 from mechanisms.claim import EpsilonDelta
 
 Floats = NDArray[np.float64]

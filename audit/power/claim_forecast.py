@@ -13,16 +13,16 @@ import numpy as np
 
 from attacks.discriminant import LinearDiscriminant, largest_shift_kept
 from attacks.protocol import AttackContext
-from audit.bounds import ceiling
-from audit.plan import AuditPlan
-from audit.planning import best_power, detectable_shift, refutable
+from audit.gathering.selection import claim_rows
+from audit.plan.audit_plan import AuditPlan
+from audit.plan.split import Sequential
 from audit.power.alternatives import Curve, gaussian_curve, gaussian_epsilon, gaussian_mu
 from audit.power.cautions import LOW_POWER, cautions_of
+from audit.power.ceilings import best_power, detectable_shift, refutable
 from audit.power.forecasts import Alternative, ClaimForecast, LearnedAttack, PowerStatement
 from audit.power.rehearsal import rehearsed_power
 from audit.power.trials_needed import trials_needed, trials_to_refute
-from audit.selection import claim_rows
-from audit.split import Sequential
+from audit.statistics.bounds import ceiling
 from mechanisms.claim import Claim, EpsilonDelta
 
 REHEARSALS = 40

@@ -1,7 +1,7 @@
 """The power of one event: how likely the exact test of an event with known probabilities refutes a point claim.
 
-In the flow: ``audit.planning`` looks for the best event with these; nothing here takes part in a test of data. Every
-number is for one test at the level it is given, and trial numbers are those that are counted.
+In the flow: ``audit.power.ceilings`` looks for the best event with these; nothing here takes part in a test of data.
+Every number is for one test at the level it is given, and trial numbers are those that are counted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, gammaln, ndtri, xlog1py, xlogy
 
-from audit.bounds import ceiling
-from audit.exact.critical import CriticalCounts
-from audit.exact.score import boundary_estimate
+from audit.statistics.bounds import ceiling
+from audit.statistics.critical import CriticalCounts
+from audit.statistics.score import boundary_estimate
 from mechanisms.claim import EpsilonDelta
 
 Floats = NDArray[np.float64]
@@ -70,8 +70,8 @@ def approximate_power(*, p1: ArrayLike, p0: ArrayLike, n1: int, n0: int, point: 
 
     Notes
     -----
-    Approximate: the boundary of the test is interpolated (:class:`audit.exact.critical.CriticalCounts`). Within about
-    .05 of :func:`power` at counts below 10, closer above.
+    Approximate: the boundary of the test is interpolated (:class:`audit.statistics.critical.CriticalCounts`). Within
+    about .05 of :func:`power` at counts below 10, closer above.
     """
     p1, p0 = np.broadcast_arrays(np.asarray(p1, dtype=np.float64), np.asarray(p0, dtype=np.float64))
     critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)

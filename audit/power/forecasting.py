@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from attacks.likelihood_ratio import LikelihoodRatio
-from audit.binding import BoundRecord, bind, family_of
-from audit.ledger import Family
-from audit.multiplicity import decide_family, equal_share
-from audit.plan import AuditPlan
+from audit.plan.audit_plan import AuditPlan
+from audit.plan.split import Split
 from audit.power.alternatives import CERTAIN, Curve, gaussian_curve, gaussian_mu, law_curve
 from audit.power.claim_forecast import Neglect, Outlook, forecast_claim
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast
-from audit.provenance import plan_record
-from audit.split import Split
-from audit.trials import Engine, Stream, make_generator
+from audit.records.ledger import Family
+from audit.records.provenance import plan_record
+from audit.running.binding import BoundRecord, bind, family_of
+from audit.statistics.multiplicity import decide_family, equal_share
+from audit.trials.chunks import Engine, Stream, make_generator
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

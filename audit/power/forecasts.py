@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from audit import json_text
-from audit.ledger import Family, PlanRecord
+from audit.records import json_text
+from audit.records.ledger import Family, PlanRecord
 from mechanisms.claim import JSON_CONFIG, Claim
 
 FORECAST_SCHEMA: Literal["unlearn-audit/forecast/1"] = "unlearn-audit/forecast/1"

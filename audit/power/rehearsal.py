@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.exact.critical import CriticalCounts
-from audit.planning import expected_verdict
+from audit.gathering.selection import Event, PreparedAttack, choose_event, claim_rows
+from audit.power.ceilings import expected_verdict
 from audit.power.event_power import power_of_events
-from audit.selection import Event, PreparedAttack, choose_event, claim_rows
-from audit.verdict import Verdict
+from audit.records.verdict import Verdict
+from audit.statistics.critical import CriticalCounts
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 
 Array = NDArray[np.float64]

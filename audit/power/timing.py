@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 
-from audit.plan import AuditPlan
+from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasts import CostEstimate
-from audit.trials import ChunkTask, Source, Stream, draw_chunk
+from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk
 from mechanisms.protocol import Deletion, World
 
 # A chunk is large enough when it took this long; until then it grows.

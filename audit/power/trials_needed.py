@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from audit.planning import ranked_events, refutable
 from audit.power.alternatives import Curve
+from audit.power.ceilings import ranked_events, refutable
 from audit.power.event_power import approximate_power, power
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.errors import InvalidInputError
@@ -123,7 +123,7 @@ def trials_to_refute(claim: Claim, *, level: float) -> int | None:
 
 
 def _ceiling_trials(point: EpsilonDelta, level: float) -> float:
-    """Trials at which the ceiling equals a point's epsilon: ``audit.bounds.ceiling`` solved for n."""
+    """Trials at which the ceiling equals a point's epsilon: ``audit.statistics.bounds.ceiling`` solved for n."""
     rare = (1 - point.delta) * math.exp(-point.epsilon)
     return math.log(level) / math.log1p(-rare) if 0 < rare < 1 else 1.0 if rare >= 1 else math.inf
 

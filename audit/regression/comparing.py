@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audit.certificates.certification import Certification, RouteRow
-from audit.evidence import Finding
-from audit.ledger import DeclaredThreshold
-from audit.multiplicity import equal_share
+from audit.records.evidence import Finding
+from audit.records.ledger import DeclaredThreshold
+from audit.records.result import AuditResult
+from audit.records.verdict import Verdict
 from audit.regression.comparison import (
     Absence,
     Comparison,
@@ -28,8 +29,7 @@ from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences,
 from audit.regression.differences import compare_means
 from audit.regression.frozen import FrozenCount
 from audit.regression.rates import FindingKey, compare_all_rates
-from audit.result import AuditResult
-from audit.verdict import Verdict
+from audit.statistics.multiplicity import equal_share
 from mechanisms.errors import InvalidInputError
 
 

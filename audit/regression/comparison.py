@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from audit import json_text
-from audit.counts import Counts
 from audit.errors import InconclusiveError, RegressionError
-from audit.evidence import Tail
-from audit.ledger import DataRecord
+from audit.records import json_text
+from audit.records.counts import Counts
+from audit.records.evidence import Tail
+from audit.records.ledger import DataRecord
+from audit.records.verdict import Verdict
 from audit.regression.differences import Difference
-from audit.verdict import Verdict
 from mechanisms.claim import JSON_CONFIG, Direction
 from mechanisms.errors import InvalidInputError
 

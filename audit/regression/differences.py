@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import nctdtrinc, ndtri, stdtrit
 
-from audit.bounds import NullRange
-from audit.exact.joint_test import RELATIVE_GAP, Region, largest_probability
+from audit.statistics.bounds import NullRange
+from audit.statistics.joint_test import RELATIVE_GAP, Region, largest_probability
 from mechanisms.claim import JSON_CONFIG, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
-from audit.binding import BoundRecord, bind
-from audit.contrast import Kind, Progress, Sample
-from audit.counts import Counts
-from audit.evidence import EventTest, Finding, Tail
-from audit.plan import AuditPlan
-from audit.result import AuditResult
-from audit.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
-from audit.split import Sequential
-from audit.trials import Engine, Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.gathering.contrast import Kind, Progress, Sample
+from audit.gathering.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
+from audit.plan.audit_plan import AuditPlan
+from audit.plan.split import Sequential
+from audit.records.counts import Counts
+from audit.records.evidence import EventTest, Finding, Tail
+from audit.records.result import AuditResult
+from audit.running.binding import BoundRecord, bind
+from audit.trials.chunks import Engine, Source, Stream, draw_chunk, make_generator, score_chunk
 from mechanisms.claim import Direction
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
@@ -143,7 +143,7 @@ def _count(
 
 
 def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> dict[str, PreparedAttack]:
-    """Draw a plan's fit split and fit its attacks as :mod:`audit.contrast` does."""
+    """Draw a plan's fit split and fit its attacks as :mod:`audit.gathering.contrast` does."""
     releases = []
     for world in (World.UNLEARNED, World.RETRAINED):
         source = Source(stream=Stream.RELEASES, world=world, record=index)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audit.evidence import EpsilonLowerBound, EventTest, Finding
-from audit.multiplicity import equal_share
+from audit.records.evidence import EpsilonLowerBound, EventTest, Finding
 from audit.regression.comparison import Absence, Margins, Outcome, RateComparison
 from audit.regression.computed import Forget, matched
 from audit.regression.differences import Difference, compare_rates
 from audit.regression.frozen import FrozenCount
+from audit.statistics.multiplicity import equal_share
 from mechanisms.claim import Direction
 
 FindingKey = tuple[Forget, int]

@@ -16,19 +16,19 @@ import numpy as np
 from attacks.likelihood_ratio import LikelihoodRatio
 from attacks.portfolio import portfolio
 from attacks.protocol import Attack
-from audit.contrast import Progress
-from audit.evidence import EventTest
-from audit.findings import roles_of
-from audit.plan import AuditPlan
-from audit.planning import best_power
+from audit.gathering.contrast import Progress
+from audit.plan.audit_plan import AuditPlan
+from audit.plan.split import Split
+from audit.power.ceilings import best_power
 from audit.power.rehearsal import rehearsed_power
-from audit.result import AuditResult
-from audit.runner import run
+from audit.records.evidence import EventTest
+from audit.records.result import AuditResult
+from audit.records.verdict import Verdict
+from audit.running.findings import roles_of
+from audit.running.runner import run
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from audit.selftest.truth import Truth, truth_of
-from audit.split import Split
-from audit.trials import Engine, Stream, make_generator, worker_limits
-from audit.verdict import Verdict
+from audit.trials.chunks import Engine, Stream, make_generator, worker_limits
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.faulty.catalogue import CATALOGUE, Fault

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from audit import json_text
+from audit.records import json_text
+from audit.records.verdict import Reason, Verdict
 from audit.selftest.truth import Method
-from audit.verdict import Reason, Verdict
 from mechanisms.claim import JSON_CONFIG, Direction
 
 SELFTEST_SCHEMA: Literal["unlearn-audit/selftest/1"] = "unlearn-audit/selftest/1"

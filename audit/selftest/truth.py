@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.clouds import Qda
-from audit.binding import make_context
-from audit.bounds import exact_joint_bound
-from audit.selection import PreparedAttack, choose_for_bound
+from audit.gathering.selection import PreparedAttack, choose_for_bound
+from audit.running.binding import make_context
+from audit.statistics.bounds import exact_joint_bound
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Claim, Direction
 from mechanisms.faulty.problems import BoundFault

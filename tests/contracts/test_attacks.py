@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attacks.canary import with_boundary_outlier
 from attacks.protocol import Attack, AttackContext, refusal
 from attacks.registry import ATTACKS, GROUPS, SUMMARIES, applicable_attacks, attacks_named
-from audit.binding import make_context
+from audit.running.binding import make_context
 from mechanisms.accounting.gaussian_pair import GaussianPair, trade_off_thresholds
 from mechanisms.adapters.functions import from_functions
 from mechanisms.adapters.observed import ObservedOutputs

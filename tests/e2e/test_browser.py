@@ -18,8 +18,8 @@ import pytest
 
 import audit
 import reports
-from audit.plan import CertifiedClaim
-from audit.result import AuditResult
+from audit.plan.audit_plan import CertifiedClaim
+from audit.records.result import AuditResult
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 

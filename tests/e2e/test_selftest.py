@@ -14,6 +14,7 @@ from attacks.protocol import Attack
 from attacks.residual import TargetLoss
 from audit.cli import guarded
 from audit.errors import ExitCode, SchemaError
+from audit.records.verdict import Verdict
 from audit.selftest import audits as selftest
 from audit.selftest.audits import (
     SIGNIFICANCE,
@@ -25,8 +26,7 @@ from audit.selftest.audits import (
 )
 from audit.selftest.result import Expectation, SelftestResult
 from audit.selftest.truth import Truth
-from audit.trials import Engine
-from audit.verdict import Verdict
+from audit.trials.chunks import Engine
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS
 from reports import schemas
 from reports.selftest import selftest_markdown, selftest_summary

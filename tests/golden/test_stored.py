@@ -18,7 +18,7 @@ from lxml import html
 import audit
 import reports
 from audit.certificates.certification import Certification
-from audit.plan_file.reading import read_plan
+from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
 from audit.regression.comparison import Comparison
 from audit.selftest.result import SelftestResult

@@ -30,7 +30,7 @@ def test_wheel_holds_the_four_packages_and_their_data(tmp_path: Path) -> None:
     assert "reports/schema/result-1.json" in schemas
     assert schemas <= set(names)
     assert {f"{package}/py.typed" for package in ("mechanisms", "attacks", "audit", "reports")} <= set(names)
-    assert {"audit/band_levels.json", "audit/plan_file/example.toml"} <= set(names)
+    assert {"audit/statistics/band_levels.json", "audit/commands/plan_file/example.toml"} <= set(names)
     (entries,) = (name for name in names if name.endswith("entry_points.txt"))
     declared = zipfile.ZipFile(wheel).read(entries).decode()
     assert "unlearn-audit = audit.cli:entry_point" in declared

@@ -14,7 +14,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from audit.bounds import (
+from audit.records.counts import Counts
+from audit.statistics.bounds import (
     NullRange,
     ceiling,
     clopper_pearson,
@@ -24,8 +25,7 @@ from audit.bounds import (
     exact_joint_rejects,
     score_statistic,
 )
-from audit.counts import Counts
-from audit.exact.joint_test import largest_probability, rejection_region
+from audit.statistics.joint_test import largest_probability, rejection_region
 from mechanisms.claim import Direction, EpsilonDelta
 
 FORWARD, BACKWARD = Direction.UNLEARNED_FROM_RETRAINED, Direction.RETRAINED_FROM_UNLEARNED

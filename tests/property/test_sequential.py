@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.betting.bets import Cells
-from audit.bounds import ceiling
-from audit.sequential import EProcess, epsilon_grid, make_e_process
+from audit.statistics.bets import Cells
+from audit.statistics.bounds import ceiling
+from audit.statistics.e_process import EProcess, epsilon_grid, make_e_process
 
 LEVEL = 0.05
 counts = st.integers(0, 60)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audit import bands
-from audit.bands import band_bound, band_ends
+from audit.statistics import bands
+from audit.statistics.bands import band_bound, band_ends
 from mechanisms.claim import Direction
 from tests.statistical.budget import binomial_limits
 

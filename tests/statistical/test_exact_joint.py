@@ -10,9 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from audit.bounds import ceiling, clopper_pearson_bound, exact_joint_bound, exact_joint_p_value, exact_joint_rejects
-from audit.counts import Counts
-from audit.exact.score import score_statistic
+from audit.records.counts import Counts
+from audit.statistics.bounds import (
+    ceiling,
+    clopper_pearson_bound,
+    exact_joint_bound,
+    exact_joint_p_value,
+    exact_joint_rejects,
+)
+from audit.statistics.score import score_statistic
 from mechanisms.claim import Direction, EpsilonDelta
 from tests.statistical.budget import CHECK_LEVEL, binomial_limits
 

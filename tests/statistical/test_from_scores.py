@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 import audit
-from audit.verdict import Reason, Verdict
+from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta
 from tests.statistical.budget import binomial_limits
 

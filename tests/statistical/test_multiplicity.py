@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from audit.multiplicity import MemberKey, average_e_values, decide_family, ledger
-from audit.plan import Bonferroni, Correction, FixedSequence, Holm
+from audit.plan.audit_plan import Bonferroni, Correction, FixedSequence, Holm
+from audit.statistics.multiplicity import MemberKey, average_e_values, decide_family, ledger
 from tests.statistical.budget import binomial_limits
 
 SIGNIFICANCE, REPLICATES = 0.1, 4000

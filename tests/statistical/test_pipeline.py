@@ -10,11 +10,11 @@ import pytest
 import audit
 from attacks.likelihood_ratio import LikelihoodRatio
 from attacks.registry import ATTACKS
-from audit.plan import AuditPlan, CertifiedClaim
-from audit.planning import best_power
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.plan.split import Sequential
+from audit.power.ceilings import best_power
 from audit.power.rehearsal import rehearsed_power
-from audit.split import Sequential
-from audit.verdict import Verdict
+from audit.records.verdict import Verdict
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, PrivacyProfile
 from mechanisms.dataset import Dataset, from_arrays

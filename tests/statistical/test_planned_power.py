@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from audit.bounds import exact_joint_rejects
-from audit.counts import Counts
-from audit.planning import best_power, power, ranked_events
+from audit.gathering.selection import PreparedAttack, choose_event, claim_rows
 from audit.power.alternatives import Curve, gaussian_curve, gaussian_mu, law_curve
+from audit.power.ceilings import best_power, power, ranked_events
 from audit.power.rehearsal import rehearsed_power
 from audit.power.trials_needed import trials_needed
-from audit.selection import PreparedAttack, choose_event, claim_rows
+from audit.records.counts import Counts
+from audit.statistics.bounds import exact_joint_rejects
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 from mechanisms.protocol import GaussianLaw
 from tests.statistical.budget import binomial_limits

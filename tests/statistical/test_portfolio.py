@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attacks.portfolio import portfolio
-from audit.plan import AuditPlan
-from audit.runner import run
-from audit.verdict import Verdict
+from audit.plan.audit_plan import AuditPlan
+from audit.records.verdict import Verdict
+from audit.running.runner import run
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import from_arrays

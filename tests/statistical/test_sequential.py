@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from audit.betting.bets import Cells
 from audit.power.alternatives import gaussian_mu
 from audit.power.betting_power import detectable_by_betting
-from audit.sequential import advance, epsilon_grid, make_e_process, threshold
+from audit.statistics.bets import Cells
+from audit.statistics.e_process import advance, epsilon_grid, make_e_process, threshold
 from mechanisms.claim import EpsilonDelta
 from tests.statistical.budget import binomial_limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from audit.result import AuditCollection
+from audit.records.result import AuditCollection
 from reports import html, markdown, terminal
 from tests.unit.page_checks import html_text, unescaped
 from tests.unit.report_cases import make_collection

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from audit.counts import Counts
-from audit.estimates import Estimate, estimate
-from audit.evidence import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
-from audit.histograms import ScoreHistogram, histogram_of
-from audit.ledger import Control, DataRecord, Environment, Family, Member, PlanRecord
-from audit.plan import Bonferroni
-from audit.result import AuditCollection, AuditResult, Table, load_json
-from audit.split import Split
-from audit.verdict import Reason, Verdict
+from audit.plan.audit_plan import Bonferroni
+from audit.plan.split import Split
+from audit.records.counts import Counts
+from audit.records.estimates import Estimate, estimate
+from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
+from audit.records.histograms import ScoreHistogram, histogram_of
+from audit.records.ledger import Control, DataRecord, Environment, Family, Member, PlanRecord
+from audit.records.result import AuditCollection, AuditResult, Table, load_json
+from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import (
     BOTH_DIRECTIONS,
     Certificate,

@@ -10,13 +10,13 @@ import pytest
 from attacks.influence import Influence
 from attacks.portfolio import portfolio
 from attacks.u_lira import ULira
-from audit.binding import bind, make_context
+from audit.commands.plan_file.example import example_plan
+from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.errors import PlanError
-from audit.plan import AuditPlan
-from audit.plan_file.example import example_plan
-from audit.plan_file.reading import ResolvedPlan, read_plan
-from audit.runner import run
-from audit.verdict import Verdict
+from audit.plan.audit_plan import AuditPlan
+from audit.records.verdict import Verdict
+from audit.running.binding import bind, make_context
+from audit.running.runner import run
 from mechanisms.adapters.observed import ObservedOutputs
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from audit.bands import BandPair, band_bound, band_ends, band_p_value, band_rejects, local_level
-from audit.bounds import ceiling, clopper_pearson
-from audit.counts import Counts
+from audit.records.counts import Counts
+from audit.statistics.bands import BandPair, band_bound, band_ends, band_p_value, band_rejects, local_level
+from audit.statistics.bounds import ceiling, clopper_pearson
 from benchmarks.band_levels import TABLE, coverage, crossing
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError

@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.bounds import (
+from audit.records.counts import Counts
+from audit.statistics.bounds import (
     NullRange,
     ceiling,
     clopper_pearson,
@@ -20,9 +21,8 @@ from audit.bounds import (
     exact_joint_p_value,
     exact_joint_rejects,
 )
-from audit.counts import Counts
-from audit.exact.joint_test import largest_probability, rejection_region
-from audit.exact.score import boundary_estimate, first_rejecting, score_statistic
+from audit.statistics.joint_test import largest_probability, rejection_region
+from audit.statistics.score import boundary_estimate, first_rejecting, score_statistic
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from attacks.canary import choose_records, difficulty, random_records, remaining_shift, with_boundary_outlier
 from audit.certificates.canaries import choose_canaries
-from audit.plan_file.example import example_plan
-from audit.plan_file.reading import read_plan
+from audit.commands.plan_file.example import example_plan
+from audit.commands.plan_file.reading import read_plan
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.output_perturbation import OutputPerturbation

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import audit
-from audit import cards
-from audit.result import AuditCollection
-from audit.rounding import as_float
-from audit.verdict import Verdict
+from audit.records import cards
+from audit.records.result import AuditCollection
+from audit.records.rounding import as_float
+from audit.records.verdict import Verdict
 from reports.redaction import redact
 from tests.unit.page_checks import Checker
 from tests.unit.report_cases import HOSTILE, hostile_collection, result

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from audit.certificates.certification import Certification, RecordRow, RouteRow
-from audit.evidence import Preview
-from audit.ledger import DataRecord, Environment
+from audit.records.evidence import Preview
+from audit.records.ledger import DataRecord, Environment
 from mechanisms.errors import InvalidInputError
 from reports.certification import certification_summary, write_certification
 from reports.certification_view import page

@@ -12,10 +12,10 @@ import audit
 from attacks.discriminant import LinearDiscriminant
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.errors import InconclusiveError, RegressionError, SchemaError
-from audit.ledger import DataRecord, Environment
-from audit.plan import AuditPlan
+from audit.plan.audit_plan import AuditPlan
+from audit.records.ledger import DataRecord, Environment
+from audit.records.result import AuditResult
 from audit.regression.comparison import Comparison, Margins, Outcome
-from audit.result import AuditResult
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.langevin import RidgeLangevin

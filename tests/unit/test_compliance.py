@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 import audit
-from audit.result import AuditCollection, AuditResult
+from audit.records.result import AuditCollection, AuditResult
 from mechanisms.claim import Claim, EpsilonDelta
 from reports import compliance, html, markdown
 from tests.unit.page_checks import html_text, unescaped

@@ -13,12 +13,12 @@ import audit
 from attacks.linear import LinearScore
 from attacks.protocol import AttackContext, Needs
 from attacks.registry import ATTACKS
+from audit.commands.plan_file.example import example_plan
+from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError
-from audit.plan import AuditPlan, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
-from audit.plan_file.example import example_plan
-from audit.plan_file.reading import read_plan
-from audit.result import AuditResult
-from audit.verdict import Reason, Verdict
+from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
+from audit.records.result import AuditResult
+from audit.records.verdict import Reason, Verdict
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset

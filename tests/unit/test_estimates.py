@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from audit.estimates import CHALLENGE_MODELS, auc, challenge_epsilon, estimate, gaussian_mu
+from audit.records.estimates import CHALLENGE_MODELS, auc, challenge_epsilon, estimate, gaussian_mu
 
 
 def slow_challenge(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 1e-5) -> float:

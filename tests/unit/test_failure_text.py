@@ -9,9 +9,9 @@ import pytest
 
 import audit
 from audit.errors import ClaimRefutedError, InconclusiveError
-from audit.failure_text import WHY, describe, one_line
-from audit.result import AuditResult
-from audit.verdict import Reason
+from audit.records.failure_text import WHY, describe, one_line
+from audit.records.result import AuditResult
+from audit.records.verdict import Reason
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 
 

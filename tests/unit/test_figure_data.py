@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import reports
-from audit.betting.history import BoundCurve, History
-from audit.evidence import Finding
-from audit.histograms import N_BINS, histogram_of
-from audit.result import AuditCollection, AuditResult
-from audit.verdict import Verdict
+from audit.records.evidence import Finding
+from audit.records.histograms import N_BINS, histogram_of
+from audit.records.history import BoundCurve, History
+from audit.records.result import AuditCollection, AuditResult
+from audit.records.verdict import Verdict
 from mechanisms.claim import Direction
 from reports import distributions, html, markdown
 from reports.figure_data import FOLDER, HEADS, as_csv, figure_data

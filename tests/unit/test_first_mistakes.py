@@ -13,10 +13,10 @@ import pytest
 import audit
 from attacks.discriminant import LinearDiscriminant
 from audit.cli import guarded
+from audit.commands.plan_file.example import example_plan
+from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError, TrialError
-from audit.plan import AuditPlan
-from audit.plan_file.example import example_plan
-from audit.plan_file.reading import read_plan
+from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import forecast
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP

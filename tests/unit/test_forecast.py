@@ -13,16 +13,16 @@ import pytest
 import audit
 from attacks.discriminant import LinearDiscriminant
 from attacks.likelihood_ratio import LikelihoodRatio
-from audit.binding import bind, family_of
 from audit.errors import SchemaError
-from audit.plan import AuditPlan, FixedSequence
-from audit.planning import detectable_epsilon
+from audit.plan.audit_plan import AuditPlan, FixedSequence
+from audit.plan.split import Sequential
+from audit.power.ceilings import detectable_epsilon
 from audit.power.claim_forecast import plan_trials, stated_at
 from audit.power.forecasting import forecast, forecast_bound, forecast_numbers
 from audit.power.forecasts import ClaimForecast, Forecast
 from audit.power.timing import estimate_cost
-from audit.split import Sequential
-from audit.trials import Stream
+from audit.running.binding import bind, family_of
+from audit.trials.chunks import Stream
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.dataset import Dataset, from_arrays

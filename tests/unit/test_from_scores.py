@@ -11,12 +11,12 @@ import pytest
 
 import audit
 from attacks.influence import Influence
-from audit.bounds import exact_joint_bound, exact_joint_p_value
-from audit.counts import Counts
 from audit.given import auditing as given
-from audit.ledger import Control
-from audit.result import AuditResult, load_json
-from audit.verdict import Reason, Verdict
+from audit.records.counts import Counts
+from audit.records.ledger import Control
+from audit.records.result import AuditResult, load_json
+from audit.records.verdict import Reason, Verdict
+from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, GaussianDP, Reference
 from mechanisms.errors import InvalidInputError
 from reports import html, markdown, terminal

@@ -9,9 +9,9 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
-from audit.bounds import clopper_pearson
-from audit.counts import Counts
-from audit.gdp_test import gdp_bound, tradeoff_p_value
+from audit.records.counts import Counts
+from audit.statistics.bounds import clopper_pearson
+from audit.statistics.gdp import gdp_bound, tradeoff_p_value
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import InvalidInputError
 

@@ -8,14 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from audit.independence import (
-    at_extremes,
-    chance_repeats,
-    common_step_noise,
-    fingerprints,
-    lag_one,
-    n_repeated,
-)
+from audit.trials.independence import at_extremes, chance_repeats, common_step_noise, fingerprints, lag_one, n_repeated
 from tests.statistical.budget import binomial_limits
 
 
@@ -149,7 +142,7 @@ def test_step_noise_of_nothing_to_compare() -> None:
 
 
 def test_the_number_of_pairs_keeps_the_false_alarm_level() -> None:
-    from audit.independence import FALSE_ALARM
+    from audit.trials.independence import FALSE_ALARM
 
     checks = 6
     pairs = math.ceil(math.log2(checks / FALSE_ALARM))

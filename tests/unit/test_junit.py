@@ -9,8 +9,8 @@ import pytest
 from lxml import etree
 
 import reports
-from audit.result import AuditCollection, AuditResult
-from audit.verdict import Verdict
+from audit.records.result import AuditCollection, AuditResult
+from audit.records.verdict import Verdict
 from reports import junit
 from tests.unit.report_cases import hostile_collection
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from audit.ledger import Family
-from audit.multiplicity import MemberKey, average_e_values, decide_family, ledger
-from audit.plan import Axis, Bonferroni, Correction, FixedSequence, Holm
+from audit.plan.audit_plan import Axis, Bonferroni, Correction, FixedSequence, Holm
+from audit.records.ledger import Family
+from audit.statistics.multiplicity import MemberKey, average_e_values, decide_family, ledger
 from mechanisms.errors import InvalidInputError
 
 

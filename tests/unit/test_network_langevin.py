@@ -269,7 +269,7 @@ def test_without_torch_the_error_says_what_to_install(digits: Dataset, monkeypat
 
 def test_reading_the_plan_imports_no_torch() -> None:
     probe = (
-        "import sys; from pathlib import Path; from audit.plan_file.reading import read_plan; "
+        "import sys; from pathlib import Path; from audit.commands.plan_file.reading import read_plan; "
         f"r = read_plan(Path({str(ROOT / 'examples' / 'plans' / 'network.toml')!r})); "
         "print(r.mechanism.name, r.plan.trials, r.data.n_records, *r.plan.labels); sys.exit('torch' in sys.modules)"
     )

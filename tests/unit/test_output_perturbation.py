@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 
 from attacks.registry import applicable_attacks
-from audit.binding import make_context
+from audit.running.binding import make_context
 from mechanisms.accounting import gdp
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference

@@ -10,10 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from audit.bounds import exact_joint_rejects
-from audit.counts import Counts
-from audit.exact.critical import CriticalCounts
-from audit.planning import (
+from audit.power.ceilings import (
     approximate_power,
     best_power,
     ceiling,
@@ -22,7 +19,10 @@ from audit.planning import (
     power,
     refutable,
 )
-from audit.verdict import Verdict
+from audit.records.counts import Counts
+from audit.records.verdict import Verdict
+from audit.statistics.bounds import exact_joint_rejects
+from audit.statistics.critical import CriticalCounts
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import InvalidInputError
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 import audit
 from attacks.discriminant import LinearDiscriminant
+from audit.controls.randomness import step_noise_control
 from audit.errors import TrialError
-from audit.ledger import Control
-from audit.plan import AuditPlan
-from audit.randomness import step_noise_control
-from audit.result import AuditResult
-from audit.trials import Engine
-from audit.verdict import Reason, Verdict
+from audit.plan.audit_plan import AuditPlan
+from audit.records.ledger import Control
+from audit.records.result import AuditResult
+from audit.records.verdict import Reason, Verdict
+from audit.trials.chunks import Engine
 from mechanisms.claim import Claim, GaussianDP, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import ReleaseSpec, World
@@ -130,7 +130,7 @@ def test_controls_are_the_same_for_any_number_of_workers(data: Dataset) -> None:
 
 
 def test_equal_releases_are_no_fault_where_the_mechanism_says_so(data: Dataset) -> None:
-    from audit.plan import CertifiedClaim
+    from audit.plan.audit_plan import CertifiedClaim
 
     plan = AuditPlan(
         claims=(CertifiedClaim(method="exact"),), forget=((4,),), attacks=(LinearDiscriminant(),), trials=100

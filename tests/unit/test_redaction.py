@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import reports
-from audit.result import AuditCollection, AuditResult, load_json
-from audit.verdict import Verdict
+from audit.records.result import AuditCollection, AuditResult, load_json
+from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, GaussianDP
 from reports import terminal
 from reports.numbers import up

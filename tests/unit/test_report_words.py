@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 import reports
-from audit.evidence import Finding
-from audit.result import AuditCollection, load_json
-from audit.verdict import Reason, Verdict
+from audit.records.evidence import Finding
+from audit.records.result import AuditCollection, load_json
+from audit.records.verdict import Reason, Verdict
 from reports import html, terminal
 from reports.numbers import up
 from reports.view import page

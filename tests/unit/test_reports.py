@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import reports
-from audit.result import AuditCollection, AuditResult, load_json
+from audit.records.result import AuditCollection, AuditResult, load_json
 from mechanisms.errors import InvalidInputError
 from reports import figures, html, markdown, terminal
 from reports.numbers import as_float

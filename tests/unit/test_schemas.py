@@ -14,9 +14,9 @@ import audit
 import reports
 from attacks.discriminant import LinearDiscriminant
 from audit.certificates.certifying import certify, make_request
-from audit.plan import AuditPlan
+from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import forecast
-from audit.result import AuditCollection
+from audit.records.result import AuditCollection
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports import schemas

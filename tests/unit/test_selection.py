@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from audit.bounds import exact_joint_bound
-from audit.planning import best_power
+from audit.gathering.selection import Event, PreparedAttack, candidate_thresholds, choose_event, choose_for_bound
+from audit.gathering.split_bound import split_bound
+from audit.power.ceilings import best_power
 from audit.power.rehearsal import rehearsed_power
-from audit.selection import Event, PreparedAttack, candidate_thresholds, choose_event, choose_for_bound
-from audit.smoothing import rate_above, thresholds_across
-from audit.split_bound import split_bound
+from audit.statistics.bounds import exact_joint_bound
+from audit.statistics.smoothing import rate_above, thresholds_across
 from mechanisms.accounting import gdp
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
@@ -131,7 +131,7 @@ def test_smoothed_rates_choose_better_than_empirical_ones(monkeypatch: pytest.Mo
     """A rare outlier, 200 of 1,000 trials to choose on: the mean lower bound is far higher."""
 
     def mean_bound(rates: Callable[[Floats, Floats], Floats]) -> float:
-        monkeypatch.setattr("audit.selection.rate_above", rates)
+        monkeypatch.setattr("audit.gathering.selection.rate_above", rates)
         values = []
         for index in range(12):
             rng = np.random.default_rng([5, index])

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from audit.betting.bets import SHARES, Cells
 from audit.errors import SchemaError
-from audit.sequential import (
+from audit.statistics.bets import SHARES, Cells
+from audit.statistics.e_process import (
     EProcess,
     advance,
     bounds_of,

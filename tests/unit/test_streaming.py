@@ -15,15 +15,15 @@ import audit
 import reports
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
+from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError
-from audit.ledger import Environment
-from audit.plan import AuditPlan, CertifiedClaim, FixedSequence
-from audit.plan_file.reading import read_plan
-from audit.result import AuditResult, load_json
-from audit.runner import run_services
-from audit.split import Sequential, Split
-from audit.trials import Engine
-from audit.verdict import Reason, Verdict
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim, FixedSequence
+from audit.plan.split import Sequential, Split
+from audit.records.ledger import Environment
+from audit.records.result import AuditResult, load_json
+from audit.records.verdict import Reason, Verdict
+from audit.running.runner import run_services
+from audit.trials.chunks import Engine
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

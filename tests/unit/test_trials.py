@@ -16,21 +16,11 @@ from attacks.linear import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
 from audit.errors import TrialError
-from audit.plan import AuditPlan, CertifiedClaim
-from audit.progress import show_progress
-from audit.result import AuditResult, load_json
-from audit.trials import (
-    ChunkTask,
-    Engine,
-    Source,
-    Stream,
-    draw,
-    make_generator,
-    sampled,
-    score,
-    score_releases,
-)
-from audit.verdict import Reason, Verdict
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.records.result import AuditResult, load_json
+from audit.records.verdict import Reason, Verdict
+from audit.trials.chunks import ChunkTask, Engine, Source, Stream, draw, make_generator, sampled, score, score_releases
+from audit.trials.progress import show_progress
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset
@@ -61,7 +51,7 @@ def evidence_of(result: AuditResult) -> AuditResult:
     """The result without the environment, the only part that may differ between runs."""
     from dataclasses import replace
 
-    from audit.ledger import Environment
+    from audit.records.ledger import Environment
 
     blank = Environment(started="", seconds=0.0, python="", platform="", libraries={}, n_jobs=1)
     return replace(result, environment=blank)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from audit.bounds import exact_joint_rejects
-from audit.counts import Counts
-from audit.planning import best_power, detectable_epsilon, detectable_shift, refutable
 from audit.power.alternatives import CERTAIN, gaussian_curve, gaussian_epsilon, gaussian_mu
+from audit.power.ceilings import best_power, detectable_epsilon, detectable_shift, refutable
 from audit.power.trials_needed import Asymptotic, Enumerated, trials_needed, trials_to_refute
+from audit.records.counts import Counts
+from audit.statistics.bounds import exact_joint_rejects
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError
 

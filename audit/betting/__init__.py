@@ -1,1 +1,0 @@
-"""Audits that stop when they are decided: bets, what they follow, and how their evidence grew."""

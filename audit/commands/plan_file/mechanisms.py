@@ -1,0 +1,117 @@
+"""The tables ``[mechanism]`` of a plan file, one class a mechanism."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from audit.commands.plan_file.fields import NonNegative, Positive, Probability, ReferenceName, Section
+from mechanisms.claim import Reference
+from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.newton_removal import NewtonRemoval
+from mechanisms.ridge.downdate import ExactDowndate
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+
+
+class CalibrateSection(Section):
+    """``sigma_unlearn = { calibrate = ... }``."""
+
+    calibrate: Literal["exact", "published", "repaired", "uniform"]
+    epsilon: Positive
+    delta: Probability = 1e-5
+    grid_ratio: Annotated[float, Field(gt=1)] | None = None
+
+
+class RidgeLangevinSection(Section):
+    """``[mechanism]`` with ``name = "ridge_langevin"``."""
+
+    name: Literal["ridge_langevin"]
+    penalty: Positive = 1.0
+    n_learn: Annotated[int, Field(ge=1)] = 300
+    n_unlearn: Annotated[int, Field(ge=0)] = 100
+    sigma_learn: NonNegative = 0.001
+    sigma_unlearn: NonNegative | CalibrateSection
+    step_size: Positive | None = None
+    reference: ReferenceName = "retrain_then_unlearn"
+    sampler: Literal["stepwise", "closed_form"] = "stepwise"
+    delta: Probability = 1e-5
+
+    def build(self) -> RidgeLangevin:
+        """Return the mechanism."""
+        sigma = self.sigma_unlearn
+        if isinstance(sigma, CalibrateSection):
+            noise: float | CalibratedNoise = CalibratedNoise(
+                route=sigma.calibrate, epsilon=sigma.epsilon, delta=sigma.delta, grid_ratio=sigma.grid_ratio
+            )
+        else:
+            noise = sigma
+        fields = self.model_dump(exclude={"name", "sigma_unlearn", "reference"})
+        return RidgeLangevin(**fields, sigma_unlearn=noise, reference=Reference(self.reference))
+
+
+class ExactDowndateSection(Section):
+    """``[mechanism]`` with ``name = "exact_downdate"``."""
+
+    name: Literal["exact_downdate"]
+    penalty: Positive = 1.0
+    decimals: Annotated[int, Field(ge=0, le=12)] = 8
+
+    def build(self) -> ExactDowndate:
+        """Return the mechanism."""
+        return ExactDowndate(penalty=self.penalty, decimals=self.decimals)
+
+
+class NetworkLangevinSection(Section):
+    """``[mechanism]`` with ``name = "network_langevin"``."""
+
+    name: Literal["network_langevin"]
+    hidden: Annotated[int, Field(ge=1)] = 16
+    n_learn: Annotated[int, Field(ge=1)] = 200
+    n_unlearn: Annotated[int, Field(ge=0)] = 50
+    step_size: Positive = 2.0
+    clip_norm: Positive = 1.0
+    sigma_learn: NonNegative = 0.0
+    sigma_unlearn: NonNegative = 0.02
+    n_probe: Annotated[int, Field(ge=0)] = 4
+    reference: ReferenceName = "retrain_then_unlearn"
+
+    @property
+    def penalty(self) -> float:
+        """Penalty of the ridge fit that ranks records by difficulty: a network has no leverages."""
+        return 1.0
+
+    def build(self) -> NetworkLangevin:
+        """Return the mechanism."""
+        fields = self.model_dump(exclude={"name", "reference"})
+        return NetworkLangevin(**fields, reference=Reference(self.reference))
+
+
+class NewtonRemovalSection(Section):
+    """``[mechanism]`` with ``name = "newton_removal"``."""
+
+    name: Literal["newton_removal"]
+    penalty: Positive = 0.01
+    sigma: Positive = 1.0
+    epsilon: Positive = 1.0
+    delta: Probability = 1e-4
+    reference: ReferenceName = "retrain_then_unlearn"
+
+    def build(self) -> NewtonRemoval:
+        """Return the mechanism."""
+        return NewtonRemoval(**self.model_dump(exclude={"name", "reference"}), reference=Reference(self.reference))
+
+
+class OwnMechanismSection(Section):
+    """What takes the place of ``[mechanism]`` when the mechanism is an object of the user's own."""
+
+    mechanism: Any
+
+    @property
+    def penalty(self) -> float:
+        """Penalty of the ridge fit that ranks records by difficulty: the object's, if it has one."""
+        return float(getattr(self.mechanism, "penalty", 1.0))
+
+    def build(self) -> Any:
+        """Return the object."""
+        return self.mechanism

@@ -1,0 +1,160 @@
+"""Read a plan file: every problem at once with its path and a fix; then turn it into objects."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from attacks.registry import attacks_named
+from audit.certificates.canaries import choose_canaries
+from audit.commands.plan_file.mechanisms import OwnMechanismSection
+from audit.commands.plan_file.tables import OwnPlanFile, PlanFile, ProbeSection
+from audit.errors import PlanError
+from audit.plan.audit_plan import AuditPlan
+from mechanisms.adapters.observed import ObservedOutputs
+from mechanisms.claim import Reference
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.protocol import Access, Mechanism
+from mechanisms.ridge.downdate import ExactDowndate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResolvedPlan:
+    """What a plan file means: objects that :func:`audit.running.runner.run` takes."""
+
+    title: str | None
+    mechanism: Mechanism
+    data: Dataset
+    plan: AuditPlan
+
+
+def read_plan(
+    path: Path,
+    *,
+    seed: int | None = None,
+    trials: int | None = None,
+    stop_when_decided: bool | None = None,
+    mechanism: Mechanism | None = None,
+) -> ResolvedPlan:
+    """Return the objects of a plan file; ``seed``, ``trials`` and ``stop_when_decided`` override the file's.
+
+    With a ``mechanism`` of your own the file has no ``[mechanism]`` table: of two mechanisms neither is passed over in
+    silence.
+
+    Raises
+    ------
+    PlanError
+        For an unreadable file, TOML errors, or any field out of range: every problem with its path and fix.
+    InvalidInputError
+        For unusable data or records.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"Expected a readable plan file, got {path} ({error.strerror}); check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"Expected TOML in {path}, got a syntax error: {error}.") from None
+    overrides = {"seed": seed, "trials": trials, "stop_when_decided": stop_when_decided}
+    raw |= {name: value for name, value in overrides.items() if value is not None}
+    if mechanism is not None:
+        if "mechanism" in raw:
+            raise PlanError(
+                f"{path}: 1 problem(s) in the plan\n  mechanism: expected no such table beside --mechanism, got one; "
+                "remove the table, or leave the option out"
+            )
+        raw["mechanism"] = OwnMechanismSection(mechanism=mechanism)
+    try:
+        file = (PlanFile if mechanism is None else OwnPlanFile).model_validate(raw)
+    except ValidationError as error:
+        raise PlanError(_explain(path, error)) from None
+    return _resolve(file, path.parent)
+
+
+def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
+    data = file.data.load(folder)
+    mechanism = file.mechanism.build()
+    # An object of the user's own need not say; the deletion will, and a claim that disagrees is refused then.
+    published = Reference.RETRAIN_THEN_UNLEARN
+    reference = (
+        Reference.RETRAIN_ONLY if isinstance(mechanism, ExactDowndate) else getattr(mechanism, "reference", published)
+    )
+    data, forget, labels = _records(file, data, mechanism)
+    plan = AuditPlan(
+        claims=tuple(claim.build(reference) for claim in file.claims),
+        forget=forget,
+        labels=labels,
+        attacks=tuple(attack for section in file.attacks for attack in attacks_named(section.name)),
+        trials=file.trials,
+        counting=file.counting.build(stop_when_decided=file.stop_when_decided),
+        significance=file.significance,
+        correction=file.correction.build(),
+        delta=file.delta,
+        control_trials=file.control_trials,
+        seed=file.seed,
+        chunk_size=file.chunk_size,
+        access=None if file.access is None else Access(file.access),
+    )
+    return ResolvedPlan(title=file.title, mechanism=_granted(file, mechanism), data=data, plan=plan)
+
+
+def _granted(file: PlanFile, mechanism: Mechanism) -> Mechanism:
+    """Return the mechanism as the plan's access shows it."""
+    if file.access != "black_box" or isinstance(mechanism, NetworkLangevin):
+        return mechanism
+    probe = file.probe or ProbeSection()
+    return ObservedOutputs(mechanism=mechanism, outputs=probe.outputs, probe=tuple(probe.records))
+
+
+def _records(
+    file: PlanFile, data: Dataset, mechanism: Mechanism
+) -> tuple[Dataset, tuple[tuple[int, ...], ...], tuple[str, ...]]:
+    words = file.records.choose
+    if words is not None:
+        found = choose_canaries(
+            data, words, by=file.records.by, mechanism=mechanism, penalty=file.mechanism.penalty, seed=file.seed
+        )
+        return found.data, tuple((record,) for record in found.records), tuple(words)
+    sets = file.records.forget or []
+    return (
+        data,
+        tuple(validate_forget(forget, data.n_records, field=f"records.forget[{i}]") for i, forget in enumerate(sets)),
+        (),
+    )
+
+
+_FIXES = {
+    "missing": "add it",
+    "extra_forbidden": "remove it, or check the spelling",
+    "union_tag_invalid": "choose one of the listed names",
+    "union_tag_not_found": "add the name that says which kind it is",
+    "literal_error": "choose one of the listed values",
+    "string_type": "put it in quotes",
+    "int_type": "write a whole number without quotes",
+    "float_type": "write a number without quotes",
+    "too_short": "add an entry",
+}
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    lines = [f"{path}: {len(problems)} problem(s) in the plan"]
+    for problem in problems:
+        where = ".".join(str(part) for part in problem["loc"]) or "plan"
+        fix = _FIXES.get(problem["type"], "mend the value")
+        if problem["type"] == "missing" and problem["loc"] == ("mechanism",):
+            fix = "add [mechanism], or audit an object of your own by --mechanism module:object"
+        lines.append(f"  {where}: {_message(problem)}; {fix}")
+    return "\n".join(lines)
+
+
+def _message(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = problem.get("input")
+    shown = "" if problem["type"] == "missing" or isinstance(got, dict | list) else f", got {got!r}"
+    return message.replace("input should be", "expected") + shown

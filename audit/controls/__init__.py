@@ -1,0 +1,1 @@
+"""What an audit checks about itself: worlds that it knows, and whether the trials are random."""

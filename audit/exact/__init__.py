@@ -1,1 +1,0 @@
-"""The exact test of a point claim: its score, its rejection regions and its critical counts."""

@@ -1,0 +1,1 @@
+"""Draw, fit, choose, draw again, score: how trials become evidence."""

@@ -1,0 +1,246 @@
+"""Gather the evidence about one forget set: draw, fit, choose, draw again and score.
+
+A contrast compares a sample of "unlearned" releases with the retrained world. The claims of a service, its controls,
+and the claims of several services about one deletion are contrasts that share the retrained trials: retraining is
+drawn once, and each contrast costs one world and not two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.protocol import AttackContext, FittedAttack
+from audit.gathering.followed import Followed
+from audit.gathering.selection import PreparedAttack, prepare
+from audit.plan.audit_plan import AuditPlan
+from audit.trials.chunks import ChunkTask, Engine, Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.trials.independence import Prints, n_repeated
+from mechanisms.protocol import Deletion, World
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T")
+
+
+SHARE_BYTES = 100_000_000
+
+
+class Kind(IntEnum):
+    """What a contrast is for; the values are keys of random streams and never change."""
+
+    CLAIMS = 0
+    NEGLECTED = 1
+    NULL = 2
+
+
+Key = tuple[Kind, int]
+"""A contrast's kind and the position of its service."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Releases of one world of one deletion, in chunks; the leading chunks fit, the others are counted."""
+
+    deletion: Deletion
+    source: Source
+    trials: int
+
+    def tasks(self, plan: AuditPlan, *, fitting: bool) -> tuple[ChunkTask, ...]:
+        """Return the chunks of one split."""
+        sizes = plan.chunk_sizes(self.trials)
+        n_fit = plan.counting.n_fit_chunks(sizes)
+        chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
+        return tuple(ChunkTask(seed=plan.seed, source=self.source, chunk=i, n=sizes[i]) for i in chunks)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contrast:
+    """One sample, in the role of the unlearned world, against the retrained world.
+
+    Parameters
+    ----------
+    key
+        What it is for, and the position of the service that it is about.
+    sample
+        What plays the unlearned world.
+    context
+        What attackers are granted.
+    """
+
+    key: Key
+    sample: Sample
+    context: AttackContext
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Counted scores of one contrast by attack name; attacks that failed are in ``failures`` only.
+
+    ``repeated`` says how many counted releases of the unlearned and of the retrained world are equal to an earlier one.
+    ``followed`` holds the tests of an audit that stops when decided; its scores are those of one fit among several.
+    """
+
+    prepared: Mapping[str, PreparedAttack]
+    unlearned: Mapping[str, Array]
+    retrained: Mapping[str, Array]
+    failures: Mapping[str, str]
+    repeated: tuple[int, int] = (0, 0)
+    followed: Followed | None = None
+
+
+def make_contrasts(
+    plan: AuditPlan, record: int, service: int, deletion: Deletion, context: AttackContext
+) -> tuple[Contrast, ...]:
+    """Return one service's contrasts about one forget set; the null control is the first service's."""
+    settings = {
+        Kind.CLAIMS: (Stream.RELEASES, World.UNLEARNED, plan.trials),
+        Kind.NEGLECTED: (Stream.NEGLECTED_CONTROL, World.NEGLECTED, plan.n_control_trials),
+        Kind.NULL: (Stream.NULL_CONTROL, World.RETRAINED, plan.n_control_trials),
+    }
+    return tuple(
+        Contrast(
+            key=(kind, service),
+            sample=Sample(deletion=deletion, source=Source(stream=stream, world=world, record=record), trials=trials),
+            context=context,
+        )
+        for kind, (stream, world, trials) in settings.items()
+        if kind is not Kind.NULL or service == 0
+    )
+
+
+def gather(
+    retrained: Sample,
+    contrasts: Sequence[Contrast],
+    plan: AuditPlan,
+    *,
+    engine: Engine,
+    progress: Progress | None,
+) -> dict[Key, Evidence]:
+    """Return the evidence of every contrast with the retrained sample.
+
+    Raises
+    ------
+    TrialError
+        When a mechanism fails while drawing.
+    """
+    releases = _draw([c.sample for c in contrasts] + [retrained], plan, engine, progress)
+    prepared = _prepare(plan, contrasts, releases, engine)
+    releases.clear()
+    scores = _score(retrained, contrasts, prepared, plan, engine, progress)
+    return {c.key: _evidence(c.key, prepared[c.key], scores) for c in contrasts}
+
+
+def _draw(samples: Sequence[Sample], plan: AuditPlan, engine: Engine, progress: Progress | None) -> list[Array]:
+    """Draw the fit split of every sample, each assembled in chunk order whatever the order of the workers."""
+    calls = [(sample.deletion, task) for sample in samples for task in sample.tasks(plan, fitting=True)]
+    chunks: list[Array] = [np.empty(0)] * len(calls)
+    for i, drawn in _ticking(engine.stream(draw_chunk, calls), [c[-1] for c in calls], "fitting trials", progress):
+        chunks[i] = drawn
+    chunks.reverse()
+    # Popped from the end, so that no more than one sample is held twice.
+    return [np.concatenate([chunks.pop() for _ in sample.tasks(plan, fitting=True)]) for sample in samples]
+
+
+def _ticking(
+    results: Iterator[tuple[int, T]], tasks: Sequence[ChunkTask], phase: str, progress: Progress | None
+) -> Iterator[tuple[int, T]]:
+    done, total = 0, sum(task.n for task in tasks)
+    for i, value in results:
+        done += tasks[i].n
+        if progress:
+            progress(phase, done, total)
+        yield i, value
+
+
+def _prepare(
+    plan: AuditPlan, contrasts: Sequence[Contrast], releases: Sequence[Array], engine: Engine
+) -> dict[Key, dict[str, PreparedAttack]]:
+    """Fit every attack for every contrast on the workers; each fit has its own random stream."""
+    calls, keys = [], []
+    for contrast, first in zip(contrasts, releases, strict=False):
+        # A control with fewer trials fits on as many of the shared retrained trials: balanced classes.
+        second = releases[-1][: len(first)]
+        for j, attack in enumerate(plan.attacks):
+            rng = make_generator(plan.seed, Stream.FITTING, contrast.sample.source.record, contrast.key[0], j)
+            calls.append((attack, first, second, contrast.context, rng))
+            keys.append(contrast.key)
+    if sum(array.nbytes for array in releases) > SHARE_BYTES:
+        # Large fit splits stay in this process: handing them to workers would hold them twice.
+        engine = Engine()
+    prepared: dict[Key, dict[str, PreparedAttack]] = {contrast.key: {} for contrast in contrasts}
+    done = dict(engine.stream(prepare, calls))
+    for i, key in enumerate(keys):
+        prepared[key][done[i].name] = done[i]
+    return prepared
+
+
+ScoreKey = tuple[Key, str]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scores:
+    """Scores by (contrast, attack) and chunk for each side, what failed, and fingerprints of the releases."""
+
+    unlearned: dict[ScoreKey, dict[int, Array]]
+    retrained: dict[ScoreKey, dict[int, Array]]
+    failures: dict[ScoreKey, str]
+    prints: dict[Key | None, list[Prints]]
+
+    def repeated(self, key: Key | None) -> int:
+        """Return how many releases of a contrast's sample, or of the retrained world, are equal to an earlier one."""
+        return n_repeated(np.concatenate(self.prints[key]))
+
+
+def _score(
+    retrained: Sample,
+    contrasts: Sequence[Contrast],
+    prepared: Mapping[Key, Mapping[str, PreparedAttack]],
+    plan: AuditPlan,
+    engine: Engine,
+    progress: Progress | None,
+) -> _Scores:
+    """Draw and score the counting split; a retrained chunk is drawn once and scored for every contrast."""
+    scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
+    tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
+    calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
+    n_unlearned = len(calls)
+    for position, task in enumerate(retrained.tasks(plan, fitting=False)):
+        sharing = [key for key in scorers if position < len(tasks[key])]
+        calls.append((retrained.deletion, {k: v for key in sharing for k, v in scorers[key].items()}, task))
+    owners = [c.key for c in contrasts for _ in tasks[c.key]]
+    found = _Scores(unlearned={}, retrained={}, failures={}, prints={})
+    results = engine.stream(score_chunk, calls)
+    for i, scored in _ticking(results, [c[-1] for c in calls], "counted trials", progress):
+        found.failures.update(scored.failures)
+        side = found.unlearned if i < n_unlearned else found.retrained
+        found.prints.setdefault(owners[i] if i < n_unlearned else None, []).append(scored.prints)
+        for key, scores in scored.scores.items():
+            side.setdefault(key, {})[calls[i][-1].chunk] = scores
+    return found
+
+
+def _scorers(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey, FittedAttack]:
+    return {(key, name): attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
+
+
+def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores) -> Evidence:
+    failed = {name: attack.failure for name, attack in prepared.items() if attack.failure is not None}
+    failed |= {name: scores.failures[key, name] for name in prepared if (key, name) in scores.failures}
+
+    def assembled(side: Mapping[ScoreKey, Mapping[int, Array]], name: str) -> Array:
+        return np.concatenate([side[key, name][chunk] for chunk in sorted(side[key, name])])
+
+    scored = [name for name in prepared if name not in failed]
+    return Evidence(
+        prepared={name: prepared[name] for name in scored},
+        unlearned={name: assembled(scores.unlearned, name) for name in scored},
+        retrained={name: assembled(scores.retrained, name) for name in scored},
+        failures=failed,
+        repeated=(scores.repeated(key), scores.repeated(None)),
+    )

@@ -1,0 +1,1 @@
+"""What is written down, frozen: counts, evidence, verdicts, results, and how they say themselves."""

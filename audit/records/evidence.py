@@ -1,0 +1,186 @@
+"""The evidence on one claim about one forget set, as frozen data: bounds, counted events and the finding they lead to.
+
+Sufficient statistics (counts, levels, thresholds) travel with every number, so another interval can be computed from a
+stored result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from audit.records import cards
+from audit.records.counts import Counts
+from audit.records.estimates import Estimate
+from audit.records.histograms import ScoreHistogram
+from audit.records.history import History
+from audit.records.verdict import Reason, Verdict
+from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta
+
+Tail = Literal["upper", "lower"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpsilonLowerBound:
+    """A lower bound on epsilon that holds with probability at least 1 - level.
+
+    Parameters
+    ----------
+    value
+        In nats, at least 0.
+    delta, direction
+        The bound is on the smallest epsilon with the given delta in this direction.
+    level
+        Probability that the bound exceeds the truth; a member's share of the family's significance.
+    method
+        "exact_joint", "clopper_pearson", "e_process" or "equal_level_band".
+    attack, tail, threshold
+        The counted event: score above ("upper") or at most ("lower") the threshold. Of an e-process, the last one.
+    counts
+        Occurrences of that event on the counting split; of an e-process, of the event in force at each trial.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    value: float
+    delta: float
+    direction: Direction
+    level: float
+    method: str
+    attack: str
+    tail: Tail
+    threshold: float
+    counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventTest:
+    """One member of the family: one event, chosen on the fit split, tested against one point of the claim.
+
+    ``role`` is "claim_row" for the row of the claim where the fit split promised most power, and "plan_delta" for
+    the claim's point at the plan's delta. ``p_value`` is that of the null "the claim holds at this point".
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    role: Literal["claim_row", "plan_delta"]
+    point: EpsilonDelta
+    p_value: float
+    rejected: bool
+    bound: EpsilonLowerBound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandwich:
+    """Lower bound <= exact <= claimed, at one delta and in one direction.
+
+    Parameters
+    ----------
+    role
+        "claim_row": at the delta where this audit has power; "plan_delta": at the plan's delta.
+    bound
+        The largest lower bound over attacks at this delta.
+    exact
+        Exact epsilon at this delta and direction where a certificate states it, rounded up; else ``None``.
+    claimed
+        What the claim promises at this delta and direction.
+    ceiling
+        The largest epsilon that the counted trials could ever have shown at this level.
+    detectable_epsilon
+        Smallest true epsilon at this delta, of a Gaussian shift, that the audit would have refuted with
+        probability 0.8 given its best threshold; infinity when there is none.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    role: Literal["claim_row", "plan_delta"]
+    bound: EpsilonLowerBound
+    exact: float | None
+    claimed: float
+    ceiling: float
+    detectable_epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roc:
+    """Counted operating points of one attack on the counting split: event "score > threshold", as counts."""
+
+    __pydantic_config__ = JSON_CONFIG
+    attack: str
+    n_unlearned: int
+    n_retrained: int
+    thresholds: tuple[float, ...]
+    k_unlearned: tuple[int, ...]
+    k_retrained: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A deleted record for human eyes: an image in [0, 1], row by row, or its leading feature values."""
+
+    __pydantic_config__ = JSON_CONFIG
+    record: int
+    target: str
+    image_shape: tuple[int, int] | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The verdict on one claim about one forget set, with everything that it rests on.
+
+    Parameters
+    ----------
+    claim, forget, label
+        What was claimed of which records; the label is a word such as "hardest".
+    verdict, reason
+        The reason is given for INCONCLUSIVE only.
+    p_value, level
+        Smallest p-value of the members about this finding, and the level that this member was tested at (0 when a
+        fixed sequence stopped before it).
+    tests
+        All of those members.
+    sandwiches
+        At the row where the audit has power, and at the plan's delta.
+    roc
+        One a scored attack.
+    failures
+        Attack name and message of every attack that could not be run.
+    certificates, parameters
+        As stated by the deletion; data, never computed by the auditor.
+    preview
+        One for each deleted record, at most four.
+    estimates
+        One a scored attack, for readers only: nothing that is decided looks at them.
+    history
+        How the evidence grew, in an audit that stops when decided.
+    histograms
+        One a scored attack, for pictures; empty in results of before they were kept.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    claim: Claim
+    forget: tuple[int, ...]
+    label: str
+    verdict: Verdict
+    reason: Reason | None
+    p_value: float
+    level: float
+    tests: tuple[EventTest, ...]
+    sandwiches: tuple[Sandwich, ...]
+    roc: tuple[Roc, ...]
+    failures: Mapping[str, str]
+    certificates: tuple[Certificate, ...]
+    parameters: Mapping[str, int | float | str]
+    preview: tuple[Preview, ...]
+    estimates: tuple[Estimate, ...] = ()
+    history: History | None = None
+    histograms: tuple[ScoreHistogram, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: whole, a finding fills many pages."""
+        about = cards.subject(self.forget, self.label)
+        return f"<Finding {cards.spoken(self.verdict)}, {about}: {cards.found(self)}>"
+
+    @property
+    def bound(self) -> EpsilonLowerBound | None:
+        """The lower bound at the row where the audit has power; ``None`` when no attack could be run."""
+        return self.sandwiches[0].bound if self.sandwiches else None

@@ -1,0 +1,183 @@
+"""What an audit writes down beside its findings: controls, levels spent, the plan, the data and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from audit.plan.audit_plan import Correction
+from audit.plan.split import Counting
+from audit.records.evidence import EpsilonLowerBound
+from mechanisms.claim import JSON_CONFIG
+from mechanisms.protocol import Access
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A check that the audit carries about itself, for one forget set.
+
+    Parameters
+    ----------
+    name
+        "null": retrained against retrained on independent streams, tested against epsilon = delta = 0; must not
+        be rejected. "neglected": the deletion was ignored, tested against the first claim: "would we have seen
+        it?". "replay": the same stream drawn twice must give the same releases. "duplicates": no two releases of a
+        continuous mechanism are equal. "lag_one": scores are not correlated with those of the next trial.
+        "step_noise": a trajectory's noise is drawn afresh at each step.
+    as_expected
+        For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
+    p_value, level, n_trials
+        Smallest p-value over attacks, the level of each, releases a world (fitting and counting).
+    bound
+        Best lower bound of the control, if it has one.
+    message
+        One sentence for the report.
+    applicable
+        False where there was nothing to check; ``as_expected`` is then true.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise"]
+    forget: tuple[int, ...]
+    label: str
+    as_expected: bool
+    message: str
+    p_value: float | None = None
+    level: float | None = None
+    n_trials: int | None = None
+    bound: EpsilonLowerBound | None = None
+    applicable: bool = True
+
+    @property
+    def spoils_verdicts(self) -> bool:
+        """Whether it shows trials that no verdict may rest on.
+
+        A deletion that nobody would have seen does not; nor does noise that is reused within a trial, a fault of the
+        mechanism that leaves its trials independent of each other.
+        """
+        not_run = self.name == "null" and self.p_value is None
+        return not (self.as_expected or not_run or self.name in ("neglected", "step_noise"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One line of the ledger: a hypothesis of the family and the level that was spent on it.
+
+    Parameters
+    ----------
+    claim, forget, attack, role
+        Which hypothesis.
+    level
+        Its equal share of the significance, fixed before the trials: the level of its lower bound, whatever the
+        correction. All bounds of the family hold together with probability 1 - significance.
+    tested_at
+        Level at which its p-value was in fact compared; ``None`` when it was not tested.
+    rejected
+        Whether the p-value was at most that level.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    claim: int
+    forget: tuple[int, ...]
+    attack: str
+    role: Literal["claim_row", "plan_delta"]
+    level: float
+    tested_at: float | None = None
+    rejected: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The ledger of levels: they add up to at most ``significance``.
+
+    Verdicts follow the correction, lower bounds the equal shares. Each of the two is wrong somewhere in the family with
+    probability at most ``significance``; under Holm and the fixed sequence they are two statements, not one.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    significance: float
+    correction: Correction
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldTrials:
+    """How many trials of one world there are, fit and count."""
+
+    __pydantic_config__ = JSON_CONFIG
+    trials: int
+    n_fit: int
+    n_counted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredThreshold:
+    """Nothing is fitted: a threshold that was declared in advance is counted on all trials."""
+
+    __pydantic_config__ = JSON_CONFIG
+    threshold: float
+    kind: Literal["declared_threshold"] = "declared_threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """The plan as data: everything of ``AuditPlan`` that a reader or a rerun needs.
+
+    ``retrained`` holds the numbers of the retrained world where trials were given and not drawn; the others are then
+    those of the unlearned world. ``access`` is what attackers saw of a release, also where the plan named
+    none; ``None`` where it is not known.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    claims: tuple[str, ...]
+    forget: tuple[tuple[int, ...], ...]
+    labels: tuple[str, ...]
+    attacks: tuple[str, ...]
+    trials: int
+    n_fit: int
+    n_counted: int
+    control_trials: int
+    counting: Counting | DeclaredThreshold
+    significance: float
+    delta: float
+    seed: int
+    chunk_size: int
+    retrained: WorldTrials | None = None
+    access: Access | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecord:
+    """Which data were audited.
+
+    ``kind`` is "classification" or "regression"; or "scores" or "releases" where these were given themselves, so that
+    the data that models were trained on are not known (``None``).
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    name: str
+    sha256: str
+    n_records: int | None
+    n_features: int | None
+    n_targets: int | None
+    kind: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether scores or releases were given, and nothing was drawn."""
+        return self.kind in ("scores", "releases")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where the audit ran; the only part of a result that may differ between two runs of one plan."""
+
+    __pydantic_config__ = JSON_CONFIG
+    started: str
+    seconds: float
+    python: str
+    platform: str
+    libraries: Mapping[str, str]
+    n_jobs: int
+    command: str | None = None

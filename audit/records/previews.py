@@ -1,0 +1,30 @@
+"""Records for human eyes: an image where the data are images, else the leading feature values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from audit.records.evidence import Preview
+from mechanisms.dataset import Dataset
+
+N_VALUES = 12
+
+
+def make_previews(data: Dataset, records: Sequence[int]) -> tuple[Preview, ...]:
+    """Return a preview of each named record."""
+    n_values = math.prod(data.image_shape) if data.image_shape else min(data.features.shape[1], N_VALUES)
+    return tuple(
+        Preview(
+            record=record,
+            target=_target(data, record),
+            image_shape=data.image_shape,
+            values=tuple(float(v) for v in data.features[record, :n_values]),
+        )
+        for record in records
+    )
+
+
+def _target(data: Dataset, record: int) -> str:
+    target = data.targets[record]
+    return str(int(target.argmax())) if data.kind == "classification" else f"{float(target[0]):.4g}"

@@ -1,0 +1,81 @@
+"""What a result says of its own origin: the plan, the data and the environment, as data."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from datetime import datetime
+
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.records.ledger import DataRecord, Environment, PlanRecord
+from audit.trials.chunks import Engine
+from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
+from mechanisms.dataset import Dataset
+from mechanisms.protocol import Access
+
+LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
+
+
+def claim_text(claim: Claim | CertifiedClaim) -> str:
+    """Return a claim in the words of a plan."""
+    if isinstance(claim, CertifiedClaim):
+        return f"the {claim.method} certificate's claim"
+    guarantee = claim.guarantee
+    if isinstance(guarantee, EpsilonDelta):
+        return f"epsilon = {guarantee.epsilon:g} at delta = {guarantee.delta:g}"
+    if isinstance(guarantee, GaussianDP):
+        return f"Gaussian DP with mu = {guarantee.mu:g}"
+    return f"a privacy profile of {len(guarantee.epsilons)} rows"
+
+
+def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
+    """Return a plan as data, and what attackers saw."""
+    return PlanRecord(
+        claims=tuple(claim_text(claim) for claim in plan.claims),
+        forget=plan.forget,
+        labels=plan.labels,
+        attacks=tuple(attack.name for attack in plan.attacks),
+        trials=plan.trials,
+        n_fit=plan.n_fit,
+        n_counted=plan.n_counted,
+        control_trials=plan.n_control_trials,
+        counting=plan.counting,
+        significance=plan.significance,
+        delta=plan.delta,
+        seed=plan.seed,
+        chunk_size=plan.chunk_size,
+        access=access,
+    )
+
+
+def data_record(data: Dataset) -> DataRecord:
+    """Return which data these are."""
+    return DataRecord(
+        name=data.name,
+        sha256=data.sha256(),
+        n_records=data.n_records,
+        n_features=data.features.shape[1],
+        n_targets=data.targets.shape[1],
+        kind=data.kind,
+    )
+
+
+def environment_of(started: datetime, seconds: float, engine: Engine, command: str | None) -> Environment:
+    """Return where an audit ran."""
+    versions = {}
+    # An extra, which only some mechanisms load.
+    for name in (*LIBRARIES, *(("torch",) if "torch" in sys.modules else ())):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return Environment(
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        libraries=versions,
+        n_jobs=engine.n_jobs,
+        command=command,
+    )

@@ -1,0 +1,190 @@
+"""What an audit found, as frozen data with an exact JSON round trip. Reports are rendered from this alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from audit.errors import ClaimRefutedError, InconclusiveError
+from audit.records import cards, json_text
+from audit.records.evidence import Finding
+from audit.records.ledger import Control, DataRecord, Environment, Family, PlanRecord
+from audit.records.redaction import Redaction
+from audit.records.verdict import Verdict, overall
+from mechanisms.claim import JSON_CONFIG
+
+RESULT_SCHEMA: Literal["unlearn-audit/result/1"] = "unlearn-audit/result/1"
+COLLECTION_SCHEMA: Literal["unlearn-audit/collection/1"] = "unlearn-audit/collection/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """Everything that one audit found: one family of hypotheses at one significance.
+
+    ``print(result)`` shows a few lines, a notebook a small card; ``reports.write(result, folder)`` writes the report.
+
+    Parameters
+    ----------
+    title, mechanism, sampler
+        What was audited, and how its releases were drawn.
+    plan
+        What was fixed before the first trial.
+    findings
+        One a claim and forget set: verdict, lower bound, counts, and what they rest on.
+    controls
+        What the audit found when it checked itself.
+    family
+        The ledger of levels.
+    data, environment
+        Which data were audited, and where it ran.
+    redaction
+        Set when record identifiers and epsilons per record were withheld (:func:`reports.redact`).
+    schema
+        Of the JSON; published as ``reports/schema/result-1.json``.
+
+    Examples
+    --------
+    >>> from audit import from_scores
+    >>> from mechanisms.claim import Claim, EpsilonDelta
+    >>> claim = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.0))
+    >>> result = from_scores([[2.0 + i / 99] for i in range(99)], [[i / 99] for i in range(99)], claim=claim)
+    >>> result.verdict.value, len(result.findings)
+    ('refuted', 1)
+    >>> AuditResult.from_json(result.to_json()) == result
+    True
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    title: str
+    mechanism: str
+    sampler: str
+    plan: PlanRecord
+    findings: tuple[Finding, ...]
+    controls: tuple[Control, ...]
+    family: Family
+    data: DataRecord
+    environment: Environment
+    redaction: Redaction | None = None
+    schema: Literal["unlearn-audit/result/1"] = RESULT_SCHEMA
+
+    def __repr__(self) -> str:
+        """Return one line: title and how many claims got which verdict."""
+        return cards.as_line(self)
+
+    def __str__(self) -> str:
+        """Return a summary of a few lines, one a finding."""
+        return cards.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return cards.as_card(self)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on everything in the plan."""
+        return overall(finding.verdict for finding in self.findings)
+
+    def assert_holds(self) -> None:
+        """Raise unless no claim was refuted and every one could have been.
+
+        Raises
+        ------
+        ClaimRefutedError
+            Some claim was refuted.
+        InconclusiveError
+            Some claim could not be decided. Not refuting is no proof that a claim is true.
+        """
+        # Imported here: that module reads results, and is needed only to say what went wrong.
+        from audit.records.failure_text import describe
+
+        if self.verdict is Verdict.REFUTED:
+            raise ClaimRefutedError(describe(self))
+        if self.verdict is Verdict.INCONCLUSIVE:
+            raise InconclusiveError(describe(self))
+
+    def to_json(self) -> str:
+        """Return the result as JSON text; :meth:`from_json` gives back an equal object."""
+        return json_text.dump(self)
+
+    @staticmethod
+    def from_json(text: str) -> AuditResult:
+        """Return the result that :meth:`to_json` wrote.
+
+        Raises
+        ------
+        SchemaError
+            When the text is not a result of this schema, with every problem and its path.
+        """
+        return json_text.load(text, AuditResult, schemas=(RESULT_SCHEMA,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Facts that were computed, not audited, for a report: cells are shown as they are."""
+
+    __pydantic_config__ = JSON_CONFIG
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCollection:
+    """Several audits and tables of facts for one page. Each audit is a family of its own.
+
+    Parameters
+    ----------
+    title, introduction
+        What the page is called, and its first paragraphs.
+    results
+        The audits; their significances are not divided among them.
+    tables
+        Facts that were computed, not audited.
+    schema
+        Of the JSON; published as ``reports/schema/collection-1.json``.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    title: str
+    introduction: str
+    results: tuple[AuditResult, ...]
+    tables: tuple[Table, ...] = ()
+    schema: Literal["unlearn-audit/collection/1"] = COLLECTION_SCHEMA
+
+    def __repr__(self) -> str:
+        """Return one line: title and how many claims got which verdict."""
+        return cards.as_line(self)
+
+    def __str__(self) -> str:
+        """Return a summary of a few lines an audit, one a finding."""
+        return cards.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return cards.as_card(self)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings of all audits, in order."""
+        return tuple(finding for result in self.results for finding in result.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on everything in all audits; each of them is a family of its own."""
+        return overall(finding.verdict for finding in self.findings)
+
+    def to_json(self) -> str:
+        """Return the collection as JSON text."""
+        return json_text.dump(self)
+
+
+def load_json(text: str) -> AuditResult | AuditCollection:
+    """Return the result or collection in a JSON text.
+
+    Raises
+    ------
+    SchemaError
+        When the text is neither.
+    """
+    either: Any = AuditResult | AuditCollection
+    loaded: AuditResult | AuditCollection = json_text.load(text, either, schemas=(RESULT_SCHEMA, COLLECTION_SCHEMA))
+    return loaded

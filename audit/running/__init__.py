@@ -1,0 +1,1 @@
+"""One audit from its plan to its result."""

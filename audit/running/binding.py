@@ -1,0 +1,182 @@
+"""Bind a plan to a mechanism and data: deletions, their claims, and what attackers are granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attacks.protocol import Attack, AttackContext, Probe, refusal
+from attacks.registry import applicable_attacks, attacks_named
+from audit.errors import TrialError
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.records.ledger import Family
+from audit.running.findings import roles_of
+from audit.statistics.multiplicity import ledger
+from audit.trials.chunks import worker_limits
+from mechanisms.claim import Certificate, Claim
+from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundRecord:
+    """One forget set, bound: the deletion, its claims and what attackers are granted."""
+
+    data: Dataset
+    forget: tuple[int, ...]
+    label: str
+    deletion: Deletion
+    claims: tuple[Claim, ...]
+    certificates: tuple[Certificate, ...]
+    context: AttackContext
+
+
+def default_plan(
+    mechanism: Mechanism,
+    data: Dataset,
+    forget: int | Sequence[int] | None,
+    claim: Claim | CertifiedClaim | None,
+    trials: int | None,
+    attacks: Sequence[Attack | str] | None,
+    seed: int | None,
+) -> AuditPlan:
+    """Return the plan of an audit that was asked for by arguments.
+
+    Raises
+    ------
+    InvalidInputError
+        When the forget set or the claim is missing or of another kind, or no attack has a name that was given.
+    """
+    if forget is None or claim is None:
+        missing = "forget" if forget is None else "claim"
+        raise InvalidInputError(
+            field=missing, expected="given when there is no plan", got=None, fix=f"pass {missing}=..., or an AuditPlan"
+        )
+    if not isinstance(claim, Claim | CertifiedClaim):
+        raise InvalidInputError(
+            field="claim",
+            expected="a Claim",
+            got=claim,
+            fix="write Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5)), or with GaussianDP(mu=0.5)",
+        )
+    given = forget if isinstance(forget, Sequence | np.ndarray) else (forget,)
+    records = validate_forget(given, data.n_records)
+    if attacks is None:
+        chosen = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
+    else:
+        named = [attacks_named(a) if isinstance(a, str) else (a,) for a in attacks]
+        chosen = tuple(attack for group in named for attack in group)
+    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=chosen)
+    return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
+
+
+def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
+    """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
+    laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}
+    return AttackContext(
+        retained=data.without(forget),
+        deleted=data.take(forget),
+        release=deletion.release,
+        parameters=dict(deletion.parameters()) if isinstance(deletion, HasParameters) else {},
+        law_unlearned=laws.get(World.UNLEARNED),
+        law_retrained=laws.get(World.RETRAINED),
+        probe=_probe(deletion.release, forget),
+    )
+
+
+def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
+    """Return where a release shows the forgotten records; ``None`` where it does not show all of them."""
+    outputs = release.outputs
+    if outputs is None or not set(forget) <= set(outputs.records):
+        return None
+    return Probe(kind=outputs.kind, rows=tuple(outputs.records.index(record) for record in forget))
+
+
+def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
+    """Return one forget set of the plan, bound, with its claims resolved."""
+    forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
+    with worker_limits():
+        deletion = _bound(mechanism, data, forget)
+    _check_access(plan, deletion.release)
+    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
+    claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
+    return BoundRecord(
+        data=data,
+        forget=forget,
+        label=plan.labels[index] if plan.labels else "",
+        deletion=deletion,
+        claims=claims,
+        certificates=certificates,
+        context=make_context(deletion, data, forget),
+    )
+
+
+def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
+    """Return the ledger of a bound plan: every hypothesis that will be tested, with its level."""
+    members = [
+        (i, record.forget, attack.name, role)
+        for record in records
+        for i, claim in enumerate(record.claims)
+        for attack in plan.attacks
+        for role in roles_of(claim, plan.delta)
+    ]
+    return ledger(significance=plan.significance, correction=plan.correction, members=members)
+
+
+def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
+    """Refuse a plan whose access is not what the mechanism gives, and attacks that need another one."""
+    if plan.access is not None and plan.access is not release.access:
+        raise InvalidInputError(
+            field="access", expected=f'"{release.access.value}", what the mechanism releases', got=plan.access.value,
+            fix="name that, or wrap the mechanism so that it releases what the plan grants",
+        )  # fmt: skip
+    refused = [said for said in (refusal(attack, release.access) for attack in plan.attacks) if said is not None]
+    if refused:
+        raise InvalidInputError(
+            field="attacks", expected=f"attacks on {release.access.value} releases", got="; ".join(refused),
+            fix="choose attacks that this access grants, for example portfolio, u_lira or lda",
+        )  # fmt: skip
+
+
+def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+    try:
+        deletion = mechanism.bind(data, forget)
+    except UnlearnAuditError:
+        raise
+    except Exception as error:
+        raise TrialError(
+            f"The mechanism raised {type(error).__name__} while binding forget set {forget}: {error}"
+        ) from error
+    if not isinstance(deletion, Deletion):
+        raise InvalidInputError(
+            field=f"what bind of {mechanism.name} returns",
+            expected="a deletion: an object with release, reference and sample(world, n, rng=...)",
+            got=f"a {type(deletion).__name__}",
+            fix="see mechanisms.protocol.Deletion, or build the mechanism with from_functions",
+        )
+    return deletion
+
+
+def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:
+    """Return the claim itself, or that of the named certificate; refuse one about another reference world."""
+    if isinstance(claim, CertifiedClaim):
+        stated = {certificate.method: certificate.claim for certificate in certificates}
+        if claim.method not in stated:
+            raise InvalidInputError(
+                field="claim",
+                expected=f"from one of the mechanism's certificates ({', '.join(stated) or 'it states none'})",
+                got=repr(claim.method),
+                fix="name one of them, or give the claim itself",
+            )
+        claim = stated[claim.method]
+    if claim.reference is not deletion.reference:
+        raise InvalidInputError(
+            field="claim.reference",
+            expected=f'"{deletion.reference.value}", the reference world that the mechanism samples',
+            got=claim.reference.value,
+            fix="a claim about one reference world says nothing about the other; make the two agree",
+        )
+    return claim

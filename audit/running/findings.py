@@ -1,0 +1,255 @@
+"""Turn the tests of one claim about one forget set into a finding."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from audit.gathering.contrast import Evidence
+from audit.gathering.selection import candidate_thresholds, claim_rows, plan_delta_points
+from audit.gathering.testing import Role, best_test, run_tests
+from audit.power.betting_power import detectable_by_betting
+from audit.power.ceilings import ceiling, detectable_epsilon, refutable
+from audit.records.estimates import Estimate
+from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
+from audit.records.histograms import ScoreHistogram, histogram_of
+from audit.records.history import History
+from audit.records.ledger import Family, Member
+from audit.records.previews import make_previews
+from audit.records.verdict import Reason, decide
+from audit.statistics.multiplicity import MemberKey, decide_family
+from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
+from mechanisms.dataset import Dataset
+
+MAX_PREVIEWS = 4
+MAX_ROC_POINTS = 60
+
+
+def roles_of(claim: Claim, delta: float) -> tuple[Role, ...]:
+    """Return the hypotheses that are tested for a claim with each attack; depends on the claim alone."""
+    return ("claim_row", "plan_delta") if plan_delta_points(claim, delta) else ("claim_row",)
+
+
+def make_finding(
+    *,
+    claim: Claim,
+    forget: tuple[int, ...],
+    label: str,
+    evidence: Evidence,
+    delta: float,
+    level: float,
+    reproducible: bool,
+    n_counted: tuple[int, int],
+    certificates: tuple[Certificate, ...],
+    parameters: Mapping[str, int | float | str],
+    data: Dataset,
+    estimates: tuple[Estimate, ...] = (),
+    tests: tuple[EventTest, ...] | None = None,
+) -> Finding:
+    """Return the finding about one claim and forget set, decided as if each test had its equal share of the level.
+
+    :func:`settle` decides anew when the p-values of the whole family are known.
+
+    Parameters
+    ----------
+    level
+        Equal share of the significance, from the ledger.
+    n_counted
+        Counted trials of the unlearned and the retrained world.
+    tests
+        Of events that were declared in advance; by default they are chosen on the fit split.
+    """
+    rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
+    if tests is None:
+        hypotheses = dict.fromkeys(evidence.prepared, (("claim_row", rows), ("plan_delta", at_delta)))
+        tests = run_tests(evidence, hypotheses, level=level)  # type: ignore[arg-type]
+    verdict, reason = decide(
+        rejected=any(test.rejected for test in tests),
+        reproducible=reproducible,
+        attack_failed=bool(evidence.failures),
+        refutable=refutable(claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=level),
+    )
+    sandwiches = _sandwiches(claim, tests, certificates, n_counted, level)
+    return Finding(
+        claim=claim,
+        forget=forget,
+        label=label,
+        verdict=verdict,
+        reason=reason,
+        p_value=min((test.p_value for test in tests), default=1.0),
+        level=level,
+        tests=tests,
+        sandwiches=sandwiches,
+        roc=tuple(_roc(name, evidence) for name in evidence.prepared),
+        failures=dict(evidence.failures),
+        certificates=certificates,
+        parameters=dict(parameters),
+        preview=make_previews(data, forget[:MAX_PREVIEWS]),
+        estimates=estimates,
+        history=_history(evidence, rows, tests, sandwiches),
+        histograms=tuple(_histogram(name, evidence) for name in evidence.prepared if len(evidence.unlearned[name])),
+    )
+
+
+def settle(
+    findings: Sequence[Finding], family: Family, *, n_counted: tuple[int, int]
+) -> tuple[tuple[Finding, ...], Family]:
+    """Return the findings with their verdicts, and the ledger with what was spent, by the family's correction.
+
+    Parameters
+    ----------
+    findings
+        Of :func:`make_finding`: forget set by forget set, each in the order of the claims.
+    family
+        The ledger, from before the trials.
+    n_counted
+        Counted trials of the unlearned and the retrained world.
+
+    Notes
+    -----
+    Verdicts follow from the decision; the bounds stay at their equal shares, at which they hold together. Evidence
+    from a sampler that is not reproducible rejects nothing, and so frees no level for other claims.
+    """
+    keys, seen = [], Counter[tuple[int, ...]]()
+    for finding in findings:
+        keys.append((seen[finding.forget], finding.forget))
+        seen[finding.forget] += 1
+    p_values: dict[MemberKey, float] = {
+        (*key, test.bound.attack, test.role): test.p_value
+        for key, finding in zip(keys, findings, strict=True)
+        if finding.reason is not Reason.NOT_REPRODUCIBLE
+        for test in finding.tests
+    }
+    decided = decide_family(family, p_values)
+    members = {(m.claim, m.forget, m.attack, m.role): m for m in decided.members}
+    settled = tuple(
+        _settled(finding, {(m.attack, m.role): m for k, m in members.items() if k[:2] == key}, n_counted)
+        for key, finding in zip(keys, findings, strict=True)
+    )
+    return settled, decided
+
+
+def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_counted: tuple[int, int]) -> Finding:
+    """Return a finding as its members in the decided ledger have it."""
+    mine = [members[test.bound.attack, test.role] for test in finding.tests]
+    highest = max((member.tested_at or 0.0 for member in members.values()), default=0.0)
+    verdict, reason = decide(
+        rejected=any(member.rejected for member in mine),
+        reproducible=finding.reason is not Reason.NOT_REPRODUCIBLE,
+        tested=highest > 0,
+        attack_failed=bool(finding.failures),
+        refutable=highest > 0
+        and refutable(finding.claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=highest),
+    )
+    tests = tuple(replace(test, rejected=member.rejected) for test, member in zip(finding.tests, mine, strict=True))
+    levels = dict(zip(tests, (member.tested_at or 0.0 for member in mine), strict=True))
+    settled = replace(finding, verdict=verdict, reason=reason, tests=tests)
+    return _quoting(settled, levels, n_counted) if tests else settled
+
+
+def _quoting(finding: Finding, levels: Mapping[EventTest, float], n_counted: tuple[int, int]) -> Finding:
+    """Return a finding that quotes what its verdict rests on, by the levels at which its tests were made.
+
+    A sequence may end before the test with the smallest p-value, which then says nothing.
+    """
+    tests = finding.tests
+    quoted = [test for test in tests if test.rejected] or [test for test in tests if levels[test] > 0] or list(tests)
+    best = min(quoted, key=lambda test: test.p_value)
+    sandwiches = finding.sandwiches
+    if min(tests, key=lambda test: test.p_value) is not best:
+        shown = [test for test in tests if test in quoted or test.role != "claim_row"]
+        sandwiches = _sandwiches(finding.claim, shown, finding.certificates, n_counted, finding.level)
+    return replace(finding, p_value=best.p_value, level=levels[best], sandwiches=sandwiches)
+
+
+def _history(
+    evidence: Evidence,
+    rows: Sequence[tuple[Direction, EpsilonDelta]],
+    tests: Sequence[EventTest],
+    sandwiches: Sequence[Sandwich],
+) -> History | None:
+    """Return how the evidence grew in an audit that stops when decided, with a curve for each sandwich."""
+    if evidence.followed is None:
+        return None
+    chosen = [test for s in sandwiches for test in tests if (test.role, test.bound) == (s.role, s.bound)]
+    return evidence.followed.history(rows, chosen)
+
+
+def _sandwiches(
+    claim: Claim,
+    tests: Sequence[EventTest],
+    certificates: Sequence[Certificate],
+    n_counted: tuple[int, int],
+    level: float,
+) -> tuple[Sandwich, ...]:
+    found = []
+    for role in ("claim_row", "plan_delta"):
+        mine = [test for test in tests if test.role == role]
+        if mine:
+            # At a fixed delta the largest bound is the best; across rows of the table the strongest test is.
+            best = best_test(mine) if role == "claim_row" else max(mine, key=lambda test: test.bound.value)
+            found.append(_sandwich(claim, best, certificates, n_counted, level))
+    return tuple(found)
+
+
+def _sandwich(
+    claim: Claim,
+    test: EventTest,
+    certificates: Sequence[Certificate],
+    n_counted: tuple[int, int],
+    level: float,
+) -> Sandwich:
+    bound = test.bound
+    n1, n0 = n_counted if bound.direction is Direction.UNLEARNED_FROM_RETRAINED else n_counted[::-1]
+    return Sandwich(
+        role=test.role,
+        bound=bound,
+        exact=_exact(claim, bound, certificates),
+        claimed=claim.epsilon_at(bound.delta, bound.direction),
+        ceiling=ceiling(n_null=n0, level=level, delta=bound.delta),
+        detectable_epsilon=(
+            detectable_by_betting(point=test.point, n=min(n1, n0), level=level)
+            if bound.method == "e_process"
+            else detectable_epsilon(point=test.point, n1=n1, n0=n0, level=level)
+        ),
+    )
+
+
+def _exact(claim: Claim, bound: EpsilonLowerBound, certificates: Sequence[Certificate]) -> float | None:
+    """Return exact epsilon from a certificate about the same reference world, as data; never computed here."""
+    for certificate in certificates:
+        stated = certificate.claim
+        if stated.provenance == "exact" and stated.reference is claim.reference:
+            epsilon = stated.epsilon_at(bound.delta, bound.direction)
+            return None if math.isinf(epsilon) and not math.isinf(certificate.epsilon) else epsilon
+    return None
+
+
+def _roc(name: str, evidence: Evidence) -> Roc:
+    prepared = evidence.prepared[name]
+    thresholds = candidate_thresholds(prepared.unlearned, prepared.retrained)
+    if len(thresholds) > MAX_ROC_POINTS:
+        thresholds = thresholds[np.linspace(0, len(thresholds) - 1, MAX_ROC_POINTS).round().astype(int)]
+    unlearned, retrained = np.sort(evidence.unlearned[name]), np.sort(evidence.retrained[name])
+
+    def above(scores: np.ndarray) -> tuple[int, ...]:
+        return tuple(int(k) for k in len(scores) - np.searchsorted(scores, thresholds, side="right"))
+
+    return Roc(
+        attack=name,
+        n_unlearned=len(unlearned),
+        n_retrained=len(retrained),
+        thresholds=tuple(float(t) for t in thresholds),
+        k_unlearned=above(unlearned),
+        k_retrained=above(retrained),
+    )
+
+
+def _histogram(name: str, evidence: Evidence) -> ScoreHistogram:
+    # A family of attacks says which of its members it chose; other fits have no such word.
+    member = getattr(evidence.prepared[name].fitted, "member", None)
+    return histogram_of(name, evidence.unlearned[name], evidence.retrained[name], member=member)

@@ -1,0 +1,248 @@
+"""Run an audit: bind, draw, attack, count, decide. The one entry point is :func:`run`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from attacks.protocol import Attack
+from audit.controls.randomness import randomness_controls
+from audit.controls.worlds import check_same_retraining, neglected_control, null_control, replay
+from audit.gathering.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
+from audit.gathering.streaming import gather_until_decided, inquiries_of
+from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.plan.split import Sequential
+from audit.records.estimates import estimates_of
+from audit.records.evidence import Finding
+from audit.records.ledger import Control, Family
+from audit.records.provenance import data_record, environment_of, plan_record
+from audit.records.result import AuditResult
+from audit.running.binding import BoundRecord, bind, default_plan, family_of
+from audit.running.findings import make_finding, settle
+from audit.trials.chunks import Engine, Source, Stream, make_generator
+from mechanisms.claim import Claim
+from mechanisms.dataset import Dataset
+from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism, World
+
+Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
+
+
+def run(
+    mechanism: Mechanism,
+    data: Dataset,
+    plan: AuditPlan | None = None,
+    *,
+    forget: int | Sequence[int] | None = None,
+    claim: Claim | CertifiedClaim | None = None,
+    trials: int | None = None,
+    attacks: Sequence[Attack | str] | None = None,
+    seed: int | None = None,
+    stop_when_decided: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+    title: str | None = None,
+    command: str | None = None,
+) -> AuditResult:
+    """Audit a mechanism's claims: return verdicts that are wrong with probability at most the plan's significance.
+
+    A claim that holds is REFUTED with at most that probability, over everything in the plan together. NOT_REFUTED
+    proves nothing about the claim: it says that this audit did not find evidence against it.
+
+    Parameters
+    ----------
+    mechanism
+        What to audit.
+    data
+        The data set D.
+    plan
+        Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
+    forget, claim, trials, attacks, seed
+        A forget set (or one record), a claim, the releases per world, the attacks (every applicable one by
+        default) and the seed, for an audit without a plan.
+    stop_when_decided
+        Count trials as they come, and stop with a forget set once every claim about it is refuted; the trials are then
+        the most that are drawn. As if the plan's counting were :class:`audit.plan.split.Sequential`.
+    engine
+        Worker processes; one process by default.
+    progress
+        Called with (phase, trials done, trials in all).
+    announce
+        Called once with the bound plan and its ledger before anything is drawn, for warnings.
+    title, command
+        For the report.
+
+    Returns
+    -------
+    AuditResult
+
+    Raises
+    ------
+    InvalidInputError
+        For input out of range, before anything is drawn.
+    TrialError
+        When the mechanism fails.
+    """
+    if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
+        raise InvalidInputError(
+            field="mechanism", expected="an object with a name and bind(data, forget)", got=mechanism,
+            fix="make one by mechanisms.adapters.functions.from_functions",
+        )  # fmt: skip
+    if plan is None:
+        plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
+    elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
+        raise InvalidInputError(
+            field="plan",
+            expected="given alone, without forget, claim, trials, attacks or seed",
+            got="both",
+            fix="put them into the plan",
+        )
+    if stop_when_decided and not isinstance(plan.counting, Sequential):
+        plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
+    services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
+    return run_services(services, data, plan, engine=engine, progress=progress, announce=announce, command=command)[0]
+
+
+def run_services(
+    services: Mapping[str, Mechanism],
+    data: Dataset,
+    plan: AuditPlan,
+    *,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+    command: str | None = None,
+) -> tuple[AuditResult, ...]:
+    """Audit several unlearning services against one retrained world, whose releases are drawn once.
+
+    Each result is a family of its own at the plan's significance, equal to that of :func:`run` alone but for the
+    null control, which the first service carries for all.
+
+    Parameters
+    ----------
+    services
+        Mechanisms by the title of their result. All must retrain alike: for the same random stream their retrained
+        worlds give the same releases.
+    data, plan, engine, progress, announce, command
+        As for :func:`run`; ``announce`` is called for every service.
+
+    Raises
+    ------
+    InvalidInputError, TrialError
+        As for :func:`run`; also when two services do not retrain alike.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    engine = engine or Engine()
+    # Calibration takes most of a second for each, so that binding is work for the workers too.
+    calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
+    done = dict(engine.stream(bind, calls))
+    n = len(services)
+    # For each forget set, every service bound to it.
+    bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
+    families = [family_of(plan, [row[s] for row in bound]) for s in range(len(services))]
+    if announce is not None:
+        for s, family in enumerate(families):
+            announce(plan, [row[s] for row in bound], family)
+    audited = [
+        _audit_forget_set(
+            plan, families, row, i, engine=engine, progress=_shown_progress(progress, i, len(plan.forget))
+        )
+        for i, row in enumerate(bound)
+    ]
+    # Verdicts need the p-values of the whole family.
+    settled = [
+        settle(
+            [finding for row in audited for finding in row[s][0]],
+            families[s],
+            n_counted=(plan.n_counted, plan.n_counted),
+        )
+        for s in range(len(services))
+    ]
+    environment = environment_of(started, time.monotonic() - clock, engine, command)
+    return tuple(
+        AuditResult(
+            title=title,
+            mechanism=mechanism.name,
+            sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
+            plan=plan_record(plan, bound[0][s].deletion.release.access),
+            findings=settled[s][0],
+            controls=tuple(control for row in audited for control in row[s][1]),
+            family=settled[s][1],
+            data=data_record(data),
+            environment=environment,
+        )
+        for s, (title, mechanism) in enumerate(services.items())
+    )
+
+
+def _shown_progress(progress: Progress | None, record: int, n_records: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda phase, done, total: progress(f"forget set {record + 1}/{n_records}: {phase}", done, total)
+
+
+Audited = tuple[list[Finding], list[Control]]
+
+
+def _audit_forget_set(
+    plan: AuditPlan,
+    families: Sequence[Family],
+    services: Sequence[BoundRecord],
+    index: int,
+    *,
+    engine: Engine,
+    progress: Progress | None,
+) -> list[Audited]:
+    """Return findings and controls of every service about one forget set."""
+    check_same_retraining([service.deletion for service in services], plan, index)
+    source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
+    retrained = Sample(deletion=services[0].deletion, source=source, trials=plan.trials)
+    contrasts = [
+        contrast
+        for s, service in enumerate(services)
+        for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
+    ]
+    levels = [family.members[0].level for family in families]
+    if isinstance(plan.counting, Sequential):
+        inquiries = inquiries_of(contrasts, plan, [service.claims for service in services], levels)
+        evidence = gather_until_decided(
+            retrained, contrasts, inquiries, plan, plan.counting, engine=engine, progress=progress
+        )
+    else:
+        evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
+    return [_judge(plan, levels[s], service, index, evidence, s) for s, service in enumerate(services)]
+
+
+def _judge(
+    plan: AuditPlan, level: float, record: BoundRecord, index: int, evidence: Mapping[Key, Evidence], service: int
+) -> Audited:
+    """Turn one service's evidence about one forget set into findings and controls."""
+    forget, label = record.forget, record.label
+    replayed = replay(record.deletion, plan, index, forget, label)
+    null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attacks))
+    neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
+    shown = evidence[Kind.CLAIMS, service]
+    controls = [replayed, null, neglected, *randomness_controls(record.deletion, shown, plan, index, forget, label)]
+    rng = make_generator(plan.seed, Stream.ESTIMATES, index)
+    estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
+    findings = [
+        make_finding(
+            claim=claim,
+            forget=forget,
+            label=label,
+            evidence=shown,
+            delta=plan.delta,
+            level=level,
+            reproducible=not any(control.spoils_verdicts for control in controls),
+            n_counted=(plan.n_counted, plan.n_counted),
+            certificates=record.certificates,
+            parameters=record.context.parameters,
+            data=record.data,
+            estimates=estimates,
+        )
+        for claim in record.claims
+    ]
+    return findings, controls

@@ -1,0 +1,237 @@
+"""Trials: whole chunks, drawn and scored by workers, each from its own random stream.
+
+A chunk is the unit of work, of memory and of replay: its releases depend on (seed, stream, record, world, chunk) and
+on nothing else, so results are the same for any number of workers and any order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from attacks.protocol import FittedAttack
+from audit.errors import TrialError
+from audit.trials.independence import Prints, fingerprints
+from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
+from mechanisms.protocol import Deletion, World
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+
+
+class Stream(IntEnum):
+    """First key of every random stream: claims, controls and fitting never share one. Values never change."""
+
+    RELEASES = 1
+    NULL_CONTROL = 2
+    NEGLECTED_CONTROL = 3
+    REPLAY = 4
+    FITTING = 5
+    REHEARSAL = 6
+    ACCURACY = 7
+    TRAJECTORY = 20
+    GIVEN = 21
+    ESTIMATES = 22
+    TIMING = 30
+    RECORDS = 40
+    COMPARISON = 50
+
+
+_WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a chunk's releases come from.
+
+    Parameters
+    ----------
+    stream, world
+        The random stream's purpose and the world that is sampled.
+    record
+        Position of the forget set in the plan.
+    """
+
+    stream: Stream
+    world: World
+    record: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTask:
+    """One chunk of trials to draw."""
+
+    seed: int
+    source: Source
+    chunk: int
+    n: int
+
+    def generator(self) -> np.random.Generator:
+        """Return the chunk's own generator (a chunk replays alone)."""
+        source = self.source
+        return make_generator(self.seed, source.stream, source.record, _WORLD_ID[source.world], self.chunk)
+
+
+def make_generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
+    """Return the generator of ``SeedSequence(seed, spawn_key=(stream, *key))``."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(int(stream), *key))
+    # SFC64: the fastest of numpy's generators here, with a 256-bit state.
+    return np.random.Generator(np.random.SFC64(sequence))
+
+
+def draw(deletion: Deletion, task: ChunkTask) -> Array:
+    """Return a chunk's releases, shape (n, *release.shape).
+
+    Raises
+    ------
+    TrialError
+        When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
+    """
+    return sampled(
+        deletion,
+        task.source.world,
+        task.n,
+        rng=task.generator(),
+        where=f"forget set {task.source.record}, chunk {task.chunk}, seed {task.seed}",
+    )
+
+
+def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generator, where: str) -> Array:
+    """Return n releases of a world, checked; whatever goes wrong becomes an error that says where.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism raises, or returns a wrong shape or a value that is not finite.
+    """
+    where = f"world {world.value}, {where}"
+    try:
+        # Row by row in memory, in every world: the last digit of a score depends on how a release lies there.
+        releases = np.ascontiguousarray(deletion.sample(world, n, rng=rng), dtype=np.float64)
+    except InvalidInputError as error:
+        raise TrialError(f"The mechanism failed ({where}): {error}") from error
+    except UserFunctionError as error:
+        raise TrialError(f"{error} ({where})") from error.__cause__
+    except UnlearnAuditError:
+        raise
+    except (Exception, SystemExit) as error:
+        # An exit within a trial would end the audit with the exit code of a claim that was not refuted.
+        raise TrialError(f"The mechanism raised {type(error).__name__} ({where}): {error}") from error
+    expected = (n, *deletion.release.shape)
+    if releases.shape != expected:
+        raise TrialError(f"Expected releases of shape {expected}, got {releases.shape} ({where}); mend sample().")
+    if not np.all(np.isfinite(releases)):
+        raise TrialError(f"Expected finite releases, got NaN or infinity ({where}); does the training diverge?")
+    return releases
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredChunk:
+    """Scores of one chunk by the keys of its attacks, and the message of every attack that failed on it.
+
+    ``prints`` holds 64 bits for each release, by which equal releases are found.
+    """
+
+    scores: Mapping[Any, Array]
+    failures: Mapping[Any, str]
+    prints: Prints
+
+
+def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
+    """Draw one chunk in a worker."""
+    with worker_limits():
+        return draw(deletion, task)
+
+
+def score_chunk(deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: ChunkTask) -> ScoredChunk:
+    """Draw one chunk in a worker and score it with every attack; the releases never leave the worker."""
+    with worker_limits():
+        return score_releases(draw(deletion, task), attacks)
+
+
+def score_releases(releases: Array, attacks: Mapping[Any, FittedAttack]) -> ScoredChunk:
+    """Score drawn releases with every attack, by the keys of the attacks."""
+    scores: dict[Any, Array] = {}
+    failures: dict[Any, str] = {}
+    for key, attack in attacks.items():
+        outcome = score(attack, releases)
+        if isinstance(outcome, str):
+            failures[key] = outcome
+        else:
+            scores[key] = outcome
+    return ScoredChunk(scores=scores, failures=failures, prints=fingerprints(releases))
+
+
+def score(attack: FittedAttack, releases: Array) -> Array | str:
+    """Return finite scores of shape (n,), or the sentence that says why there are none."""
+    try:
+        scores = np.asarray(attack.score(releases), dtype=np.float64)
+    except Exception as error:
+        return f"scoring raised {type(error).__name__}: {error}"
+    if scores.shape != (len(releases),):
+        return f"expected scores of shape ({len(releases)},), got {scores.shape}"
+    if not np.all(np.isfinite(scores)):
+        return "scores are NaN or infinite"
+    return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Runs chunks on ``n_jobs`` worker processes (joblib's loky; never fork), or in this process when it is 1."""
+
+    n_jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.n_jobs < 1:
+            raise InvalidInputError(
+                field="n_jobs", expected="at least 1", got=self.n_jobs, fix="1 runs in this process, 2 on two cores"
+            )
+
+    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
+        """Yield (position of the call, its result) in any order; memory holds a few results at a time."""
+        if self.n_jobs == 1 or len(calls) <= 1:
+            for i, arguments in enumerate(calls):
+                yield i, function(*arguments)
+            return
+        from joblib import Parallel, delayed
+
+        pool = Parallel(n_jobs=self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        yield from pool(delayed(_numbered)(i, function, arguments) for i, arguments in enumerate(calls))
+
+
+def _numbered(i: int, function: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[int, T]:
+    return i, function(*arguments)
+
+
+@functools.cache
+def _end_with_parent() -> None:
+    """Ask Linux to end this worker when its parent dies: a killed driver would orphan it for minutes."""
+    from multiprocessing import parent_process
+
+    if sys.platform == "linux" and parent_process() is not None:
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def worker_limits() -> AbstractContextManager[object]:
+    """Return a context with one thread for each numerical library: faster in workers, and bit-equal everywhere."""
+    _end_with_parent()
+    limits: AbstractContextManager[object] = _controller(len(sys.modules)).limit(limits=1)
+    return limits
+
+
+@functools.lru_cache(maxsize=1)
+def _controller(n_modules: int) -> ThreadpoolController:
+    """Find the numerical libraries again only when modules were imported since: it takes milliseconds."""
+    return ThreadpoolController()
