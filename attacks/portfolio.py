@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.clouds import Qda, Radius
-from attacks.discriminant import LinearDiscriminant
-from attacks.influence import Influence
-from attacks.krylov import KrylovLda
-from attacks.linear import LinearScore
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.linear.influence import Influence
+from attacks.linear.krylov import KrylovLda
+from attacks.linear.residual import TargetLoss
+from attacks.linear.score import LinearScore
+from attacks.outputs.u_lira import ULira
 from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials
-from attacks.quadratic import QuadraticScore
-from attacks.residual import TargetLoss
+from attacks.quadratic.clouds import Qda, Radius
+from attacks.quadratic.score import QuadraticScore
 from attacks.separation import separation
-from attacks.tail import Tail
-from attacks.u_lira import ULira
+from attacks.tails.tail import Tail
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 

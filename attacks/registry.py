@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from attacks.classifier import Logistic, Mlp
-from attacks.clouds import Qda, Radius
-from attacks.discriminant import LinearDiscriminant
-from attacks.fisher import Fisher
-from attacks.geometry import linear_model, penalty_of
-from attacks.influence import Influence
-from attacks.krylov import KrylovLda
-from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.linear.fisher import Fisher
+from attacks.linear.geometry import linear_model, penalty_of
+from attacks.linear.influence import Influence
+from attacks.linear.krylov import KrylovLda
+from attacks.linear.residual import TargetLoss
+from attacks.outputs.u_lira import ULira
 from attacks.portfolio import portfolio
 from attacks.protocol import Attack, AttackContext
-from attacks.residual import TargetLoss
-from attacks.tail import Tail
-from attacks.u_lira import ULira
+from attacks.quadratic.clouds import Qda, Radius
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
+from attacks.tails.classifier import Logistic, Mlp
+from attacks.tails.tail import Tail
 from mechanisms.errors import InvalidInputError, NotApplicableError
 
 _SINGLE: tuple[Attack, ...] = (

@@ -24,8 +24,8 @@ from scipy.special import ndtr
 from scipy.stats import binom
 
 import audit
-from attacks.discriminant import LinearDiscriminant
-from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.gathering.selection import PreparedAttack, choose_event
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.split import Sequential

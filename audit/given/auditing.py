@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 from numpy.typing import ArrayLike
 
-from attacks.discriminant import LinearDiscriminant
-from attacks.given import GivenScore
+from attacks.given.score import GivenScore
+from attacks.linear.discriminant import LinearDiscriminant
 from attacks.protocol import Attack
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from attacks.discriminant import LinearDiscriminant
+from attacks.linear.discriminant import LinearDiscriminant
 from attacks.protocol import Attack, AttackContext
 from audit.power.forecasts import Caution, ClaimForecast, LearnedAttack, PowerStatement
 

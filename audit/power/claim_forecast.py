@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from attacks.discriminant import LinearDiscriminant, largest_shift_kept
+from attacks.linear.discriminant import LinearDiscriminant, largest_shift_kept
 from attacks.protocol import AttackContext
 from audit.gathering.selection import claim_rows
 from audit.plan.audit_plan import AuditPlan

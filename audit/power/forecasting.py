@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.power.alternatives import CERTAIN, Curve, gaussian_curve, gaussian_mu, law_curve

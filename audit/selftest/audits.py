@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attacks.likelihood_ratio import LikelihoodRatio
 from attacks.portfolio import portfolio
 from attacks.protocol import Attack
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.gathering.contrast import Progress
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.clouds import Qda
+from attacks.quadratic.clouds import Qda
 from audit.gathering.selection import PreparedAttack, choose_for_bound
 from audit.running.binding import make_context
 from audit.statistics.bounds import exact_joint_bound

@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 import pytest
 
+from attacks.linear.residual import TargetLoss
 from attacks.protocol import Attack
-from attacks.residual import TargetLoss
 from audit.cli import guarded
 from audit.errors import ExitCode, SchemaError
 from audit.records.verdict import Verdict

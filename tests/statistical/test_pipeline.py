@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from attacks.registry import ATTACKS
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.split import Sequential

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attacks.influence import Influence
+from attacks.linear.influence import Influence
+from attacks.outputs.u_lira import ULira
 from attacks.portfolio import portfolio
-from attacks.u_lira import ULira
 from audit.commands.plan_file.example import example_plan
 from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.errors import PlanError

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from attacks.discriminant import LinearDiscriminant, largest_shift_kept, shift_kept
+from attacks.linear.discriminant import LinearDiscriminant, largest_shift_kept, shift_kept
 from attacks.protocol import AttackContext
 from audit.power.alternatives import (
     CERTAIN,

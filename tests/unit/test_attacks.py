@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from scipy.stats import beta, norm
 from sklearn.linear_model import LogisticRegression
 
-from attacks.clouds import Qda, Radius
-from attacks.fisher import Fisher
-from attacks.geometry import Geometry
-from attacks.influence import Influence
-from attacks.krylov import KrylovLda, krylov_basis
-from attacks.likelihood_ratio import LikelihoodRatio
-from attacks.outputs import target_statistics
+from attacks.linear.fisher import Fisher
+from attacks.linear.geometry import Geometry
+from attacks.linear.influence import Influence
+from attacks.linear.krylov import KrylovLda, krylov_basis
+from attacks.linear.residual import TargetLoss
+from attacks.outputs.statistics import target_statistics
+from attacks.outputs.u_lira import ULira
 from attacks.portfolio import MEAN, SCALE, TAIL, Chosen, Family, portfolio
 from attacks.protocol import AttackContext, Needs, Probe
-from attacks.residual import TargetLoss
+from attacks.quadratic.clouds import Qda, Radius
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from attacks.separation import separation
-from attacks.tail import Tail, minority_shift
-from attacks.u_lira import ULira
+from attacks.tails.tail import Tail, minority_shift
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, GaussianLaw, OutputKind, ReleaseSpec

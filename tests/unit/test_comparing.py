@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.discriminant import LinearDiscriminant
+from attacks.linear.discriminant import LinearDiscriminant
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.errors import InconclusiveError, RegressionError, SchemaError
 from audit.plan.audit_plan import AuditPlan

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.linear import LinearScore
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, Needs
 from attacks.registry import ATTACKS
 from audit.commands.plan_file.example import example_plan

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.discriminant import LinearDiscriminant
+from attacks.linear.discriminant import LinearDiscriminant
 from audit.cli import guarded
 from audit.commands.plan_file.example import example_plan
 from audit.commands.plan_file.reading import read_plan

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.discriminant import LinearDiscriminant
-from attacks.likelihood_ratio import LikelihoodRatio
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.errors import SchemaError
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential

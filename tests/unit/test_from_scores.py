@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import audit
-from attacks.influence import Influence
+from attacks.linear.influence import Influence
 from audit.given import auditing as given
 from audit.records.counts import Counts
 from audit.records.ledger import Control

@@ -30,7 +30,7 @@ TOY = """
     from dataclasses import dataclass
     import numpy as np
     import pytest
-    from attacks.discriminant import LinearDiscriminant
+    from attacks.linear.discriminant import LinearDiscriminant
     from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Reference
     from mechanisms.dataset import from_arrays
     from mechanisms.protocol import ReleaseSpec, World

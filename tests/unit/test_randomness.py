@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from attacks.discriminant import LinearDiscriminant
+from attacks.linear.discriminant import LinearDiscriminant
 from audit.controls.randomness import step_noise_control
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan

@@ -12,7 +12,7 @@ import pytest
 
 import audit
 import reports
-from attacks.discriminant import LinearDiscriminant
+from attacks.linear.discriminant import LinearDiscriminant
 from audit.certificates.certifying import certify, make_request
 from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import forecast

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from attacks.linear import LinearScore
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
 from audit.errors import TrialError

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.discriminant import CONSTANT
+from attacks.linear.discriminant import CONSTANT
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
-from attacks.quadratic import QuadraticScore, flat
+from attacks.quadratic.score import QuadraticScore, flat
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 

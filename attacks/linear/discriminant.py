@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.linear import LinearScore
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access

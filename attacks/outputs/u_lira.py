@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.linear import LinearScore
-from attacks.outputs import output_kind, target_statistics
+from attacks.linear.score import LinearScore
+from attacks.outputs.statistics import output_kind, target_statistics
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
 from mechanisms.protocol import Access
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from attacks.discriminant import LinearDiscriminant
-from attacks.krylov import krylov_basis
-from attacks.linear import project_on
-from attacks.outputs import target_statistics
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.linear.krylov import krylov_basis
+from attacks.linear.score import project_on
+from attacks.outputs.statistics import target_statistics
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
-from attacks.quadratic import flat
+from attacks.quadratic.score import flat
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.geometry import Geometry
-from attacks.linear import LinearScore
+from attacks.linear.geometry import Geometry
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 
 Array = NDArray[np.float64]

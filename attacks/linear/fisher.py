@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.likelihood_ratio import RELATIVE_CUTOFF
-from attacks.linear import LinearScore
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.quadratic.likelihood_ratio import RELATIVE_CUTOFF
 from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.geometry import Geometry
-from attacks.linear import LinearScore
+from attacks.linear.geometry import Geometry
+from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
 
 Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ class TargetLoss:
     -----
     For Gibbs laws of one temperature log dP/dQ is minus the loss of the deleted records, up to constants. The score is
     that loss to first order around the optimum of the retained data, so that it is optimal there to first order. Noise
-    that is added to an optimum hides it better than :class:`~attacks.influence.Influence`. Where the reference
+    that is added to an optimum hides it better than :class:`~attacks.linear.influence.Influence`. Where the reference
     residual is 0, so is every score.
 
     References

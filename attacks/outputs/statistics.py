@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit, logsumexp
 
-from attacks.geometry import linear_model, n_outputs
+from attacks.linear.geometry import linear_model, n_outputs
 from attacks.protocol import AttackContext
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, OutputKind

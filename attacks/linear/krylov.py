@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.discriminant import LinearDiscriminant
-from attacks.geometry import Geometry
-from attacks.linear import LinearScore, project_on
+from attacks.linear.discriminant import LinearDiscriminant
+from attacks.linear.geometry import Geometry
+from attacks.linear.score import LinearScore, project_on
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.linear import project
+from attacks.linear.score import project
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw

@@ -1,0 +1,1 @@
+"""Scores that somebody else's attack gave already."""

@@ -1,0 +1,1 @@
+"""Scores that are linear in the release: known directions and learned ones."""

@@ -1,0 +1,1 @@
+"""What a release shows of the deleted records through the model's outputs."""

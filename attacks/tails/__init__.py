@@ -1,0 +1,1 @@
+"""Attacks for what no mean and no covariance shows."""
