@@ -243,7 +243,7 @@ def _certify(
     from audit.certificates.certifying import make_request
     from audit.commands.plan_file.reading import read_plan
     from audit.trials.progress import show_progress
-    from reports.certification import certification_summary, write_certification
+    from reports.certificates.writing import certification_summary, write_certification
 
     check_writable(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))

@@ -28,7 +28,7 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
 
 if TYPE_CHECKING:
-    from reports.junit import Case
+    from reports.audits.junit import Case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
         Of the session.
     """
     import reports
-    from reports import junit
+    from reports.audits import junit
 
     results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
     levels = total(record["level"] for record in records)
@@ -157,7 +157,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
 
 
 def _case(record: Mapping[str, Any]) -> Case:
-    from reports.junit import Case
+    from reports.audits.junit import Case
 
     group, _, name = record["test"].rpartition("::")
     return Case(

@@ -13,7 +13,7 @@ from attacks.canary import choose_records
 from mechanisms.adapters.sklearn import Predictions, from_estimator, targets_for
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.sources import load_named
-from reports.terminal import summary
+from reports.audits.terminal import summary
 
 
 def fine_tune(model, retained, deleted, rng):

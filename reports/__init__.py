@@ -170,14 +170,14 @@ def _render(value: Reportable, name: str, data: Collection[str]) -> str:
     if name == "json":
         return value.to_json()
     if name == "junit":
-        from reports import junit
+        from reports.audits import junit
 
         return junit.render_results(value)
     if name == "html":
-        from reports import html
+        from reports.audits import html
 
         return html.render(value, data=data)
-    from reports import markdown
+    from reports.audits import markdown
 
     return markdown.render(value, data=data)
 
@@ -189,14 +189,14 @@ def _redacted(value: Reportable) -> Reportable:
 
 
 def _figure_data(value: Reportable) -> dict[str, str]:
-    from reports.figure_data import figure_data
+    from reports.audits.figure_data import figure_data
 
     return figure_data(value)
 
 
 def _remove_stale(directory: Path, kept: Collection[str]) -> None:
     """Remove the data of a report that is being replaced: beside a redacted page it would tell what that withholds."""
-    from reports.figure_data import FOLDER, HEADS
+    from reports.audits.figure_data import FOLDER, HEADS
 
     for name in HEADS:
         if f"{FOLDER}/{name}" not in kept:

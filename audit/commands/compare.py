@@ -136,7 +136,7 @@ def compare(
     from audit.trials.chunks import Engine
     from audit.trials.progress import show_progress
     from reports import write_texts
-    from reports.comparison import comparison_markdown, comparison_summary
+    from reports.comparisons.summary import comparison_markdown, comparison_summary
 
     check_writable(files={"--markdown": markdown, "--write-baseline": write_baseline})
     margins = Margins(exact=margin, accuracy=accuracy_margin, rate=rate_margin, significance=significance)

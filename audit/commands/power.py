@@ -101,7 +101,7 @@ def warner(margin: float | None) -> Announce:
     check_margins(margins)
 
     def announce(plan: AuditPlan, records: Sequence[BoundRecord], family: Family) -> None:
-        from reports.forecast import caution_lines
+        from reports.forecasts.summary import caution_lines
 
         for line in caution_lines(
             forecast_bound(plan, records, family, margins=margins, title="", mechanism="", brief=True)
@@ -121,7 +121,7 @@ def _refuse(numbers: dict[str, float | int | None]) -> None:
 
 
 def _print(found: Forecast, as_json: bool) -> int:
-    from reports.forecast import forecast_summary
+    from reports.forecasts.summary import forecast_summary
 
     click.echo(found.to_json() if as_json else forecast_summary(found), nl=as_json)
     return ExitCode.OK

@@ -87,7 +87,7 @@ def _check_alone(path: Path, n_files: int, junit: Path | None, redact: bool) -> 
 
 def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:
     from audit.certificates.certification import Certification
-    from reports.certification import write_certification
+    from reports.certificates.writing import write_certification
 
     return write_certification(Certification.from_json(text), out)
 
@@ -108,7 +108,7 @@ def publish(
     if as_json:
         click.echo(result.to_json())
     else:
-        from reports.terminal import summary
+        from reports.audits.terminal import summary
 
         click.echo(summary(result))
     # Printed first: what was found is not lost where it cannot be written.
@@ -136,7 +136,7 @@ def crash_recorded(junit: Path | None, title: str, *, redact: bool = False) -> I
         is_usage = isinstance(error, UnlearnAuditError) and not isinstance(error, TrialError)
         if junit is not None and not is_usage:
             from reports import write_texts
-            from reports.junit import render_crash
+            from reports.audits.junit import render_crash
 
             # A message is free text, which may name a record.
             message = "withheld" if redact else f"{type(error).__name__}: {error}"

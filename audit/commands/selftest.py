@@ -37,7 +37,7 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
     from audit.selftest.audits import SelftestSettings, run_selftest
     from audit.trials.chunks import Engine
     from audit.trials.progress import show_progress
-    from reports.selftest import selftest_summary, write_selftest
+    from reports.selftests.summary import selftest_summary, write_selftest
 
     check_writable(out)
     settings = SelftestSettings(seed=seed, quick=quick, names=names)

@@ -143,7 +143,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def certificates(folder: Path) -> tuple[Path, ...]:
     from audit.certificates.certifying import certify, make_request
-    from reports.certification import write_certification
+    from reports.certificates.writing import write_certification
 
     mechanism = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.01, sampler="closed_form")
     request = make_request(records="3,17", routes="exact,published", target=None)

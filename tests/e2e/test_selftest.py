@@ -28,8 +28,8 @@ from audit.selftest.result import Expectation, SelftestResult
 from audit.selftest.truth import Truth
 from audit.trials.chunks import Engine
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS
-from reports import schemas
-from reports.selftest import selftest_markdown, selftest_summary
+from reports.page import schemas
+from reports.selftests.summary import selftest_markdown, selftest_summary
 from tests.statistical.budget import binomial_limits
 
 NAMED = {fault.name: fault for fault in CATALOGUE}

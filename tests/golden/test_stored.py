@@ -22,11 +22,11 @@ from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
 from audit.regression.comparison import Comparison
 from audit.selftest.result import SelftestResult
-from reports.certification import certification_summary, write_certification
-from reports.comparison import comparison_markdown, comparison_summary
-from reports.forecast import forecast_summary
-from reports.selftest import selftest_markdown, selftest_summary
-from reports.terminal import summary
+from reports.audits.terminal import summary
+from reports.certificates.writing import certification_summary, write_certification
+from reports.comparisons.summary import comparison_markdown, comparison_summary
+from reports.forecasts.summary import forecast_summary
+from reports.selftests.summary import selftest_markdown, selftest_summary
 
 STORED = Path(__file__).parent / "stored"
 FILES = sorted(STORED.glob("*.json"))

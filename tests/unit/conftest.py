@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from audit.records.result import AuditCollection
-from reports import html, markdown, terminal
+from reports.audits import html, markdown, terminal
 from tests.unit.page_checks import html_text, unescaped
 from tests.unit.report_cases import make_collection
 

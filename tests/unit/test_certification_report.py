@@ -20,9 +20,9 @@ from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.records.evidence import Preview
 from audit.records.ledger import DataRecord, Environment
 from mechanisms.errors import InvalidInputError
-from reports.certification import certification_summary, write_certification
-from reports.certification_view import page
-from reports.numbers import as_float, up
+from reports.certificates.view import page
+from reports.certificates.writing import certification_summary, write_certification
+from reports.page.numbers import as_float, up
 
 HOSTILE = '<script>alert("x")</script>&|`$_$`[a](javascript:b)\x1b\n# x'
 BREAKING = str.maketrans({"\N{NO-BREAK SPACE}": " ", "\N{NON-BREAKING HYPHEN}": "-"})

@@ -20,7 +20,7 @@ from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
-from reports.comparison import SYMBOLS, comparison_markdown, comparison_summary
+from reports.comparisons.summary import SYMBOLS, comparison_markdown, comparison_summary
 
 DATA = DataRecord(name="digits", sha256="5e" * 32, n_records=9, n_features=65, n_targets=10, kind="classification")
 ENVIRONMENT = Environment(started="now", seconds=1.0, python="3", platform="here", libraries={}, n_jobs=1)

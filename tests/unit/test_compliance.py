@@ -10,7 +10,7 @@ import numpy as np
 import audit
 from audit.records.result import AuditCollection, AuditResult
 from mechanisms.claim import Claim, EpsilonDelta
-from reports import compliance, html, markdown
+from reports.audits import compliance, html, markdown
 from tests.unit.page_checks import html_text, unescaped
 
 QUESTIONS = (

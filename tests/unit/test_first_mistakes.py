@@ -22,9 +22,9 @@ from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from reports.forecast import forecast_summary
-from reports.terminal import summary
-from reports.view import page
+from reports.audits.terminal import summary
+from reports.audits.view import page
+from reports.forecasts.summary import forecast_summary
 
 CLAIM = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.01))
 Array = np.ndarray[Any, Any]

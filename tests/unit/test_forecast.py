@@ -28,7 +28,7 @@ from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, Gaussi
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, GaussianLaw, Reference, ReleaseSpec, World
-from reports.forecast import caution_lines, duration, forecast_summary
+from reports.forecasts.summary import caution_lines, duration, forecast_summary
 
 ONE = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-2))
 

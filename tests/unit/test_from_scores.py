@@ -19,7 +19,7 @@ from audit.records.verdict import Reason, Verdict
 from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, GaussianDP, Reference
 from mechanisms.errors import InvalidInputError
-from reports import html, markdown, terminal
+from reports.audits import html, markdown, terminal
 
 FORWARD, BACKWARD = BOTH_DIRECTIONS
 ONE = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))

@@ -11,7 +11,7 @@ from lxml import etree
 import reports
 from audit.records.result import AuditCollection, AuditResult
 from audit.records.verdict import Verdict
-from reports import junit
+from reports.audits import junit
 from tests.unit.report_cases import hostile_collection
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).with_name("junit.xsd")))

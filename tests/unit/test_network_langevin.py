@@ -20,7 +20,7 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.network_langevin import NetworkLangevin
 from mechanisms.protocol import Access, HasCertificates, HasLaw, World
 from mechanisms.sources import load_named
-from reports.view import page
+from reports.audits.view import page
 
 ROOT = Path(__file__).parents[2]
 needs_torch = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from audit.records.rounding import total
-from reports.numbers import as_float, counted, down, enough_digits, listed, nearest, up
+from reports.page.numbers import as_float, counted, down, enough_digits, listed, nearest, up
 
 
 def test_numbers_are_rounded_outward_at_every_magnitude() -> None:

@@ -16,14 +16,14 @@ import sklearn.covariance
 # Loaded before pytester runs a session in this process: it forgets modules that a session loads first, and numpy
 # cannot be loaded twice.
 import audit.pytest_plugin
-import reports.html
+import reports.audits.html
 import unlearn_audit_pytest
 from unlearn_audit_pytest import seed_of
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 PLUGIN = ("-p", "unlearn_audit_pytest", "-p", "no:cacheprovider")
-LOADED = (audit.pytest_plugin, reports.html, sklearn.covariance, unlearn_audit_pytest)
+LOADED = (audit.pytest_plugin, reports.audits.html, sklearn.covariance, unlearn_audit_pytest)
 
 TOY = """
     from __future__ import annotations
@@ -354,7 +354,7 @@ def test_a_folder_that_hides_ours_is_named(suite: pytest.Pytester, name: str) ->
     suite.makepyfile(
         test_own=f"from {name}.ours import ANSWER\ndef test_a(): assert ANSWER == 42",
         test_claims="import pytest\n@pytest.mark.claim\ndef test_b(audit_claim): pass",
-        test_import=f"import {name}.html_or_runner\nimport audit.runner",
+        test_import=f"import {name}.anything\nimport audit.anything",
         toy="",
     )
     # As python -m pytest puts the current folder first.

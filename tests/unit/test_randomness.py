@@ -23,7 +23,7 @@ from mechanisms.protocol import ReleaseSpec, World
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
 from mechanisms.ridge.stepwise import Objective, StepwiseSampler
-from reports import html, markdown
+from reports.audits import html, markdown
 
 Array = NDArray[np.float64]
 WIDTH, TRIALS = 3, 600

@@ -17,10 +17,10 @@ import reports
 from audit.records.result import AuditCollection, AuditResult, load_json
 from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, GaussianDP
-from reports import terminal
-from reports.numbers import up
+from reports.audits import terminal
+from reports.audits.view import page
+from reports.page.numbers import up
 from reports.redaction import LEAST, redact
-from reports.view import page
 from tests.unit.report_cases import finding, make_collection, profile_claim, result
 
 

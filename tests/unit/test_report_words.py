@@ -11,9 +11,9 @@ import reports
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, load_json
 from audit.records.verdict import Reason, Verdict
-from reports import html, terminal
-from reports.numbers import up
-from reports.view import page
+from reports.audits import html, terminal
+from reports.audits.view import page
+from reports.page.numbers import up
 from tests.unit.page_checks import (
     check_html,
 )

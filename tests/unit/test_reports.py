@@ -15,9 +15,9 @@ import pytest
 import reports
 from audit.records.result import AuditCollection, AuditResult, load_json
 from mechanisms.errors import InvalidInputError
-from reports import figures, html, markdown, terminal
-from reports.numbers import as_float
-from reports.view import page
+from reports.audits import figures, html, markdown, terminal
+from reports.audits.view import page
+from reports.page.numbers import as_float
 from tests.unit.page_checks import (
     check_html,
     html_tables,

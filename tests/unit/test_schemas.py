@@ -19,8 +19,8 @@ from audit.power.forecasting import forecast
 from audit.records.result import AuditCollection
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
-from reports import schemas
-from reports.certification import write_certification
+from reports.certificates.writing import write_certification
+from reports.page import schemas
 from tests.unit.report_cases import point_claim, promising_nothing, result
 
 ROOT = Path(reports.__file__).parents[1]
@@ -36,7 +36,7 @@ def test_published_schemas_are_those_of_the_dataclasses(tmp_path: Path) -> None:
     assert {path.name for path in schemas.FOLDER.iterdir()} == set(schemas.schemas())
     for name, text in schemas.schemas().items():
         published = json.loads((schemas.FOLDER / name).read_text(encoding="utf-8"))
-        assert published == json.loads(text), "run python -m reports.schemas"
+        assert published == json.loads(text), "run python -m reports.page.schemas"
     assert [path.name for path in schemas.write_schemas(tmp_path / "new")] == list(schemas.schemas())
 
 

@@ -30,7 +30,7 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
-from reports import html, markdown, terminal
+from reports.audits import html, markdown, terminal
 
 FOUR = tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda"))
 Array = NDArray[np.float64]

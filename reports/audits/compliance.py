@@ -1,0 +1,145 @@
+"""The summary for a compliance file: seven questions that a reader without statistics asks, each answered in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from audit.records.evidence import Finding
+from audit.records.ledger import DeclaredThreshold
+from audit.records.result import AuditResult
+from audit.records.verdict import Verdict
+from reports.audits import plan_words, withheld, words
+from reports.page.numbers import counted, listed, up
+from reports.page.parts import Passage
+
+HEADING = "Summary for the file"
+# More deletions or claims than this are counted, not listed; each has its own section.
+MAX_LISTED = 6
+SAME = "with the same versions the counts come out the same, whatever the number of workers."
+
+
+def passages(result: AuditResult) -> tuple[Passage, ...]:
+    """Return what was deleted, claimed, tested and found, at which level, what it leaves open, and how to repeat it."""
+    return (
+        Passage(heading="What was deleted", text=_deleted(result)),
+        Passage(heading="What was claimed", text=_claimed(result)),
+        Passage(heading="What was tested", text=_tested(result)),
+        Passage(heading="What was found", text=_found(result)),
+        Passage(heading="At which level", text=_level(result)),
+        Passage(heading="What it does not show", text=_open(result)),
+        Passage(heading="Who can repeat it, and how", text=_repeated(result)),
+    )
+
+
+def _deleted(result: AuditResult) -> str:
+    if result.data.is_given:
+        return (
+            "Not known to the audit. It was given the output of models that were made elsewhere: of models from which "
+            "a deletion was made, and of models that never had what was deleted."
+        )
+    n = len(result.plan.forget)
+    how = f"{counted(n, 'deletion')}{', one at a time,' if n > 1 else ''} from {plan_words.data_named(result.data)}"
+    if result.redaction is not None:
+        return f"{how}. Which records these are is withheld."
+    labels = result.plan.labels or ("",) * n
+    named = [words.subject(forget, label) for forget, label in zip(result.plan.forget, labels, strict=False)]
+    return f"{how}: {_listed(named)}."
+
+
+def _claimed(result: AuditResult) -> str:
+    about: dict[str, list[str]] = {}
+    for f in result.findings:
+        about.setdefault(_claim(f, result), []).append(words.subject(f.forget, f.label))
+    stated = list(about) if len(about) == 1 else [f"of {_listed(who)}, {text}" for text, who in about.items()]
+    used = {finding.claim.reference for finding in result.findings}
+    worlds = listed(f"“{text}”" for reference, text in words.REFERENCES.items() if reference in used)
+    return (
+        "That an unlearned model can hardly be told from one that never had the record. In numbers: "
+        f"{_listed(stated, separator='; ')}. Unlearned models are compared with {worlds}."
+    )
+
+
+def _claim(finding: Finding, result: AuditResult) -> str:
+    if result.redaction is not None:
+        return withheld.claim(finding, result)
+    source = words.PROVENANCE[finding.claim.provenance]
+    return f"{words.claim_text(finding.claim, result.plan.delta)}, {source}"
+
+
+def _tested(result: AuditResult) -> str:
+    record = result.plan
+    attacks = f"{counted(len(record.attacks), 'attack')} ({listed(record.attacks)})"
+    if record.retrained is not None:
+        made = f"{record.trials:,} unlearned and {record.retrained.trials:,} retrained models were given"
+        share = ", all of them counted" if isinstance(record.counting, DeclaredThreshold) else ""
+        text = f"{made}{share}. {attacks} tried to tell the two kinds apart."
+    else:
+        most = "at most " if record.counting.kind == "sequential" else ""
+        text = (
+            f"For each deletion, {most}{record.trials:,} models were unlearned and as many retrained by "
+            f"{result.mechanism} (sampler: {result.sampler}). {attacks} tried to tell the two kinds apart; what is "
+            f"counted are {most}{record.n_counted:,} models of each kind that no attack had learned from."
+        )
+    return f"{text} {_controls(result)}"
+
+
+def _controls(result: AuditResult) -> str:
+    applied = [control for control in result.controls if control.applicable]
+    unexpected = sorted({words.CONTROLS[c.name] for c in applied if not c.as_expected and c.name != "neglected"})
+    n_unseen = sum(c.name == "neglected" and not c.as_expected for c in applied)
+    text = f"The audit checked itself with {counted(len(applied), 'control')}"
+    text += f"; not as expected: {listed(unexpected)}." if unexpected else "; its sampling behaved as it must."
+    if n_unseen:
+        text += f" A deletion that was ignored on purpose was not seen in {n_unseen} of them."
+    return text
+
+
+def _found(result: AuditResult) -> str:
+    text = words.headline([finding.verdict for finding in result.findings])
+    for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
+        about = [words.subject(f.forget, f.label) for f in result.findings if f.verdict is verdict]
+        if about and len(about) < len(result.findings):
+            text += f" {words.upper_first(words.VERDICTS[verdict].text.lower())}: {_listed(dict.fromkeys(about))}."
+    return text
+
+
+def _level(result: AuditResult) -> str:
+    significance, n = up(result.plan.significance), len(result.family.members)
+    fixed = "It was fixed before the first model was looked at."
+    if result.data.is_given:
+        fixed = "It has to be chosen before anybody looks at the models; the audit cannot tell whether it was."
+    return (
+        f"Significance {significance}, shared by all {counted(n, 'test')} of this audit together: if every claim were "
+        f"true, the audit would call some claim refuted with probability at most {significance}. {fixed}"
+    )
+
+
+def _open(result: AuditResult) -> str:
+    about = "the models that were given" if result.data.is_given else "these deletions, this data and this sampler"
+    return (
+        "That a claim is true. An audit can only find evidence against a claim; “not refuted” means that these attacks "
+        f"found none, and how much they could have seen is printed beside every verdict. It is about {about}, and "
+        "about the last model alone, not about copies, backups, logs or other systems that hold the data."
+    )
+
+
+def _repeated(result: AuditResult) -> str:
+    versions = [f"{name} {version}" for name, version in sorted(result.environment.libraries.items())]
+    kept = f"seed {result.plan.seed}, Python {result.environment.python}, {listed(versions)}"
+    what = "both files" if result.data.is_given else "the data"
+    who = f"Anyone who has {what} (SHA-256 {result.data.sha256})"
+    command = result.environment.command
+    if result.redaction is not None:
+        return f"{who} and the full report, which names the records and the command. Needed besides: {kept}."
+    if command is None:
+        who += ", and the program that called the audit; no command was recorded"
+        return f"{who}. Needed besides: {kept}."
+    plan = "" if result.data.is_given else " and the files that the command names"
+    return f"{who}{plan}, with the command “{words.plain(command)}”. Needed besides: {kept}; {SAME}"
+
+
+def _listed(items: Iterable[str], separator: str = ", ") -> str:
+    shown = list(items)
+    if len(shown) > MAX_LISTED:
+        return separator.join([*shown[:MAX_LISTED], f"and {len(shown) - MAX_LISTED} more, each in its own section"])
+    return separator.join(shown) if separator != ", " else listed(shown)

@@ -1,0 +1,356 @@
+"""The tables of a report: tests, certificates, controls, the ledger of levels, plan, data, environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from audit.certificates.certification import Certification
+from audit.records.counts import Counts
+from audit.records.evidence import EventTest, Finding
+from audit.records.ledger import Control, Member
+from audit.records.result import AuditResult
+from mechanisms.claim import Direction
+from reports.audits import histories, plan_words, words
+from reports.page.numbers import INFINITE, as_float, counted, down, enough_digits, listed, nearest, up
+from reports.page.parts import SandwichView, TableView
+
+NONE = "–"
+MAX_CLAIM = 120
+TESTED_AT = {"claim_row": "row with power", "plan_delta": "plan's δ"}
+MORE_OFTEN = {
+    Direction.UNLEARNED_FROM_RETRAINED: "unlearned",
+    Direction.RETRAINED_FROM_UNLEARNED: "retrained",
+}
+
+
+def sandwiches(views: Iterable[SandwichView]) -> TableView:
+    """Return the numbers of the sandwich, one row a delta."""
+    rows = tuple(
+        (
+            view.title,
+            view.bound.text,
+            view.exact.text if view.exact else NONE,
+            view.claimed.text,
+            view.detectable.text,
+            view.ceiling.text,
+            view.level,
+            view.shown_by,
+        )
+        for view in views
+    )
+    columns = ("at", "lower bound", "exact ε", "claimed ε", "detectable ε", "ceiling", "level", "lower bound shown by")
+    return TableView(
+        title="Lower bound ≤ exact ≤ claimed",
+        caption=f"{NONE}: not stated by any certificate; {INFINITE}: no finite ε.",
+        columns=columns,
+        rows=rows,
+        numeric=(False, True, True, True, True, True, True, False),
+    )
+
+
+def parameters(finding: Finding) -> TableView:
+    """Return the parameters of a deletion, and what its learning noise gives without unlearning."""
+    rows = parameter_rows(finding.parameters)
+    alone = {
+        (c.epsilon_without_unlearning, c.delta)
+        for c in finding.certificates
+        if c.epsilon_without_unlearning is not None
+    }
+    rows += [(f"ε without unlearning, at δ = {nearest(delta)}", up(epsilon)) for epsilon, delta in sorted(alone)]
+    return TableView(
+        title="Parameters of this deletion",
+        caption="",
+        columns=("parameter", "value"),
+        rows=tuple(rows),
+        numeric=(False, True),
+    )
+
+
+def parameter_rows(parameters: Mapping[str, int | float | str]) -> list[tuple[str, str]]:
+    """Return each parameter with its meaning, and its value."""
+    return [(_glossed(name), _cell(value)) for name, value in parameters.items()]
+
+
+def tests(finding: Finding) -> TableView:
+    """Return every test about a finding, the smallest p-value first."""
+    ordered = sorted(finding.tests, key=lambda test: test.p_value)
+    columns = (
+        "attack",
+        "event",
+        "more often if",
+        "tested at",
+        "unlearned",
+        "retrained",
+        "p-value",
+        "level",
+        "rejected",
+        "lower bound",
+        "claimed ε",
+        "δ",
+    )
+    methods = listed(sorted({test.bound.method.replace("_", " ") for test in ordered}))
+    return TableView(
+        title="Tests",
+        caption="Each row is one event, chosen on trials that are not counted here, and one point of the claim. "
+        "Unlearned and retrained: how often the event occurred among the counted trials of each world. "
+        f"Method of the bounds: {methods}.{histories.tests_note(finding)}",
+        columns=columns,
+        rows=tuple(_test_row(test) for test in ordered),
+        numeric=(False, False, False, False, True, True, True, True, False, True, True, True),
+    )
+
+
+def estimates(finding: Finding) -> TableView:
+    """Return the estimates of a finding, one row an attack, strongest evidence first."""
+    smallest: dict[str, float] = {}
+    for test in finding.tests:
+        smallest[test.bound.attack] = min(test.p_value, smallest.get(test.bound.attack, math.inf))
+    ordered = sorted(finding.estimates, key=lambda e: smallest.get(e.attack, math.inf))
+    rows = tuple(
+        (
+            e.attack,
+            f"{e.n_unlearned:,} / {e.n_retrained:,}",
+            NONE if e.mu is None or e.mu_se is None else f"{nearest(e.mu, 3)} ± {nearest(e.mu_se, 2)}",
+            f"{nearest(e.auc, 3)} ± {nearest(e.auc_se, 2)}",
+            nearest(e.challenge_epsilon, 3),
+            f"{nearest(e.challenge_floor, 3)} (up to {nearest(e.challenge_floor_high, 3)})",
+            f"{e.challenge_models:,}",
+        )
+        for e in ordered
+    )
+    return TableView(
+        title=words.ESTIMATES,
+        caption=words.ESTIMATES_CAPTION,
+        columns=("attack", "scores", "Gaussian μ", "AUC", "challenge ε", "its floor", "models a side"),
+        rows=rows,
+        numeric=(False, True, True, True, True, True, True),
+    )
+
+
+def tests_summary(finding: Finding) -> str:
+    """Return the line that the table of tests folds into."""
+    rejected = sum(test.rejected for test in finding.tests)
+    return f"{counted(len(finding.tests), 'test')}, {rejected} rejected"
+
+
+def certificates(finding: Finding) -> TableView:
+    """Return the certificates that the deletion states."""
+    rows = tuple(
+        (
+            c.method,
+            words.certificate_source(c),
+            up(c.epsilon),
+            nearest(c.delta),
+            NONE if c.epsilon_without_unlearning is None else up(c.epsilon_without_unlearning),
+            up(c.numerical_error),
+            " ".join(as_sentence(a) for a in c.claim.assumptions) or "no assumption stated",
+        )
+        for c in finding.certificates
+    )
+    return TableView(
+        title="Certificates",
+        caption="Stated by the mechanism, not computed by the audit. Numerical error is relative; ε is already rounded "
+        "up by more.",
+        columns=("method", "source", "ε", "δ", "ε without unlearning", "numerical error", "rests on"),
+        rows=rows,
+        numeric=(False, False, True, True, True, True, False),
+    )
+
+
+def controls(result: AuditResult) -> TableView:
+    """Return what the audit found when it checked itself."""
+    rows = tuple(
+        (
+            words.CONTROLS[c.name],
+            words.subject(c.forget, c.label),
+            _outcome(c),
+            c.message,
+            NONE if c.p_value is None else up(c.p_value),
+            NONE if c.level is None else up(c.level),
+            NONE if c.n_trials is None else f"{c.n_trials:,}",
+            NONE if c.bound is None else f"{down(c.bound.value)} (δ = {nearest(c.bound.delta)})",
+        )
+        for c in result.controls
+    )
+    return TableView(
+        title="Controls",
+        caption="The audit checks itself: two retrained worlds must look alike, a deletion that is ignored should be "
+        "seen (it may be out of any audit's reach), the same random stream must give the same releases, and trials "
+        "must be independent: no equal releases, no correlation between neighbours, fresh noise at every step.",
+        columns=("control", "record", "outcome", "what it found", "p-value", "level", "trials a world", "lower bound"),
+        rows=rows,
+        numeric=(False, False, False, False, True, True, True, True),
+    )
+
+
+def ledger(result: AuditResult) -> TableView:
+    """Return how the significance was spent, members of one kind and level together."""
+    groups: dict[tuple[int, str, float, float | None], list[Member]] = {}
+    for member in result.family.members:
+        groups.setdefault((member.claim, member.role, member.level, member.tested_at), []).append(member)
+    rows = tuple(
+        (
+            _planned_claim(result, claim),
+            words.ROLES[role],
+            listed(sorted({m.attack for m in members})),
+            str(len({m.forget for m in members})),
+            str(len(members)),
+            up(level),
+            up(math.fsum(m.level for m in members)),
+            NONE if tested_at is None else up(tested_at),
+            str(sum(m.rejected for m in members)),
+        )
+        for (claim, role, level, tested_at), members in groups.items()
+    )
+    return TableView(
+        title="Ledger of levels",
+        caption=words.ledger(result.family),
+        columns=(
+            "claim",
+            "tested",
+            "attacks",
+            "deletions",
+            "tests",
+            "level of each",
+            "together",
+            "in fact tested at",
+            "rejected",
+        ),
+        rows=rows,
+        numeric=(False, False, False, True, True, True, True, True, True),
+    )
+
+
+def plan(result: AuditResult) -> TableView:
+    """Return what was fixed before the first trial."""
+    record = result.plan
+    rows = (
+        ("mechanism", result.mechanism),
+        ("sampler", result.sampler),
+        ("claims", listed(_clipped(claim) for claim in record.claims)),
+        ("reference world", _references(result)),
+        ("deletions", _deletions(result)),
+        ("attackers saw", plan_words.access(record)),
+        ("attacks", listed(record.attacks)),
+        ("trials a world and deletion", plan_words.trials(record)),
+        ("control trials a world and deletion", plan_words.control_trials(record)),
+        ("counting", plan_words.counting(record)),
+        ("significance", up(record.significance)),
+        ("δ", nearest(record.delta)),
+        ("seed", str(record.seed)),
+        ("chunk size", plan_words.chunk_size(record)),
+    )
+    return facts("Plan", rows)
+
+
+def data(result: AuditResult | Certification) -> TableView:
+    """Return which data were audited or certified."""
+    record = result.data
+    rows = (
+        ("name", record.name),
+        ("kind", record.kind),
+        ("records", plan_words.size(record.n_records)),
+        ("features", plan_words.size(record.n_features)),
+        ("targets", plan_words.size(record.n_targets)),
+        ("SHA-256", record.sha256),
+    )
+    return facts("Data", rows)
+
+
+def environment(result: AuditResult | Certification) -> TableView:
+    """Return where it ran."""
+    record = result.environment
+    rows = (
+        ("started", record.started),
+        ("duration", f"{up(record.seconds)} s"),
+        ("workers", str(record.n_jobs)),
+        ("Python", record.python),
+        ("platform", record.platform),
+        *((name, version) for name, version in sorted(record.libraries.items())),
+        ("result schema", result.schema),
+    )
+    return facts("Environment", rows)
+
+
+def facts(title: str, rows: Iterable[tuple[str, str]]) -> TableView:
+    """Return a table of names and values, without a heading."""
+    return TableView(title=title, caption="", columns=("", ""), rows=tuple(rows), numeric=(False, False))
+
+
+def _test_row(test: EventTest) -> tuple[str, ...]:
+    bound = test.bound
+    digits = enough_digits(bound.value, test.point.epsilon)
+    symbol = ">" if bound.tail == "upper" else "≤"
+    return (
+        bound.attack,
+        f"score {symbol} {nearest(bound.threshold)}",
+        MORE_OFTEN[bound.direction],
+        TESTED_AT[test.role],
+        f"{bound.counts.k_unlearned:,} / {bound.counts.n_unlearned:,}",
+        f"{bound.counts.k_retrained:,} / {bound.counts.n_retrained:,}",
+        up(test.p_value),
+        up(bound.level),
+        "yes" if test.rejected else "no",
+        down(bound.value, digits),
+        up(test.point.epsilon, digits),
+        nearest(bound.delta),
+    )
+
+
+def counts_text(counts: Counts) -> str:
+    """Return "120 of 700 unlearned, 20 of 700 retrained"."""
+    return (
+        f"{_share(counts.k_unlearned, counts.n_unlearned)} unlearned, "
+        f"{_share(counts.k_retrained, counts.n_retrained)} retrained"
+    )
+
+
+def _share(k: int, n: int) -> str:
+    return f"{k:,} of {n:,}"
+
+
+def _glossed(name: str) -> str:
+    return f"{name} ({words.GLOSSARY[name]})" if name in words.GLOSSARY else name
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    text = nearest(value)
+    # A count of steps is printed in full; as_float tells whether rounding to nearest lost anything.
+    return f"{int(value):,}" if float(value).is_integer() and as_float(text) != value else text
+
+
+def as_sentence(text: str) -> str:
+    """Return the text with a full stop at its end."""
+    stripped = text.strip()
+    return stripped if stripped.endswith((".", "!", "?")) else f"{stripped}."
+
+
+def _outcome(control: Control) -> str:
+    if not control.applicable:
+        return "not applicable"
+    if control.name == "neglected":
+        return "seen" if control.as_expected else "not seen"
+    return "as expected" if control.as_expected else "NOT as expected"
+
+
+def _planned_claim(result: AuditResult, index: int) -> str:
+    claims = result.plan.claims
+    return _clipped(claims[index]) if 0 <= index < len(claims) else f"claim {index}"
+
+
+def _clipped(text: str) -> str:
+    # A profile spelled out has hundreds of figures, and report.json has them all.
+    return text if len(text) <= MAX_CLAIM else f"{text[:MAX_CLAIM]}…"
+
+
+def _references(result: AuditResult) -> str:
+    used = {finding.claim.reference for finding in result.findings}
+    return "; ".join(text for reference, text in words.REFERENCES.items() if reference in used)
+
+
+def _deletions(result: AuditResult) -> str:
+    labels = result.plan.labels or ("",) * len(result.plan.forget)
+    return listed(words.subject(f, label) for f, label in zip(result.plan.forget, labels, strict=False))

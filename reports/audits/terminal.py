@@ -1,0 +1,116 @@
+"""The findings as a short table of plain text, for a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+
+from audit.records.result import AuditCollection, AuditResult
+from reports.audits.histories import STOPPING
+from reports.audits.tables import NONE
+from reports.audits.view import page
+from reports.audits.words import DETECTABLE, ESTIMATES
+from reports.page.parts import AuditView, FindingView, TableView
+
+# Longer names are broken, so that a hostile one cannot push the numbers out of the table.
+_LONGEST_NAME = 24
+
+
+def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
+    """Return one line a finding: record, what is claimed, lower bound, exact epsilon, verdict.
+
+    Parameters
+    ----------
+    value
+        What was found.
+    width
+        Columns of the terminal.
+    """
+    parts: list[str | TableView] = []
+    for audit in page(value).audits:
+        parts += [audit.title, _table(audit), audit.headline]
+        parts += _remarks(audit)
+        parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
+        if any(finding.history for finding in audit.findings):
+            parts.append(STOPPING)
+        if any(finding.estimates.rows for finding in audit.findings):
+            parts += ["", ESTIMATES, _estimates(audit)]
+    return printed([*parts, DETECTABLE], width)
+
+
+def printed(parts: Iterable[str | TableView], width: int) -> str:
+    """Return paragraphs and tables as plain text."""
+    from rich.console import Console
+    from rich.text import Text
+
+    buffer = io.StringIO()
+    # Text and not markup: names are data and may hold square brackets.
+    console = Console(file=buffer, width=width, color_system=None, force_terminal=False, highlight=False, emoji=False)
+    for part in parts:
+        console.print(Text(part) if isinstance(part, str) else _drawn(part))
+    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _drawn(view: TableView) -> object:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, (name, is_numeric) in enumerate(zip(view.columns, view.numeric, strict=True)):
+        # A name is kept in one piece; columns that have spaces to break at make room for it.
+        is_name = not is_numeric and not any(" " in cell for cell in (name, *(row[i] for row in view.rows)))
+        short = is_name and all(len(row[i]) <= _LONGEST_NAME for row in view.rows)
+        table.add_column(Text(name), overflow="fold", justify="right" if is_numeric else "left", no_wrap=short)
+    for row in view.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _table(audit: AuditView) -> TableView:
+    columns = ("record", "claimed", "lower bound", "exact", "detectable", "ceiling", "verdict")
+    return TableView(
+        title=audit.title,
+        caption="",
+        columns=columns,
+        rows=tuple(_cells(finding) for finding in audit.findings),
+        numeric=tuple(name not in ("record", "claimed", "verdict") for name in columns),
+    )
+
+
+def _remarks(audit: AuditView) -> list[str]:
+    """Each remark once, after the names of the findings that it is about."""
+    about: dict[str, list[str]] = {}
+    for finding in audit.findings:
+        for remark in finding.remarks:
+            about.setdefault(remark, []).append(finding.heading)
+    return [f"{', '.join(headings)}: {remark}" for remark, headings in about.items()]
+
+
+def _estimates(audit: AuditView) -> TableView:
+    """The estimates of each finding's attack with the strongest evidence."""
+    findings = [finding for finding in audit.findings if finding.estimates.rows]
+    columns = findings[0].estimates.columns
+    return TableView(
+        title=audit.title,
+        caption="",
+        columns=("record", *columns),
+        rows=tuple((finding.heading, *finding.estimates.rows[0]) for finding in findings),
+        numeric=(False, *findings[0].estimates.numeric),
+    )
+
+
+def _cells(finding: FindingView) -> tuple[str, ...]:
+    view = finding.quoted
+    verdict = f"{finding.verdict.symbol} {finding.verdict.text}"
+    if view is None:
+        return finding.heading, finding.claim, NONE, NONE, NONE, NONE, verdict
+    epsilon = "no finite ε" if math.isinf(view.claimed.value) else f"ε ≤ {view.claimed.text}"
+    claimed = f"{epsilon}, δ = {view.delta}"
+    exact = view.exact.text if view.exact else NONE
+    # Stopped at the very look that refuted the claim itself: no larger epsilon is refuted yet.
+    just = finding.verdict.key == "refuted" and view.bound.value == view.claimed.value
+    bound = f"> {view.bound.text}" if just else view.bound.text
+    return finding.heading, claimed, bound, exact, view.detectable.text, view.ceiling.text, verdict

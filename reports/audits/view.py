@@ -1,0 +1,268 @@
+"""From a result to the parts of a page: every number rounded, every sentence written, nothing computed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.records.evidence import Finding, Preview, Roc, Sandwich
+from audit.records.result import AuditCollection, AuditResult, Table
+from mechanisms.claim import Claim, Direction
+from reports.audits import (
+    compliance,
+    distributions,
+    histories,
+    limits,
+    plan_words,
+    tables,
+    verdict_words,
+    withheld,
+    words,
+)
+from reports.page.numbers import Number, down, enough_digits, nearest, up
+from reports.page.parts import (
+    AuditView,
+    CodeText,
+    FindingView,
+    IndexRow,
+    PageView,
+    RecordView,
+    SandwichView,
+    SummaryRow,
+    TableView,
+    map_text,
+)
+
+Array = NDArray[np.float64]
+# More curves in one picture cannot be told apart.
+MAX_CURVES = 4
+# Events rarer than this are invisible on a linear axis.
+RARE = 0.05
+# A band and markers thinner than this would lie on top of each other on a square of rates.
+NEAR = 0.2
+MAX_FEATURES = 8
+
+
+def page(value: AuditResult | AuditCollection) -> PageView:
+    """Return everything that a report prints, in order."""
+    is_collection = isinstance(value, AuditCollection)
+    results = value.results if isinstance(value, AuditCollection) else (value,)
+    audits = tuple(_audit(result, f"audit-{i + 1}") for i, result in enumerate(results))
+    verdicts = [finding.verdict for result in results for finding in result.findings]
+    view = PageView(
+        title=value.title,
+        introduction=_paragraphs(value.introduction) if isinstance(value, AuditCollection) else (),
+        headline=words.headline(verdicts),
+        lead=words.LEAD,
+        is_collection=is_collection,
+        index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
+        index_caption=words.INDEX if len(results) > 1 else "",
+        summary=tuple(row for audit in audits for row in _summary(audit)) if is_collection else (),
+        summary_caption=words.SUMMARY,
+        limits=limits.passages(results, is_collection) + ((withheld.WHY,) if any(r.redaction for r in results) else ()),
+        audits=audits,
+        tables=tuple(_table(table) for table in value.tables) if isinstance(value, AuditCollection) else (),
+        rounding=words.ROUNDING,
+    )
+    return map_text(view, words.plain)
+
+
+def curves(finding: Finding) -> tuple[tuple[Roc, ...], int]:
+    """Return the attacks to draw, strongest evidence first, and how many are left out."""
+    smallest = {roc.attack: 2.0 for roc in finding.roc}
+    for test in finding.tests:
+        smallest[test.bound.attack] = min(test.p_value, smallest.get(test.bound.attack, 2.0))
+    ordered = sorted(finding.roc, key=lambda roc: smallest[roc.attack])
+    return tuple(ordered[:MAX_CURVES]), max(0, len(ordered) - MAX_CURVES)
+
+
+def band(claim: Claim, rates: Array) -> tuple[Array, Array]:
+    """Return the smallest and largest rate among unlearned models that a claim allows, for rates among retrained."""
+    way = Direction.UNLEARNED_FROM_RETRAINED
+    return 1 - claim.max_tpr(1 - rates, way), claim.max_tpr(rates, way)
+
+
+def near_diagonal(finding: Finding) -> bool:
+    """Return whether everything to draw is so near the diagonal that only the difference of rates can be read."""
+    rates = np.linspace(0.05, 0.95, 19)
+    low, high = band(finding.claim, rates)
+    distances = [float(np.max(high - rates)), float(np.max(rates - low))]
+    for roc in curves(finding)[0]:
+        k1, k0 = np.asarray(roc.k_unlearned) / roc.n_unlearned, np.asarray(roc.k_retrained) / roc.n_retrained
+        distances.append(float(np.max(np.abs(k1 - k0), initial=0.0)))
+    return max(distances) < NEAR
+
+
+def has_rare_events(finding: Finding) -> bool:
+    """Return whether a tested event is too rare for a linear picture."""
+    rates = []
+    for test in finding.tests:
+        k1, n1, k0, n0 = test.bound.counts.oriented(test.bound.direction)
+        rates += [k1 / n1, k0 / n0, 1 - k1 / n1, 1 - k0 / n0]
+    return bool(finding.roc) and any(rate < RARE for rate in rates)
+
+
+def direction(finding: Finding) -> Direction:
+    """Return the direction of the evidence."""
+    i = headline_sandwich(finding)
+    return finding.claim.directions[0] if i is None else finding.sandwiches[i].bound.direction
+
+
+def headline_sandwich(finding: Finding) -> int | None:
+    """Return which sandwich the sentence quotes: the one that contradicts the claim, else the powerful row."""
+    for i, sandwich in enumerate(finding.sandwiches):
+        if sandwich.bound.value > sandwich.claimed:
+            return i
+    return 0 if finding.sandwiches else None
+
+
+def _audit(result: AuditResult, anchor: str) -> AuditView:
+    command = result.environment.command
+    verdicts = [finding.verdict for finding in result.findings]
+    return AuditView(
+        anchor=anchor,
+        title=result.title,
+        headline=words.headline(verdicts),
+        verdict=words.VERDICTS[result.verdict],
+        compliance=compliance.passages(result),
+        findings=tuple(_finding(f, result, f"{anchor}-finding-{j + 1}") for j, f in enumerate(result.findings)),
+        averages=withheld.averages(result),
+        controls=tables.controls(result),
+        ledger=tables.ledger(result),
+        plan=tables.plan(result),
+        data=tables.data(result),
+        environment=tables.environment(result),
+        command=CodeText(text=words.plain(command)) if command else None,
+    )
+
+
+def _index(result: AuditResult, audit: AuditView) -> IndexRow:
+    return IndexRow(
+        audit=audit.title,
+        verdict=audit.verdict,
+        found=audit.headline,
+        data=plan_words.data_named(result.data),
+        significance=up(result.plan.significance),
+        seed=str(result.plan.seed),
+        anchor=audit.anchor,
+    )
+
+
+def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
+    if result.redaction is not None:
+        return withheld.finding(finding, result, anchor)
+    sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
+    i = headline_sandwich(finding)
+    view = None if i is None else sandwiches[i]
+    shown, hidden = curves(finding)
+    said = verdict_words.sentence(
+        finding, view, result.plan.significance, result.plan.delta, verdict_words.failed_controls(result, finding)
+    )
+    strength = (verdict_words.strength(finding, view, result.plan.significance), verdict_words.unseen(result, finding))
+    return FindingView(
+        anchor=anchor,
+        heading=words.upper_first(words.subject(finding.forget, finding.label)),
+        claim=words.upper_first(words.claim_text(finding.claim, result.plan.delta)),
+        verdict=words.VERDICTS[finding.verdict],
+        sentence=said,
+        strength=" ".join(text for text in strength if text),
+        remarks=verdict_words.remarks(result, finding, said),
+        fired=distributions.fired(finding),
+        notes=verdict_words.notes(finding),
+        records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),
+        parameters=tables.parameters(finding),
+        quoted=view,
+        sandwiches=sandwiches,
+        sandwich_table=tables.sandwiches(sandwiches),
+        sandwich_caption=words.sandwich_caption(any(s.exact for s in sandwiches)) if sandwiches else "",
+        trade_off_caption=words.trade_off_caption(shown, hidden, near_diagonal(finding)),
+        rare_caption=words.rare_caption(direction(finding)) if has_rare_events(finding) else "",
+        history=histories.history(finding),
+        histograms=distributions.histograms(finding),
+        tests_summary=tables.tests_summary(finding),
+        tests=tables.tests(finding),
+        estimates=tables.estimates(finding),
+        certificates=tables.certificates(finding),
+    )
+
+
+def _sandwich(sandwich: Sandwich) -> SandwichView:
+    bound, exact = sandwich.bound, sandwich.exact
+    others = (sandwich.claimed,) if exact is None else (sandwich.claimed, exact)
+    digits = enough_digits(bound.value, *others)
+    return SandwichView(
+        title=words.sandwich_title(sandwich),
+        delta=nearest(bound.delta),
+        bound=Number(value=bound.value, text=down(bound.value, digits)),
+        exact=None if exact is None else Number(value=exact, text=up(exact, digits)),
+        claimed=Number(value=sandwich.claimed, text=up(sandwich.claimed, digits)),
+        detectable=Number(value=sandwich.detectable_epsilon, text=up(sandwich.detectable_epsilon)),
+        ceiling=Number(value=sandwich.ceiling, text=up(sandwich.ceiling)),
+        level=up(bound.level),
+        shown_by=f"{bound.attack} ({tables.counts_text(bound.counts)}; {words.DIRECTIONS[bound.direction]})",
+    )
+
+
+def record_view(preview: Preview, noun: str) -> RecordView:
+    """Return how a record is shown to readers."""
+    caption = f"{noun} {preview.record}, target {preview.target}"
+    shape = preview.image_shape
+    if shape is not None and len(preview.values) >= shape[0] * shape[1] > 0:
+        alt = f"{caption}: an image of {shape[0]} by {shape[1]} pixels"
+        return RecordView(
+            caption=caption, alt=alt, shape=shape, values=preview.values[: shape[0] * shape[1]], features=None
+        )
+    leading = preview.values[:MAX_FEATURES]
+    features = TableView(
+        title=caption,
+        caption="Leading feature values.",
+        columns=("feature", "value"),
+        rows=tuple((str(j), nearest(v)) for j, v in enumerate(leading)),
+        numeric=(False, True),
+    )
+    return RecordView(caption=caption, alt=caption, shape=None, values=leading, features=features)
+
+
+def _summary(audit: AuditView) -> Sequence[SummaryRow]:
+    rows = []
+    for finding in audit.findings:
+        quoted = finding.quoted
+        rows.append(
+            SummaryRow(
+                audit=audit.title,
+                record=finding.heading,
+                claimed=quoted.claimed.text if quoted else tables.NONE,
+                bound=quoted.bound.text if quoted else tables.NONE,
+                exact=quoted.exact.text if quoted and quoted.exact else tables.NONE,
+                detectable=quoted.detectable.text if quoted else tables.NONE,
+                ceiling=quoted.ceiling.text if quoted else tables.NONE,
+                delta=quoted.delta if quoted else tables.NONE,
+                verdict=finding.verdict,
+                anchor=finding.anchor,
+            )
+        )
+    return rows
+
+
+def _table(table: Table) -> TableView:
+    return TableView(
+        title=table.title, caption=table.caption, columns=table.columns, rows=table.rows, numeric=_numeric(table)
+    )
+
+
+def _numeric(table: Table) -> tuple[bool, ...]:
+    """A column of figures is set flush right: every cell starts with a digit, sign or dash."""
+    columns = range(len(table.columns))
+    return tuple(
+        bool(table.rows)
+        and all(
+            (len(row) > j and row[j][:1].isdigit()) or (len(row) > j and row[j][:1] in "-–∞.") for row in table.rows
+        )
+        for j in columns
+    )
+
+
+def _paragraphs(text: str) -> tuple[str, ...]:
+    return tuple(block.strip() for block in text.split("\n\n") if block.strip())

@@ -1,0 +1,203 @@
+"""The sentences of a report. Three verdicts, and no word that would make more of them than they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from audit.plan.audit_plan import Bonferroni, Holm
+from audit.records.cards import subject as subject
+from audit.records.evidence import Roc, Sandwich
+from audit.records.ledger import Family
+from audit.records.verdict import Verdict
+from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, Reference
+from reports.page.numbers import counted, listed, nearest, up
+from reports.page.parts import Passage, VerdictView
+
+VERDICTS = {
+    Verdict.REFUTED: VerdictView(key="refuted", text="REFUTED", symbol="✕"),
+    Verdict.NOT_REFUTED: VerdictView(key="not_refuted", text="NOT REFUTED", symbol="○"),
+    Verdict.INCONCLUSIVE: VerdictView(key="inconclusive", text="INCONCLUSIVE", symbol="?"),
+}
+ROLES = {"claim_row": "where this audit has power", "plan_delta": "at the plan's δ"}
+DIRECTIONS = {
+    Direction.UNLEARNED_FROM_RETRAINED: "more frequent after unlearning",
+    Direction.RETRAINED_FROM_UNLEARNED: "more frequent after retraining",
+}
+PROVENANCE = {
+    "exact": "computed from the exact law",
+    "repaired": "published route, repaired",
+    "published": "as published",
+    "user": "stated by the user",
+}
+REFERENCES = {
+    Reference.RETRAIN_THEN_UNLEARN: "retrain then unlearn: retrain without the record, then run the same noisy "
+    "unlearning steps on an empty forget set",
+    Reference.RETRAIN_ONLY: "retrain only: retrain without the record and stop",
+}
+CONTROLS = {
+    "null": "Retrained against retrained",
+    "neglected": "Deletion ignored",
+    "replay": "Same random stream twice",
+    "duplicates": "Equal releases",
+    "lag_one": "Neighbouring trials",
+    "step_noise": "Noise of consecutive steps",
+}
+GLOSSARY = {
+    "penalty": "λ, ridge penalty",
+    "n_learn": "T, learning steps",
+    "n_unlearn": "K, unlearning steps",
+    "sigma_learn": "σ₁, noise of a learning step",
+    "sigma_unlearn": "σᵤ, noise of an unlearning step",
+    "step_size": "η, step size",
+    "hidden": "hidden units",
+    "clip_norm": "C, largest gradient of one record",
+    "n_probe": "held-out records in a release",
+}
+ESTIMATES = "Estimates (not bounds, not part of the verdict)"
+ESTIMATES_CAPTION = (
+    "Estimate ± standard error, from scores of trials that the attack was not fitted on (unlearned / retrained). μ: "
+    "shift of the scores in standard deviations, for the ε of Gaussian noise. AUC: how often an unlearned model scores "
+    "above a retrained one; 0.5 is a coin flip. Challenge ε: the unlearning challenge’s ε of a record at δ = 1e-5, a "
+    "largest log ratio of counted rates without any correction, so that chance alone makes it large. Its floor is the "
+    "same number for retrained against retrained models: what perfect unlearning scores with so few models. A "
+    "challenge ε at the floor says nothing."
+)
+# Above this share of epsilon without unlearning a certificate says next to nothing of the unlearning.
+HARDLY_BELOW = 0.9
+
+LEAD = (
+    "An audit deletes a record, releases the unlearned model many times, and measures how well these releases can "
+    "be told from models retrained without the record. A claim bounds this by ε: 0 means that nobody can tell, and "
+    "the larger ε, the easier it may be, except with a small probability δ. The audit looks for evidence against "
+    "the claim; it cannot give evidence for it."
+)
+DETECTABLE = (
+    "Detectable: the smallest true ε, of a Gaussian shift, that the audit would have refuted with probability 0.8. "
+    "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
+)
+INDEX = (
+    "Each audit is a family of its own: its significance is shared by its own tests only, and was not divided among "
+    "the audits of this page. Of many audits of true claims, a few may refute by chance; the more audits, the more so."
+)
+SENSITIVE = Passage(
+    heading="This page is sensitive.",
+    text="The noise and the ε of a record depend on that record and leak information about it, and the page shows "
+    "deleted records. Treat it as you treat the data. The option --redact writes a page that withholds them.",
+)
+SUMMARY = (
+    "Each row is one claim about one deletion; its numbers are ε at the δ of the row. Each audit is a family of its "
+    f"own: its significance is shared by its own tests only. {DETECTABLE}"
+)
+ROUNDING = (
+    "Numbers are rounded outward: lower bounds down; claimed, exact and detectable ε, ceilings, p-values and levels "
+    "up. δ, thresholds and parameters are labels, rounded to nearest like estimates. ε is in nats. report.json carries "
+    "every number in full, and all counted operating points."
+)
+
+
+def plain(text: str) -> str:
+    """Return text without control characters, which neither HTML nor a terminal can show."""
+    return "".join(c if c.isprintable() or c in "\n\t\N{NO-BREAK SPACE}" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def upper_first(text: str) -> str:
+    """Return the text with a capital, unless it starts with a symbol: a capital epsilon reads as another one."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
+
+
+def claim_text(claim: Claim, delta: float) -> str:
+    """Return what is claimed, with its epsilon at a delta, for the middle of a sentence."""
+    guarantee = claim.guarantee
+    if isinstance(guarantee, EpsilonDelta):
+        words = f"{_epsilon(guarantee.epsilon)} at δ = {nearest(guarantee.delta)}"
+    else:
+        at = f"{_epsilon(_claimed(claim, delta))} at δ = {nearest(delta)}"
+        if isinstance(guarantee, GaussianDP):
+            words = f"Gaussian differential privacy with μ ≤ {up(guarantee.mu)} ({at})"
+        else:
+            words = f"a privacy profile ({at})"
+    if len(claim.directions) == 1:
+        words += f", only for events {DIRECTIONS[claim.directions[0]]}"
+    return words
+
+
+def ledger(family: Family) -> str:
+    """Return how the significance was spent, and what of it the verdicts and the bounds rest on."""
+    spent, total = up(math.fsum(m.level for m in family.members)), up(family.significance)
+    size = counted(len(family.members), "test")
+    if isinstance(family.correction, Bonferroni):
+        text = f"Family of {size}, corrected after Bonferroni: their levels add up to {spent}, of a significance of "
+        return f"{text}{total}."
+    if isinstance(family.correction, Holm):
+        how = (
+            f"Family of {size}, corrected after Holm: the tests of a refuted claim leave the family, and the others "
+            f"share the significance of {total} anew."
+        )
+    else:
+        how = (
+            f"Family of {size} in a fixed sequence, by {listed(family.correction.order)}: each step has the whole "
+            f"significance of {total}, and the next one is tested only when every claim of the step is refuted."
+        )
+    return (
+        f"{how} Any claim that holds is refuted with probability at most {total}. The lower bounds keep the level of "
+        f"each; these add up to {spent}, and some bound is too large with at most that probability. These are two "
+        "statements: the bounds gain nothing from the correction."
+    )
+
+
+def headline(verdicts: Sequence[Verdict]) -> str:
+    """Return how many findings there are of each kind."""
+    parts = [f"{verdicts.count(v)} {VERDICTS[v].text.lower()}" for v in Verdict if v in verdicts]
+    return f"{counted(len(verdicts), 'claim')} audited: {listed(parts)}."
+
+
+def sandwich_title(sandwich: Sandwich) -> str:
+    """Return where on the delta axis a sandwich is drawn."""
+    delta = f"δ = {nearest(sandwich.bound.delta)}"
+    return f"{delta}, {ROLES[sandwich.role]}"
+
+
+def sandwich_caption(has_exact: bool) -> str:
+    """Return how to read the picture of the sandwich."""
+    exact = "Diamond: the exact ε that the certificate states." if has_exact else "No certificate states an exact ε."
+    return (
+        "Triangle to the right: what the audit showed. Triangle to the left: what is claimed; a lower bound in the "
+        f"shaded part beyond it contradicts the claim. {exact} Circle: the smallest true ε that the audit would have "
+        "refuted with probability 0.8 (Gaussian shift). Bar: the ceiling, which no outcome could exceed."
+    )
+
+
+def trade_off_caption(shown: Sequence[Roc], hidden: int, is_difference: bool) -> str:
+    """Return how to read the picture of the trade-off curve."""
+    if not shown:
+        return ""
+    height = " Drawn upward is the difference of the two rates (TPR − FPR)." if is_difference else ""
+    more = f" The points of {counted(hidden, 'more attack')} are in report.json." if hidden else ""
+    return (
+        "Each marker is an event counted in both worlds; on the grey line it is equally frequent in both, and the "
+        f"claim allows the shaded band.{height} Star: the tested event with the smallest p-value. Whiskers: "
+        f"Clopper–Pearson intervals of 95 % for one rate at a time; they show the noise, the tests decide.{more}"
+    )
+
+
+def rare_caption(direction: Direction) -> str:
+    """Return how to read the logarithmic picture."""
+    return (
+        f"The same counts on logarithmic axes, where rare events can be seen, for events {DIRECTIONS[direction]} (of "
+        "others, the complement). ε bounds the height above the grey line, apart from δ. A count of zero is drawn on "
+        "the edge."
+    )
+
+
+def _claimed(claim: Claim, delta: float) -> float:
+    return max(claim.epsilon_at(delta, direction) for direction in claim.directions)
+
+
+def _epsilon(value: float) -> str:
+    return "no finite ε" if math.isinf(value) else f"ε ≤ {up(value)}"
+
+
+def certificate_source(certificate: Certificate) -> str:
+    """Return where a certificate comes from."""
+    return PROVENANCE[certificate.claim.provenance]

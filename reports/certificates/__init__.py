@@ -1,0 +1,1 @@
+"""Pages of certificates: what each record's deletion is worth."""

@@ -1,0 +1,1 @@
+"""Comparisons of a candidate with a baseline, for terminals and pull requests."""

@@ -1,0 +1,1 @@
+"""Forecasts: what an audit will be able to see."""

@@ -1,0 +1,1 @@
+"""What all pages share: parts, drawing, numbers, schemas."""

@@ -1,0 +1,207 @@
+"""What a page consists of: plain frozen data, every string final. HTML and Markdown print the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from reports.page.numbers import Number
+
+VerdictKey = Literal["refuted", "not_refuted", "inconclusive"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictView:
+    """A verdict as a word and a symbol; ``key`` selects the colour, which never stands alone."""
+
+    key: VerdictKey
+    text: str
+    symbol: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableView:
+    """A table. ``numeric`` marks the columns that are set flush right."""
+
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A heading and a paragraph."""
+
+    heading: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeText:
+    """Text that is shown letter by letter, for example a command."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandwichView:
+    """lower bound <= exact <= claimed, with the ceiling and the detectable epsilon, at one delta."""
+
+    title: str
+    delta: str
+    bound: Number
+    exact: Number | None
+    claimed: Number
+    detectable: Number
+    ceiling: Number
+    level: str
+    shown_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordView:
+    """A deleted record: an image (``shape`` and ``values``) or a table of its leading features."""
+
+    caption: str
+    alt: str
+    shape: tuple[int, int] | None
+    values: tuple[float, ...]
+    features: TableView | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryView:
+    """How the evidence grew in an audit that stops when decided; ``stopping`` is the one line of a short table."""
+
+    title: str
+    stopping: str
+    text: str
+    caption: str
+    table: TableView
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramView:
+    """How scores lie in both worlds: what the picture shows, and the strongest attack's as a table."""
+
+    title: str
+    caption: str
+    table: TableView
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """One verdict, first in words, then with all of its numbers; without them where they are withheld."""
+
+    anchor: str
+    heading: str
+    claim: str
+    verdict: VerdictView
+    sentence: str
+    strength: str
+    remarks: tuple[str, ...]
+    fired: str
+    notes: tuple[str, ...]
+    records: tuple[RecordView, ...]
+    parameters: TableView
+    quoted: SandwichView | None
+    sandwiches: tuple[SandwichView, ...]
+    sandwich_table: TableView
+    sandwich_caption: str
+    trade_off_caption: str
+    rare_caption: str
+    history: HistoryView | None
+    histograms: HistogramView | None
+    tests_summary: str
+    tests: TableView
+    estimates: TableView
+    certificates: TableView
+    is_withheld: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditView:
+    """One audit: a family of findings, its controls, and how to run it again."""
+
+    anchor: str
+    title: str
+    headline: str
+    verdict: VerdictView
+    compliance: tuple[Passage, ...]
+    findings: tuple[FindingView, ...]
+    averages: TableView | None
+    controls: TableView
+    ledger: TableView
+    plan: TableView
+    data: TableView
+    environment: TableView
+    command: CodeText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRow:
+    """One audit in the index that a page of several starts with."""
+
+    audit: str
+    verdict: VerdictView
+    found: str
+    data: str
+    significance: str
+    seed: str
+    anchor: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow:
+    """One finding in the table that a collection starts with."""
+
+    audit: str
+    record: str
+    claimed: str
+    bound: str
+    exact: str
+    detectable: str
+    ceiling: str
+    delta: str
+    verdict: VerdictView
+    anchor: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageView:
+    """A whole report."""
+
+    title: str
+    introduction: tuple[str, ...]
+    headline: str
+    lead: str
+    is_collection: bool
+    index: tuple[IndexRow, ...]
+    index_caption: str
+    summary: tuple[SummaryRow, ...]
+    summary_caption: str
+    limits: tuple[Passage, ...]
+    audits: tuple[AuditView, ...]
+    tables: tuple[TableView, ...]
+    rounding: str
+
+
+def map_text(value: T, change: Callable[[str], str]) -> T:
+    """Return a copy of a part with every string in it changed, :class:`CodeText` excepted.
+
+    One pass over the whole tree cannot forget a field, which is how escaping usually fails.
+    """
+    changed: Any = value
+    if isinstance(value, CodeText):
+        return value
+    if isinstance(value, str):
+        changed = change(value)
+    elif isinstance(value, tuple):
+        changed = tuple(map_text(item, change) for item in value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        changed = replace(value, **{f.name: map_text(getattr(value, f.name), change) for f in fields(value)})
+    return changed  # type: ignore[no-any-return]
