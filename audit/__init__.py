@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from audit.given.auditing import from_scores
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
-    from audit.power.forecasting import forecast
     from audit.power.forecasts import Forecast
     from audit.records.evidence import Finding
     from audit.records.result import AuditCollection, AuditResult, load_json
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
+    from audit.running.forecast_plan import forecast
     from audit.running.runner import run
-    from audit.trials.chunks import Engine
+    from audit.trials.engines import Engine
 
 _HOMES = {
     "AuditPlan": "audit.plan.audit_plan",
@@ -40,12 +40,12 @@ _HOMES = {
     "count_frozen_events": "audit.regression.frozen",
     "from_scores": "audit.given.auditing",
     "Forecast": "audit.power.forecasts",
-    "forecast": "audit.power.forecasting",
+    "forecast": "audit.running.forecast_plan",
     "load_json": "audit.records.result",
     "run": "audit.running.runner",
     "Sequential": "audit.plan.split",
     "Split": "audit.plan.split",
-    "Engine": "audit.trials.chunks",
+    "Engine": "audit.trials.engines",
     "Reason": "audit.records.verdict",
     "Verdict": "audit.records.verdict",
 }

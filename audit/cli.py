@@ -69,7 +69,7 @@ main.add_command(selftest)
 def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, seed: int | None) -> int:
     """Delete three digits and audit who really deleted them (a few minutes)."""
     from audit.commands.demo import DemoSettings, run_demo
-    from audit.trials.chunks import Engine
+    from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
 
     out = out or Path("out/demo")
@@ -151,7 +151,7 @@ def run(
     from audit.commands import power as cli_power
     from audit.commands.plan_file.reading import read_plan
     from audit.running.runner import run as run_audit
-    from audit.trials.chunks import Engine
+    from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
 
     check_writable(out, {"--junit": junit})

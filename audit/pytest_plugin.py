@@ -21,7 +21,7 @@ from audit.records.rounding import total, up
 from audit.records.verdict import Verdict
 from audit.running.binding import default_plan
 from audit.running.runner import run
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

@@ -25,7 +25,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from attacks.canary import difficulty
-from audit.trials.chunks import Engine, Stream, make_generator, worker_limits
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import Engine, worker_limits
 from mechanisms.accounting.calibration import smallest_noise
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World

@@ -34,7 +34,7 @@ from attacks.registry import ATTACKS, GROUPS
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.records.estimates import gaussian_mu
 from audit.running.binding import make_context
-from audit.trials.chunks import Engine, worker_limits
+from audit.trials.engines import Engine, worker_limits
 from mechanisms.dataset import from_arrays
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World

@@ -23,7 +23,8 @@ from attacks.registry import ATTACKS
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.running.binding import make_context
 from audit.running.runner import run
-from audit.trials.chunks import ChunkTask, Engine, Source, Stream, make_generator, score_chunk
+from audit.trials.chunks import ChunkTask, Source, Stream, make_generator, score_chunk
+from audit.trials.engines import Engine
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin

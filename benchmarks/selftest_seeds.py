@@ -19,7 +19,7 @@ from scipy.stats import binom
 from audit.records.verdict import Verdict
 from audit.selftest.audits import SelftestSettings, run_selftest
 from audit.selftest.result import Expectation, SelftestResult
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 
 SHARE, ALARM = 0.9, 1e-6
 

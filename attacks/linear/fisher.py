@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
-from attacks.quadratic.likelihood_ratio import RELATIVE_CUTOFF
 from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
+# Directions whose variance is below this share of the largest are left out: that loses power, never validity.
+RELATIVE_CUTOFF = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.linear.fisher import RELATIVE_CUTOFF
 from attacks.linear.score import project
 from attacks.protocol import AttackContext, FittedAttack, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw
 
 Array = NDArray[np.float64]
-# Directions whose variance is below this share of the largest are left out: that loses power, never validity.
-RELATIVE_CUTOFF = 1e-13
 # A variance difference below this share of the largest one is left out of the score, with the same effect.
 NEGLIGIBLE = 1e-9
 

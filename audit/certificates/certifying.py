@@ -13,10 +13,10 @@ import numpy as np
 
 from attacks.canary import difficulty
 from audit.certificates.certification import Certification, RecordRow, RouteRow
-from audit.gathering.contrast import Progress
 from audit.records.previews import make_previews
 from audit.records.provenance import data_record, environment_of
-from audit.trials.chunks import Engine, Stream, make_generator, worker_limits
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import Engine, Progress, worker_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError

@@ -12,7 +12,6 @@ from audit.certificates.certifying import ALL_ROUTES, Request, certify
 from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.commands.user_code import load_mechanism
 from audit.errors import SchemaError
-from audit.gathering.contrast import Progress
 from audit.plan.split import Sequential
 from audit.records.json_text import schema_of
 from audit.records.result import AuditCollection, AuditResult, load_json
@@ -20,7 +19,7 @@ from audit.regression.comparing import compare
 from audit.regression.comparison import Comparison, Margins
 from audit.regression.frozen import Auditable, FrozenCount, count_frozen_events
 from audit.running.runner import run
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine, Progress
 from mechanisms.claim import Reference
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.langevin import RidgeLangevin

@@ -133,7 +133,7 @@ def compare(
     """
     from audit.commands import baselines
     from audit.regression.comparison import Margins
-    from audit.trials.chunks import Engine
+    from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
     from reports import write_texts
     from reports.comparisons.summary import comparison_markdown, comparison_summary

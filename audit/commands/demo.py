@@ -13,14 +13,14 @@ import numpy as np
 
 from attacks.canary import RULES, Rule, choose_records
 from attacks.registry import ATTACKS
-from audit.gathering.contrast import Progress
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.power.rehearsal import rehearsed_verdict
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
 from audit.running.runner import run_services
-from audit.trials.chunks import Engine, Stream, make_generator, worker_limits
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import Engine, Progress, worker_limits
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset

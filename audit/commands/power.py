@@ -15,9 +15,9 @@ from mechanisms.errors import InvalidInputError
 if TYPE_CHECKING:
     from audit.commands.plan_file.reading import ResolvedPlan
     from audit.plan.audit_plan import AuditPlan
+    from audit.plan.bound_record import BoundRecord
     from audit.power.forecasts import Forecast
     from audit.records.ledger import Family
-    from audit.running.binding import BoundRecord
     from audit.running.runner import Announce
 
 PLAN_MARGIN = 2.0
@@ -53,7 +53,8 @@ def power(
 
     Give a PLAN, or the numbers of one claim: unlearn-audit power --epsilon 1 --delta 1e-5 --trials 20000 --tests 4
     """
-    from audit.power.forecasting import forecast, forecast_numbers
+    from audit.power.forecasting import forecast_numbers
+    from audit.running.forecast_plan import forecast
 
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
@@ -84,8 +85,8 @@ def power(
 
 def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: bool) -> int:
     """Print the forecast of a plan with its costs. Writes nothing, and no forecast is a verdict: exit code 0."""
-    from audit.power.forecasting import forecast
-    from audit.trials.chunks import Engine
+    from audit.running.forecast_plan import forecast
+    from audit.trials.engines import Engine
 
     margins = (PLAN_MARGIN if margin is None else margin,)
     engine = Engine(n_jobs=jobs)

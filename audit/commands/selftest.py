@@ -35,7 +35,7 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
     Exits 1 when a fault is missed that the planner calls all but certain to be found, or a harmless variant is refuted.
     """
     from audit.selftest.audits import SelftestSettings, run_selftest
-    from audit.trials.chunks import Engine
+    from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
     from reports.selftests.summary import selftest_summary, write_selftest
 

@@ -17,7 +17,8 @@ from audit.gathering.contrast import Evidence
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
-from audit.trials.chunks import Stream, make_generator, worker_limits
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import worker_limits
 from audit.trials.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, lag_one
 from mechanisms.protocol import Deletion, HasTrajectory, World
 

@@ -9,17 +9,15 @@ import numpy as np
 
 from audit.gathering.contrast import Evidence
 from audit.gathering.selection import claim_rows
-from audit.gathering.testing import best_test, run_tests
+from audit.gathering.testing import IDENTICAL, best_test, run_tests
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator, sampled
 from audit.trials.independence import FALSE_ALARM
-from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta
+from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Deletion, World
-
-IDENTICAL = tuple((direction, EpsilonDelta(epsilon=0.0, delta=0.0)) for direction in BOTH_DIRECTIONS)
 
 
 def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str) -> Control:

@@ -7,7 +7,7 @@ drawn once, and each contrast costs one world and not two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -19,12 +19,12 @@ from attacks.protocol import AttackContext, FittedAttack
 from audit.gathering.followed import Followed
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
-from audit.trials.chunks import ChunkTask, Engine, Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.trials.engines import Engine, Progress
 from audit.trials.independence import Prints, n_repeated
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 

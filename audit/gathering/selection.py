@@ -19,7 +19,8 @@ from audit.records.counts import Counts
 from audit.records.evidence import Tail
 from audit.statistics.bounds import score_statistic
 from audit.statistics.smoothing import rate_above, thresholds_across
-from audit.trials.chunks import score, worker_limits
+from audit.trials.chunks import score
+from audit.trials.engines import worker_limits
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import UnlearnAuditError
 

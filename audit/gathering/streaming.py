@@ -16,25 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
-from audit.controls.worlds import IDENTICAL
 from audit.gathering.cases import Case, Era, Inquiry, evidence_of, look_at
-from audit.gathering.contrast import SHARE_BYTES, Contrast, Evidence, Key, Kind, Progress, Sample
+from audit.gathering.contrast import SHARE_BYTES, Contrast, Evidence, Key, Kind, Sample
 from audit.gathering.following import Hypothesis, ask, choose_again
 from audit.gathering.selection import claim_rows, plan_delta_points, prepare
+from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
 from audit.statistics.multiplicity import equal_share
-from audit.trials.chunks import (
-    ChunkTask,
-    Engine,
-    ScoredChunk,
-    Stream,
-    draw,
-    draw_chunk,
-    make_generator,
-    score_releases,
-    worker_limits,
-)
+from audit.trials.chunks import ChunkTask, ScoredChunk, Stream, draw, draw_chunk, make_generator, score_releases
+from audit.trials.engines import Engine, Progress, worker_limits
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.claim import Claim
 from mechanisms.protocol import Deletion

@@ -9,10 +9,12 @@ from audit.gathering.contrast import Evidence
 from audit.gathering.selection import Event, choose_event
 from audit.records.evidence import EpsilonLowerBound, EventTest
 from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
-from mechanisms.claim import Direction, EpsilonDelta
+from mechanisms.claim import BOTH_DIRECTIONS, Direction, EpsilonDelta
 
 Role = Literal["claim_row", "plan_delta"]
 Points = Sequence[tuple[Direction, EpsilonDelta]]
+# What two worlds of one law satisfy.
+IDENTICAL = tuple((direction, EpsilonDelta(epsilon=0.0, delta=0.0)) for direction in BOTH_DIRECTIONS)
 
 
 def run_tests(

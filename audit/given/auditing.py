@@ -31,7 +31,8 @@ from audit.records.provenance import environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.findings import make_finding, roles_of, settle
 from audit.statistics.multiplicity import MemberKey, ledger
-from audit.trials.chunks import Engine, Stream, make_generator
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import Engine
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

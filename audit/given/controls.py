@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.controls.randomness import lag_one_control
-from audit.controls.worlds import IDENTICAL
 from audit.gathering.contrast import Kind
-from audit.gathering.testing import best_test, run_tests
+from audit.gathering.testing import IDENTICAL, best_test, run_tests
 from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control

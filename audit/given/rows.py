@@ -14,7 +14,8 @@ from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import DataRecord
-from audit.trials.chunks import Stream, make_generator, score, worker_limits
+from audit.trials.chunks import Stream, make_generator, score
+from audit.trials.engines import worker_limits
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec

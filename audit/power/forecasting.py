@@ -12,77 +12,20 @@ from dataclasses import replace
 
 from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.plan.audit_plan import AuditPlan
+from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Split
 from audit.power.alternatives import CERTAIN, Curve, gaussian_curve, gaussian_mu, law_curve
 from audit.power.claim_forecast import Neglect, Outlook, forecast_claim
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast
 from audit.records.ledger import Family
 from audit.records.provenance import plan_record
-from audit.running.binding import BoundRecord, bind, family_of
 from audit.statistics.multiplicity import decide_family, equal_share
-from audit.trials.chunks import Engine, Stream, make_generator
+from audit.trials.chunks import Stream, make_generator
 from mechanisms.claim import Claim, EpsilonDelta
-from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.protocol import HasLaw, Mechanism, World
+from mechanisms.protocol import HasLaw, World
 
 MARGIN = 2.0
-
-
-def forecast(
-    mechanism: Mechanism,
-    data: Dataset,
-    plan: AuditPlan,
-    *,
-    margins: Sequence[float] = (MARGIN,),
-    engine: Engine | None = None,
-    timed: bool = False,
-    title: str | None = None,
-) -> Forecast:
-    """Return what an audit by this plan can show: statements about power, none of them a verdict.
-
-    Parameters
-    ----------
-    mechanism, data, plan
-        As for ``audit.run``.
-    margins
-        Multiples of the claimed epsilon, above 1, whose power is stated.
-    engine
-        Binds the forget sets, and its workers divide the estimated time.
-    timed
-        Whether to draw one small timed chunk a world, from a random stream that nothing else uses.
-    title
-        For the printed table.
-
-    Returns
-    -------
-    Forecast
-
-    Raises
-    ------
-    InvalidInputError
-        For input out of range.
-    TrialError
-        When the mechanism fails.
-    """
-    check_margins(margins)
-    engine = engine or Engine()
-    done = dict(engine.stream(bind, [(mechanism, data, plan, i) for i in range(len(plan.forget))]))
-    records = [replace(done[i], data=data) for i in range(len(plan.forget))]
-    cost = None
-    if timed:
-        from audit.power.timing import estimate_cost
-
-        cost = estimate_cost(records[0].deletion, plan, n_jobs=engine.n_jobs)
-    return forecast_bound(
-        plan,
-        records,
-        family_of(plan, records),
-        margins=margins,
-        title=title or f"Audit of {mechanism.name} on {data.name}",
-        mechanism=mechanism.name,
-        cost=cost,
-    )
 
 
 def forecast_bound(

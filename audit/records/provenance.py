@@ -9,7 +9,7 @@ from datetime import datetime
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Access

@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
-from audit.gathering.contrast import Kind, Progress, Sample
+from audit.gathering.contrast import Kind, Sample
 from audit.gathering.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
 from audit.plan.audit_plan import AuditPlan
+from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.counts import Counts
 from audit.records.evidence import EventTest, Finding, Tail
 from audit.records.result import AuditResult
-from audit.running.binding import BoundRecord, bind
-from audit.trials.chunks import Engine, Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.running.binding import bind
+from audit.trials.chunks import Source, Stream, draw_chunk, make_generator, score_chunk
+from audit.trials.engines import Engine, Progress
 from mechanisms.claim import Direction
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

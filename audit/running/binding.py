@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,27 +11,15 @@ from attacks.protocol import Attack, AttackContext, Probe, refusal
 from attacks.registry import applicable_attacks, attacks_named
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.plan.bound_record import BoundRecord
 from audit.records.ledger import Family
 from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
-from audit.trials.chunks import worker_limits
+from audit.trials.engines import worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BoundRecord:
-    """One forget set, bound: the deletion, its claims and what attackers are granted."""
-
-    data: Dataset
-    forget: tuple[int, ...]
-    label: str
-    deletion: Deletion
-    claims: tuple[Claim, ...]
-    certificates: tuple[Certificate, ...]
-    context: AttackContext
 
 
 def default_plan(

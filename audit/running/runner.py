@@ -10,18 +10,20 @@ from datetime import UTC, datetime
 from attacks.protocol import Attack
 from audit.controls.randomness import randomness_controls
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control, replay
-from audit.gathering.contrast import Evidence, Key, Kind, Progress, Sample, gather, make_contrasts
+from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
+from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import estimates_of
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, Family
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import BoundRecord, bind, default_plan, family_of
+from audit.running.binding import bind, default_plan, family_of
 from audit.running.findings import make_finding, settle
-from audit.trials.chunks import Engine, Source, Stream, make_generator
+from audit.trials.chunks import Source, Stream, make_generator
+from audit.trials.engines import Engine, Progress
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

@@ -16,7 +16,6 @@ import numpy as np
 from attacks.portfolio import portfolio
 from attacks.protocol import Attack
 from attacks.quadratic.likelihood_ratio import LikelihoodRatio
-from audit.gathering.contrast import Progress
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.power.ceilings import best_power
@@ -28,7 +27,8 @@ from audit.running.findings import roles_of
 from audit.running.runner import run
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from audit.selftest.truth import Truth, truth_of
-from audit.trials.chunks import Engine, Stream, make_generator, worker_limits
+from audit.trials.chunks import Stream, make_generator
+from audit.trials.engines import Engine, Progress, worker_limits
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.faulty.catalogue import CATALOGUE, Fault

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from audit.gathering.contrast import Progress
+from audit.trials.engines import Progress
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from audit.selftest.audits import (
 )
 from audit.selftest.result import Expectation, SelftestResult
 from audit.selftest.truth import Truth
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 from mechanisms.faulty.catalogue import CATALOGUE, FAULTS
 from reports.page import schemas
 from reports.selftests.summary import selftest_markdown, selftest_summary

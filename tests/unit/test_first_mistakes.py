@@ -17,7 +17,7 @@ from audit.commands.plan_file.example import example_plan
 from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError, TrialError
 from audit.plan.audit_plan import AuditPlan
-from audit.power.forecasting import forecast
+from audit.running.forecast_plan import forecast
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset, from_arrays

@@ -18,10 +18,11 @@ from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
 from audit.power.ceilings import detectable_epsilon
 from audit.power.claim_forecast import plan_trials, stated_at
-from audit.power.forecasting import forecast, forecast_bound, forecast_numbers
+from audit.power.forecasting import forecast_bound, forecast_numbers
 from audit.power.forecasts import ClaimForecast, Forecast
 from audit.power.timing import estimate_cost
 from audit.running.binding import bind, family_of
+from audit.running.forecast_plan import forecast
 from audit.trials.chunks import Stream
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile

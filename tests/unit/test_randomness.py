@@ -16,7 +16,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 from mechanisms.claim import Claim, GaussianDP, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import ReleaseSpec, World

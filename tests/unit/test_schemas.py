@@ -15,8 +15,8 @@ import reports
 from attacks.linear.discriminant import LinearDiscriminant
 from audit.certificates.certifying import certify, make_request
 from audit.plan.audit_plan import AuditPlan
-from audit.power.forecasting import forecast
 from audit.records.result import AuditCollection
+from audit.running.forecast_plan import forecast
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports.certificates.writing import write_certification

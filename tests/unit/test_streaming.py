@@ -23,7 +23,7 @@ from audit.records.ledger import Environment
 from audit.records.result import AuditResult, load_json
 from audit.records.verdict import Reason, Verdict
 from audit.running.runner import run_services
-from audit.trials.chunks import Engine
+from audit.trials.engines import Engine
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError

@@ -19,7 +19,8 @@ from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.result import AuditResult, load_json
 from audit.records.verdict import Reason, Verdict
-from audit.trials.chunks import ChunkTask, Engine, Source, Stream, draw, make_generator, sampled, score, score_releases
+from audit.trials.chunks import ChunkTask, Source, Stream, draw, make_generator, sampled, score, score_releases
+from audit.trials.engines import Engine
 from audit.trials.progress import show_progress
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, Reference
