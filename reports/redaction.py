@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, PlanRecord
@@ -17,10 +17,8 @@ from audit.records.result import AuditCollection, AuditResult
 from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta
 
-if TYPE_CHECKING:
-    from reports import Reportable
-
 T = TypeVar("T")
+Reportable = AuditResult | AuditCollection
 # An average over fewer deletions would nearly give away each of them.
 LEAST = 5
 WITHHELD = "withheld"

@@ -10,7 +10,7 @@ from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from reports.audits import plan_words, withheld, words
 from reports.page.numbers import counted, listed, up
-from reports.page.parts import Passage
+from reports.page.parts import Passage, plain
 
 HEADING = "Summary for the file"
 # More deletions or claims than this are counted, not listed; each has its own section.
@@ -135,7 +135,7 @@ def _repeated(result: AuditResult) -> str:
         who += ", and the program that called the audit; no command was recorded"
         return f"{who}. Needed besides: {kept}."
     plan = "" if result.data.is_given else " and the files that the command names"
-    return f"{who}{plan}, with the command “{words.plain(command)}”. Needed besides: {kept}; {SAME}"
+    return f"{who}{plan}, with the command “{plain(command)}”. Needed besides: {kept}; {SAME}"
 
 
 def _listed(items: Iterable[str], separator: str = ", ") -> str:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from audit.records.evidence import Finding
 from audit.records.histograms import ScoreHistogram
-from reports.audits import words
 from reports.page import drawing
 from reports.page.drawing import BLUE, INK, VERMILION
 from reports.page.numbers import listed, nearest, up
-from reports.page.parts import HistogramView, TableView
+from reports.page.parts import HistogramView, TableView, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +91,7 @@ def picture(finding: Finding, prefix: str) -> str:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper left", ncols=3, frameon=False, fontsize=11, columnspacing=1.2)
         spoken = f"Scores of unlearned and retrained models, as histograms, for {listed(h.attack for h in shown)}"
-        return drawing.to_svg(figure, words.plain(spoken), prefix)
+        return drawing.to_svg(figure, plain(spoken), prefix)
 
 
 def _panel(ax: Axes, histogram: ScoreHistogram, threshold: float | None) -> None:
@@ -103,7 +102,7 @@ def _panel(ax: Axes, histogram: ScoreHistogram, threshold: float | None) -> None
     ax.stairs(_shares(histogram.retrained), edges, color=VERMILION, linestyle="--", linewidth=1.4, label="retrained")
     if threshold is not None and edges[0] <= threshold <= edges[-1]:
         ax.axvline(threshold, color=INK, linewidth=1.2, linestyle=":", label="threshold")
-    ax.set_title(drawing.short(words.plain(histogram.attack)), loc="left", fontsize=12)
+    ax.set_title(drawing.short(plain(histogram.attack)), loc="left", fontsize=12)
     ax.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits import figures, words
+from reports.page.parts import plain
 
 FOLDER = "report-data"
 # All that a report may write; a file that one report has no rows for is removed when it replaces another report.
@@ -55,7 +56,7 @@ def as_csv(columns: Sequence[str], rows: Rows) -> str:
 def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
-    text = " ".join(words.plain(value).split())
+    text = " ".join(plain(value).split())
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 

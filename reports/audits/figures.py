@@ -6,10 +6,7 @@ read on a screen of 400 pixels.
 
 from __future__ import annotations
 
-import base64
 import math
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -170,21 +167,6 @@ def _rare_rates_drawn(shown: Sequence[Roc]) -> tuple[float, Array]:
     """Return where a rate of zero is drawn, and the rates."""
     edge = 0.5 / max(max(roc.n_unlearned, roc.n_retrained) for roc in shown)
     return edge, np.geomspace(edge * 0.7, 1, 70)
-
-
-def image(values: Sequence[float], shape: tuple[int, int]) -> str:
-    """Return a grey picture (0 white, 1 black, row by row) as a data URI."""
-    rows, columns = shape
-    grid = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0).reshape(rows, columns)
-    pixels = np.round(255 * (1 - np.clip(grid, 0, 1))).astype(np.uint8)
-    # Filter byte 0 before every row; stored, not deflated, so that the bytes do not depend on the zlib in use.
-    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw, 0)), (b"IEND", b""))
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _rungs(view: SandwichView) -> list[tuple[str, Number, str, str]]:

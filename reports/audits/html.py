@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +12,12 @@ from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits import distributions, figures, history_figure
 from reports.audits.view import page
+from reports.page import drawing
+from reports.page.html import template, unbroken
 from reports.page.parts import FindingView, PageView, map_text
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,6 @@ def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) 
     return template("report.html.j2").render(page=view, pictures=_pictures(value, view), data=data) + "\n"
 
 
-def unbroken(text: str) -> str:
-    """Keep "ε ≤ 0.5", "exact ε" and "p-value" on one line each."""
-    text = re.sub(r"\b([εδμp]) ([=≤≥]) (?=\S)", "\\1\N{NO-BREAK SPACE}\\2\N{NO-BREAK SPACE}", text)
-    text = re.sub(r" ([εδ])$", "\N{NO-BREAK SPACE}\\1", text)
-    return text.replace("p-value", "p\N{NON-BREAKING HYPHEN}value")
-
-
 def _pictures(value: AuditResult | AuditCollection, view: PageView) -> Mapping[str, Pictures]:
     results = value.results if isinstance(value, AuditCollection) else (value,)
     pairs = [
@@ -71,20 +64,5 @@ def _draw(finding: Finding, part: FindingView) -> Pictures:
         rare=Markup(figures.rare_events(finding, f"{part.anchor}-c") if part.rare_caption else ""),
         history=Markup(history_figure.over_time(finding.history, f"{part.anchor}-d")),
         histograms=Markup(distributions.picture(finding, f"{part.anchor}-e")),
-        records=tuple(figures.image(r.values, r.shape) if r.shape else "" for r in part.records),
+        records=tuple(drawing.image(r.values, r.shape) if r.shape else "" for r in part.records),
     )
-
-
-@functools.cache
-def template(name: str) -> Template:
-    """Return a template of this package in which every string is escaped unless this package drew it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)

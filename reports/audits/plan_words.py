@@ -8,11 +8,11 @@ from audit.plan.split import Sequential
 from audit.records.ledger import DataRecord, DeclaredThreshold, PlanRecord
 from audit.records.result import AuditResult
 from mechanisms.protocol import Access
+from reports.page.facts import UNKNOWN
 from reports.page.numbers import counted, listed, nearest
 from reports.page.parts import Passage
 
 NOT_DRAWN = "not applicable: rows were given, nothing was drawn"
-UNKNOWN = "not known to the audit"
 
 
 def access(record: PlanRecord) -> str:
@@ -57,11 +57,6 @@ def counting(record: PlanRecord) -> str:
 def chunk_size(record: PlanRecord) -> str:
     """Return how many trials are drawn together."""
     return NOT_DRAWN if record.retrained else f"{record.chunk_size:,}"
-
-
-def size(n: int | None) -> str:
-    """Return a size of the data."""
-    return UNKNOWN if n is None else f"{n:,}"
 
 
 def data_named(record: DataRecord) -> str:

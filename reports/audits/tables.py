@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from audit.certificates.certification import Certification
 from audit.records.counts import Counts
 from audit.records.evidence import EventTest, Finding
 from audit.records.ledger import Control, Member
 from audit.records.result import AuditResult
 from mechanisms.claim import Direction
 from reports.audits import histories, plan_words, words
-from reports.page.numbers import INFINITE, as_float, counted, down, enough_digits, listed, nearest, up
-from reports.page.parts import SandwichView, TableView
+from reports.page.facts import as_sentence, facts, parameter_rows
+from reports.page.numbers import INFINITE, counted, down, enough_digits, listed, nearest, up
+from reports.page.parts import NONE, SandwichView, TableView
 
-NONE = "–"
 MAX_CLAIM = 120
 TESTED_AT = {"claim_row": "row with power", "plan_delta": "plan's δ"}
 MORE_OFTEN = {
@@ -65,11 +64,6 @@ def parameters(finding: Finding) -> TableView:
         rows=tuple(rows),
         numeric=(False, True),
     )
-
-
-def parameter_rows(parameters: Mapping[str, int | float | str]) -> list[tuple[str, str]]:
-    """Return each parameter with its meaning, and its value."""
-    return [(_glossed(name), _cell(value)) for name, value in parameters.items()]
 
 
 def tests(finding: Finding) -> TableView:
@@ -244,40 +238,6 @@ def plan(result: AuditResult) -> TableView:
     return facts("Plan", rows)
 
 
-def data(result: AuditResult | Certification) -> TableView:
-    """Return which data were audited or certified."""
-    record = result.data
-    rows = (
-        ("name", record.name),
-        ("kind", record.kind),
-        ("records", plan_words.size(record.n_records)),
-        ("features", plan_words.size(record.n_features)),
-        ("targets", plan_words.size(record.n_targets)),
-        ("SHA-256", record.sha256),
-    )
-    return facts("Data", rows)
-
-
-def environment(result: AuditResult | Certification) -> TableView:
-    """Return where it ran."""
-    record = result.environment
-    rows = (
-        ("started", record.started),
-        ("duration", f"{up(record.seconds)} s"),
-        ("workers", str(record.n_jobs)),
-        ("Python", record.python),
-        ("platform", record.platform),
-        *((name, version) for name, version in sorted(record.libraries.items())),
-        ("result schema", result.schema),
-    )
-    return facts("Environment", rows)
-
-
-def facts(title: str, rows: Iterable[tuple[str, str]]) -> TableView:
-    """Return a table of names and values, without a heading."""
-    return TableView(title=title, caption="", columns=("", ""), rows=tuple(rows), numeric=(False, False))
-
-
 def _test_row(test: EventTest) -> tuple[str, ...]:
     bound = test.bound
     digits = enough_digits(bound.value, test.point.epsilon)
@@ -308,24 +268,6 @@ def counts_text(counts: Counts) -> str:
 
 def _share(k: int, n: int) -> str:
     return f"{k:,} of {n:,}"
-
-
-def _glossed(name: str) -> str:
-    return f"{name} ({words.GLOSSARY[name]})" if name in words.GLOSSARY else name
-
-
-def _cell(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    text = nearest(value)
-    # A count of steps is printed in full; as_float tells whether rounding to nearest lost anything.
-    return f"{int(value):,}" if float(value).is_integer() and as_float(text) != value else text
-
-
-def as_sentence(text: str) -> str:
-    """Return the text with a full stop at its end."""
-    stripped = text.strip()
-    return stripped if stripped.endswith((".", "!", "?")) else f"{stripped}."
 
 
 def _outcome(control: Control) -> str:

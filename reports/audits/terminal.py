@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterable
 
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits.histories import STOPPING
-from reports.audits.tables import NONE
 from reports.audits.view import page
 from reports.audits.words import DETECTABLE, ESTIMATES
-from reports.page.parts import AuditView, FindingView, TableView
-
-# Longer names are broken, so that a hostile one cannot push the numbers out of the table.
-_LONGEST_NAME = 24
+from reports.page.parts import NONE, AuditView, FindingView, TableView
+from reports.page.terminal import printed
 
 
 def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
@@ -37,36 +32,6 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
         if any(finding.estimates.rows for finding in audit.findings):
             parts += ["", ESTIMATES, _estimates(audit)]
     return printed([*parts, DETECTABLE], width)
-
-
-def printed(parts: Iterable[str | TableView], width: int) -> str:
-    """Return paragraphs and tables as plain text."""
-    from rich.console import Console
-    from rich.text import Text
-
-    buffer = io.StringIO()
-    # Text and not markup: names are data and may hold square brackets.
-    console = Console(file=buffer, width=width, color_system=None, force_terminal=False, highlight=False, emoji=False)
-    for part in parts:
-        console.print(Text(part) if isinstance(part, str) else _drawn(part))
-    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
-    return "\n".join(lines) + "\n"
-
-
-def _drawn(view: TableView) -> object:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, (name, is_numeric) in enumerate(zip(view.columns, view.numeric, strict=True)):
-        # A name is kept in one piece; columns that have spaces to break at make room for it.
-        is_name = not is_numeric and not any(" " in cell for cell in (name, *(row[i] for row in view.rows)))
-        short = is_name and all(len(row[i]) <= _LONGEST_NAME for row in view.rows)
-        table.add_column(Text(name), overflow="fold", justify="right" if is_numeric else "left", no_wrap=short)
-    for row in view.rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def _table(audit: AuditView) -> TableView:

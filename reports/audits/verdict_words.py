@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from audit.records.evidence import Finding, Sandwich
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
-from reports.audits.words import CONTROLS, HARDLY_BELOW, claim_text, subject
+from reports.audits.words import CONTROLS, claim_text, subject
+from reports.page.facts import HARDLY_BELOW
 from reports.page.numbers import INFINITE, down, enough_digits, listed, nearest, up
 from reports.page.parts import SandwichView
 

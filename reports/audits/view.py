@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records.evidence import Finding, Preview, Roc, Sandwich
+from audit.records.evidence import Finding, Roc, Sandwich
 from audit.records.result import AuditCollection, AuditResult, Table
 from mechanisms.claim import Claim, Direction
 from reports.audits import (
@@ -21,18 +21,20 @@ from reports.audits import (
     withheld,
     words,
 )
+from reports.page import facts
 from reports.page.numbers import Number, down, enough_digits, nearest, up
 from reports.page.parts import (
+    NONE,
     AuditView,
     CodeText,
     FindingView,
     IndexRow,
     PageView,
-    RecordView,
     SandwichView,
     SummaryRow,
     TableView,
     map_text,
+    plain,
 )
 
 Array = NDArray[np.float64]
@@ -42,7 +44,6 @@ MAX_CURVES = 4
 RARE = 0.05
 # A band and markers thinner than this would lie on top of each other on a square of rates.
 NEAR = 0.2
-MAX_FEATURES = 8
 
 
 def page(value: AuditResult | AuditCollection) -> PageView:
@@ -66,7 +67,7 @@ def page(value: AuditResult | AuditCollection) -> PageView:
         tables=tuple(_table(table) for table in value.tables) if isinstance(value, AuditCollection) else (),
         rounding=words.ROUNDING,
     )
-    return map_text(view, words.plain)
+    return map_text(view, plain)
 
 
 def curves(finding: Finding) -> tuple[tuple[Roc, ...], int]:
@@ -132,9 +133,9 @@ def _audit(result: AuditResult, anchor: str) -> AuditView:
         controls=tables.controls(result),
         ledger=tables.ledger(result),
         plan=tables.plan(result),
-        data=tables.data(result),
-        environment=tables.environment(result),
-        command=CodeText(text=words.plain(command)) if command else None,
+        data=facts.data(result.data),
+        environment=facts.environment(result.environment, result.schema),
+        command=CodeText(text=plain(command)) if command else None,
     )
 
 
@@ -171,7 +172,7 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         remarks=verdict_words.remarks(result, finding, said),
         fired=distributions.fired(finding),
         notes=verdict_words.notes(finding),
-        records=tuple(record_view(preview, "Deleted record") for preview in finding.preview),
+        records=tuple(facts.record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
         quoted=view,
         sandwiches=sandwiches,
@@ -205,26 +206,6 @@ def _sandwich(sandwich: Sandwich) -> SandwichView:
     )
 
 
-def record_view(preview: Preview, noun: str) -> RecordView:
-    """Return how a record is shown to readers."""
-    caption = f"{noun} {preview.record}, target {preview.target}"
-    shape = preview.image_shape
-    if shape is not None and len(preview.values) >= shape[0] * shape[1] > 0:
-        alt = f"{caption}: an image of {shape[0]} by {shape[1]} pixels"
-        return RecordView(
-            caption=caption, alt=alt, shape=shape, values=preview.values[: shape[0] * shape[1]], features=None
-        )
-    leading = preview.values[:MAX_FEATURES]
-    features = TableView(
-        title=caption,
-        caption="Leading feature values.",
-        columns=("feature", "value"),
-        rows=tuple((str(j), nearest(v)) for j, v in enumerate(leading)),
-        numeric=(False, True),
-    )
-    return RecordView(caption=caption, alt=caption, shape=None, values=leading, features=features)
-
-
 def _summary(audit: AuditView) -> Sequence[SummaryRow]:
     rows = []
     for finding in audit.findings:
@@ -233,12 +214,12 @@ def _summary(audit: AuditView) -> Sequence[SummaryRow]:
             SummaryRow(
                 audit=audit.title,
                 record=finding.heading,
-                claimed=quoted.claimed.text if quoted else tables.NONE,
-                bound=quoted.bound.text if quoted else tables.NONE,
-                exact=quoted.exact.text if quoted and quoted.exact else tables.NONE,
-                detectable=quoted.detectable.text if quoted else tables.NONE,
-                ceiling=quoted.ceiling.text if quoted else tables.NONE,
-                delta=quoted.delta if quoted else tables.NONE,
+                claimed=quoted.claimed.text if quoted else NONE,
+                bound=quoted.bound.text if quoted else NONE,
+                exact=quoted.exact.text if quoted and quoted.exact else NONE,
+                detectable=quoted.detectable.text if quoted else NONE,
+                ceiling=quoted.ceiling.text if quoted else NONE,
+                delta=quoted.delta if quoted else NONE,
                 verdict=finding.verdict,
                 anchor=finding.anchor,
             )

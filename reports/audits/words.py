@@ -43,17 +43,6 @@ CONTROLS = {
     "lag_one": "Neighbouring trials",
     "step_noise": "Noise of consecutive steps",
 }
-GLOSSARY = {
-    "penalty": "λ, ridge penalty",
-    "n_learn": "T, learning steps",
-    "n_unlearn": "K, unlearning steps",
-    "sigma_learn": "σ₁, noise of a learning step",
-    "sigma_unlearn": "σᵤ, noise of an unlearning step",
-    "step_size": "η, step size",
-    "hidden": "hidden units",
-    "clip_norm": "C, largest gradient of one record",
-    "n_probe": "held-out records in a release",
-}
 ESTIMATES = "Estimates (not bounds, not part of the verdict)"
 ESTIMATES_CAPTION = (
     "Estimate ± standard error, from scores of trials that the attack was not fitted on (unlearned / retrained). μ: "
@@ -63,8 +52,6 @@ ESTIMATES_CAPTION = (
     "same number for retrained against retrained models: what perfect unlearning scores with so few models. A "
     "challenge ε at the floor says nothing."
 )
-# Above this share of epsilon without unlearning a certificate says next to nothing of the unlearning.
-HARDLY_BELOW = 0.9
 
 LEAD = (
     "An audit deletes a record, releases the unlearned model many times, and measures how well these releases can "
@@ -94,11 +81,6 @@ ROUNDING = (
     "up. δ, thresholds and parameters are labels, rounded to nearest like estimates. ε is in nats. report.json carries "
     "every number in full, and all counted operating points."
 )
-
-
-def plain(text: str) -> str:
-    """Return text without control characters, which neither HTML nor a terminal can show."""
-    return "".join(c if c.isprintable() or c in "\n\t\N{NO-BREAK SPACE}" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def upper_first(text: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from audit.certificates.certification import Certification
-from reports.audits import figures
-from reports.audits.html import template, unbroken
 from reports.certificates import figures as certification_figures
 from reports.certificates.view import CertificationView, RecordTable
+from reports.page import drawing
+from reports.page.html import template, unbroken
 from reports.page.parts import map_text
 
 
@@ -40,6 +40,6 @@ def render(certification: Certification, view: CertificationView, *, data: Colle
 
 def _thumbnails(records: RecordTable) -> tuple[str, ...]:
     return tuple(
-        figures.image(picture.values, picture.shape) if picture and picture.shape else ""
+        drawing.image(picture.values, picture.shape) if picture and picture.shape else ""
         for picture in records.pictures
     )

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.records.evidence import Preview
 from mechanisms.errors import InvalidInputError
-from reports.audits import tables, words
-from reports.audits.tables import NONE
-from reports.audits.view import record_view
 from reports.certificates import words as texts
+from reports.page import facts
 from reports.page.numbers import DIGITS, counted, enough_digits, nearest, up
-from reports.page.parts import CodeText, Passage, RecordView, TableView, map_text
+from reports.page.parts import NONE, CodeText, Passage, RecordView, TableView, map_text, plain
 
 N_EXTREMES = 10
 NOISE = "noise\N{NO-BREAK SPACE}σᵤ"
@@ -101,18 +99,18 @@ def page(certification: Certification, *, n_extremes: int = N_EXTREMES) -> Certi
             Basis(
                 route=texts.route_name(certification, route),
                 has_gap=texts.has_gap(certification, route),
-                assumptions=tuple(tables.as_sentence(text) for text in assumptions),
+                assumptions=tuple(facts.as_sentence(text) for text in assumptions),
             )
             for route, assumptions in certification.assumptions.items()
         ),
         limits=texts.LIMITS,
         parameters=_parameters(certification),
-        data=tables.data(certification),
-        environment=tables.environment(certification),
-        command=CodeText(text=words.plain(command)) if command else None,
+        data=facts.data(certification.data),
+        environment=facts.environment(certification.environment, certification.schema),
+        command=CodeText(text=plain(command)) if command else None,
         rounding=texts.ROUNDING,
     )
-    return map_text(view, words.plain)
+    return map_text(view, plain)
 
 
 def by_cost(rows: Iterable[RecordRow]) -> list[RecordRow]:
@@ -163,7 +161,7 @@ def _extremes(
 def _record_table(
     certification: Certification, title: str, rows: Sequence[RecordRow], previews: Mapping[int, Preview]
 ) -> RecordTable:
-    pictures = [record_view(previews[row.record], "Record") if row.record in previews else None for row in rows]
+    pictures = [facts.record_view(previews[row.record], "Record") if row.record in previews else None for row in rows]
     has_features = any(picture and not picture.shape and picture.values for picture in pictures)
     cells = tuple(
         (
@@ -216,7 +214,7 @@ def _routes(certification: Certification, previews: Mapping[int, Preview]) -> Re
             )
         )
         is_first = row.record not in seen and row.record in previews
-        pictures.append(record_view(previews[row.record], "Record") if is_first else None)
+        pictures.append(facts.record_view(previews[row.record], "Record") if is_first else None)
         seen.add(row.record)
     against = "noise over exact" if certification.target_epsilon is not None else "ε over exact"
     columns = ["record", "route", NOISE, "ε by route", "exact ε at that noise", against]
@@ -248,8 +246,8 @@ def _parameters(certification: Certification) -> TableView:
     target = certification.target_epsilon
     rows = [
         ("mechanism", certification.mechanism),
-        *tables.parameter_rows(certification.parameters),
+        *facts.parameter_rows(certification.parameters),
         ("target ε", "none: the noise is given" if target is None else up(target)),
         ("δ", nearest(certification.delta)),
     ]
-    return tables.facts("Parameters", rows)
+    return facts.facts("Parameters", rows)

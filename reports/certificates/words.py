@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from audit.certificates.certification import Certification, RecordRow, RouteRow
-from reports.audits.words import HARDLY_BELOW
+from reports.page.facts import HARDLY_BELOW
 from reports.page.numbers import DIGITS, INFINITE, counted, listed, nearest, up
 from reports.page.parts import Passage
 

@@ -66,8 +66,8 @@ def certification_summary(certification: Certification, *, width: int = 110) -> 
     InvalidInputError
         When there is no record.
     """
-    from reports.audits.terminal import printed
     from reports.certificates.view import page
+    from reports.page.terminal import printed
 
     view = page(certification, n_extremes=5)
     parts: list[str | TableView] = [view.title, view.headline, *view.points]
@@ -126,6 +126,6 @@ def _render(certification: Certification, name: str, data: Collection[str]) -> s
         from reports.certificates import html as certification_html
 
         return certification_html.render(certification, view, data=data)
-    from reports.audits import markdown
+    from reports.page import markdown
 
     return markdown.filled("certification.md.j2", view, data=data)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from audit.regression.comparison import Outcome
-from reports.audits.tables import NONE
 from reports.page.numbers import DIGITS, counted, down, listed, nearest, up
-from reports.page.parts import TableView
+from reports.page.parts import NONE, TableView
 
 if TYPE_CHECKING:
     from audit.regression.comparison import Change, Comparison, MeanComparison, RateComparison, Tally
@@ -54,7 +53,7 @@ def comparison_summary(comparison: Comparison, *, width: int = 120) -> str:
     width
         Columns of the terminal.
     """
-    from reports.audits.terminal import printed
+    from reports.page.terminal import printed
 
     parts: list[str | TableView] = [_sides(comparison)]
     for table in _tables(comparison):
@@ -64,7 +63,7 @@ def comparison_summary(comparison: Comparison, *, width: int = 120) -> str:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Return the comparison as GitHub-flavoured Markdown, fit for a comment on a pull request."""
-    from reports.audits.markdown import escape
+    from reports.page.markdown import escape
 
     lines = [f"**{escape(_headline(comparison))}**", "", escape(_sides(comparison)), ""]
     for table in _tables(comparison):

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
-from reports.audits.tables import NONE
-from reports.audits.terminal import printed
 from reports.audits.words import claim_text, subject, upper_first
 from reports.page.numbers import INFINITE, counted, listed, nearest, up
-from reports.page.parts import TableView
+from reports.page.parts import NONE, TableView
+from reports.page.terminal import printed
 
 LEGEND = (
     "Ceiling: the largest ε that the counted trials could ever show. Detectable: the smallest true ε, of a Gaussian "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -225,3 +228,18 @@ def _with_ends(counts: Sequence[tuple[int, int]], edge: float) -> tuple[Array, A
     k, n = np.asarray(counts).T
     low, high = clopper_pearson(k, n, level=WHISKER_LEVEL)
     return np.maximum(k / n, edge), np.maximum(low, edge), np.maximum(high, edge)
+
+
+def image(values: Sequence[float], shape: tuple[int, int]) -> str:
+    """Return a grey picture (0 white, 1 black, row by row) as a data URI."""
+    rows, columns = shape
+    grid = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0).reshape(rows, columns)
+    pixels = np.round(255 * (1 - np.clip(grid, 0, 1))).astype(np.uint8)
+    # Filter byte 0 before every row; stored, not deflated, so that the bytes do not depend on the zlib in use.
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw, 0)), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -10,6 +10,7 @@ from reports.page.numbers import Number
 
 VerdictKey = Literal["refuted", "not_refuted", "inconclusive"]
 T = TypeVar("T")
+NONE = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,3 +206,8 @@ def map_text(value: T, change: Callable[[str], str]) -> T:
     elif is_dataclass(value) and not isinstance(value, type):
         changed = replace(value, **{f.name: map_text(getattr(value, f.name), change) for f in fields(value)})
     return changed  # type: ignore[no-any-return]
+
+
+def plain(text: str) -> str:
+    """Return text without control characters, which neither HTML nor a terminal can show."""
+    return "".join(c if c.isprintable() or c in "\n\t\N{NO-BREAK SPACE}" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from audit.records.rounding import total
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
-from reports.audits.terminal import printed
 from reports.page.numbers import INFINITE, down, nearest, up
 from reports.page.parts import TableView
+from reports.page.terminal import printed
 
 COLUMNS = ("fault", "δ", "true ε", "claimed ε", "lower bound", "verdict", "fired", "expected", "ok")
 _NONE = "–"

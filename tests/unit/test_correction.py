@@ -24,8 +24,8 @@ from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.dataset import Dataset
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
-from reports.audits.tables import NONE
 from reports.audits.view import page
+from reports.page.parts import NONE
 
 EXAMPLE_PLAN = example_plan()
 LINE = next(line for line in EXAMPLE_PLAN.splitlines() if line.startswith("correction"))

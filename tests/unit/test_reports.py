@@ -17,6 +17,7 @@ from audit.records.result import AuditCollection, AuditResult, load_json
 from mechanisms.errors import InvalidInputError
 from reports.audits import figures, html, markdown, terminal
 from reports.audits.view import page
+from reports.page import drawing
 from reports.page.numbers import as_float
 from tests.unit.page_checks import (
     check_html,
@@ -164,7 +165,7 @@ def test_the_deleted_image_is_drawn_pixel_by_pixel() -> None:
     from PIL import Image
 
     values = (0.0, 0.25, 0.5, 1.0, 2.0, -1.0)
-    data = figures.image(values, (2, 3))
+    data = drawing.image(values, (2, 3))
     picture = Image.open(io.BytesIO(base64.b64decode(data.removeprefix("data:image/png;base64,"))))
     assert np.asarray(picture).tolist() == [[255, 191, 128], [0, 0, 255]]
 
