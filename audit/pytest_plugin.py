@@ -15,7 +15,7 @@ import pytest
 
 from attacks.protocol import Attack
 from audit.plan.audit_plan import CertifiedClaim
-from audit.records.failure_text import describe, one_line
+from audit.records.failure_text import one_line
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.rounding import total, up
 from audit.records.verdict import Verdict
@@ -114,10 +114,9 @@ class AuditClaim:
             raise
         finally:
             self.record["seconds"] = time.monotonic() - started
-        text = describe(result)
-        self.record.update(
-            verdict=result.verdict.value, line=one_line(result), text=text, result=result.to_json()
-        )  # fmt: skip
+        text = result.describe()
+        line = one_line(result.findings[0], result.family.significance)
+        self.record.update(verdict=result.verdict.value, line=line, text=text, result=result.to_json())
         if result.verdict is Verdict.INCONCLUSIVE and self.skip_inconclusive:
             pytest.skip(text)
         if result.verdict is not Verdict.NOT_REFUTED:

@@ -16,6 +16,7 @@ from attacks.registry import ATTACKS
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.power.rehearsal import rehearsed_verdict
 from audit.records.evidence import Finding
+from audit.records.phrases import name
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
 from audit.running.runner import run_services
@@ -301,7 +302,7 @@ def _reference_table(settings: DemoSettings, bound: Bound) -> Table:
 
 def _verdict_table(verdicts: list[_Expectation]) -> Table:
     def shown(verdict: Verdict | None) -> str:
-        return "either" if verdict is None else verdict.value.replace("_", " ")
+        return "either" if verdict is None else name(verdict).lower()
 
     return Table(
         title="Expected and found",

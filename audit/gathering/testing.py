@@ -8,7 +8,7 @@ from typing import Literal
 from audit.gathering.contrast import Evidence
 from audit.gathering.selection import Event, choose_event
 from audit.records.evidence import EpsilonLowerBound, EventTest
-from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
+from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value, p_value_floor
 from mechanisms.claim import BOTH_DIRECTIONS, Direction, EpsilonDelta
 
 Role = Literal["claim_row", "plan_delta"]
@@ -67,6 +67,7 @@ def run_test(evidence: Evidence, attack: str, role: Role, event: Event, level: f
             threshold=event.threshold,
             counts=counts,
         ),
+        p_value_floor=p_value_floor(level),
     )
 
 

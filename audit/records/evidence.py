@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from audit.records import cards
 from audit.records.counts import Counts
 from audit.records.estimates import Estimate
 from audit.records.histograms import ScoreHistogram
 from audit.records.history import History
+from audit.records.phrases import WEAK_MULTIPLE, spoken, subject
+from audit.records.rounding import down, nearest
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta
 
@@ -58,7 +59,8 @@ class EventTest:
     """One member of the family: one event, chosen on the fit split, tested against one point of the claim.
 
     ``role`` is "claim_row" for the row of the claim where the fit split promised most power, and "plan_delta" for
-    the claim's point at the plan's delta. ``p_value`` is that of the null "the claim holds at this point".
+    the claim's point at the plan's delta. ``p_value`` is that of the null "the claim holds at this point", and
+    ``p_value_floor`` the smallest that the test could state, whatever was counted (``None`` where it is not known).
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -67,6 +69,7 @@ class EventTest:
     p_value: float
     rejected: bool
     bound: EpsilonLowerBound
+    p_value_floor: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +180,23 @@ class Finding:
 
     def __repr__(self) -> str:
         """Return one line: whole, a finding fills many pages."""
-        about = cards.subject(self.forget, self.label)
-        return f"<Finding {cards.spoken(self.verdict)}, {about}: {cards.found(self)}>"
+        quoted = self.quoted
+        shown = "" if quoted is None else f": ε ≥ {down(quoted.bound.value)} at δ = {nearest(quoted.bound.delta)}"
+        return f"<Finding {spoken(self.verdict, is_weak=self.is_weak)}, {subject(self.forget, self.label)}{shown}>"
+
+    @property
+    def quoted(self) -> Sandwich | None:
+        """What a sentence quotes: the row that contradicts the claim, else the one where the audit has power."""
+        contradicting = (s for s in self.sandwiches if s.bound.value > s.claimed)
+        return next(contradicting, self.sandwiches[0] if self.sandwiches else None)
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether not refuting says little: a true epsilon of twice the claimed one would hardly have been seen."""
+        quoted = self.quoted
+        if self.verdict is not Verdict.NOT_REFUTED or quoted is None:
+            return False
+        return quoted.detectable_epsilon > WEAK_MULTIPLE * quoted.claimed
 
     @property
     def bound(self) -> EpsilonLowerBound | None:

@@ -5,76 +5,68 @@ Plain data in, plain text out, from the result alone. Lower bounds are rounded d
 
 from __future__ import annotations
 
-from audit.records.cards import found, plain, spoken, subject
+from audit.records.cards import Account, found
 from audit.records.evidence import EventTest, Finding
-from audit.records.result import AuditResult
+from audit.records.phrases import MORE_FREQUENT, bound_text, claim_text, p_text, plain, spoken, subject
+from audit.records.remarks import remarks
 from audit.records.rounding import down, enough_digits, nearest, up
-from audit.records.verdict import Reason, Verdict
-from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
+from audit.records.verdict import Reason, Verdict, overall
 
 _HEADLINES = {
     Verdict.REFUTED: "a claim is refuted",
     Verdict.INCONCLUSIVE: "could not decide",
     Verdict.NOT_REFUTED: "no claim is refuted",
 }
-WHY = {
-    Reason.CANNOT_BE_REFUTED_AT_THIS_N: "no outcome of so few trials could refute this claim; raise trials",
-    Reason.CUT_SHORT: "the run was stopped before all trials were drawn",
-    Reason.ATTACK_FAILED: "an attack could not be run",
-    Reason.NOT_REPRODUCIBLE: "a control of the sampling failed, and evidence from a broken sampler proves nothing",
-    Reason.NOT_TESTED: "a claim before it in the declared order was not refuted, so this one was not tested",
-}
-_MORE_FREQUENT = {
-    Direction.UNLEARNED_FROM_RETRAINED: "after unlearning",
-    Direction.RETRAINED_FROM_UNLEARNED: "after retraining",
-}
 
 
-def describe(result: AuditResult) -> str:
-    """Return the verdicts of a result with the counts, bounds, claims and levels that they rest on.
+def describe(account: Account) -> str:
+    """Return the verdicts of an audit with the counts, bounds, claims and levels that they rest on.
 
     Parameters
     ----------
-    result
-        Any result; findings that are not refuted are named in one line each.
+    account
+        Of any result; findings that are not refuted are named in one line each.
 
     Returns
     -------
     str
         Lines for a terminal, the first of which says what happened; without a line break at the end.
     """
-    lines = [f"{plain(result.title)}: {_HEADLINES[result.verdict]}"]
-    for finding in result.findings:
-        lines += _finding(finding, result)
+    verdict = overall(finding.verdict for finding in account.findings)
+    lines = [f"{plain(account.title)}: {_HEADLINES[verdict]}"]
+    for finding in account.findings:
+        lines += _finding(finding, account)
     lines.append(
         f"  Were every claim of this audit true, it would refute any with probability at most "
-        f"{up(result.family.significance)} (seed {result.plan.seed}, {result.plan.trials} releases a world)."
+        f"{up(account.significance)} (seed {account.seed}, {account.trials} releases a world)."
     )
-    if result.environment.command is not None:
-        lines.append(f"  Run it again: {result.environment.command}")
+    if account.command is not None:
+        lines.append(f"  Run it again: {account.command}")
     return "\n".join(lines)
 
 
-def one_line(result: AuditResult) -> str:
+def one_line(finding: Finding, significance: float) -> str:
     """Return the verdict of an audit of one claim in one line, with what it could have seen."""
-    finding = result.findings[0]
-    ceiling = f"; ceiling {up(finding.sandwiches[0].ceiling)}" if finding.sandwiches else ""
-    return f"{spoken(finding.verdict)}: {found(finding)}{ceiling} (level {up(result.family.significance)})"
+    ceiling = f"; ceiling {up(finding.quoted.ceiling)}" if finding.quoted else ""
+    said = spoken(finding.verdict, is_weak=finding.is_weak)
+    return f"{said}: {found(finding)}{ceiling} (level {up(significance)})"
 
 
-def _finding(finding: Finding, result: AuditResult) -> list[str]:
+def _finding(finding: Finding, account: Account) -> list[str]:
     about = plain(subject(finding.forget, finding.label))
-    lines = [f"  {spoken(finding.verdict)}  {about}: p = {up(finding.p_value)}"]
+    floor = min((t.p_value_floor for t in finding.tests if t.p_value_floor is not None), default=None)
+    said = spoken(finding.verdict, is_weak=finding.is_weak)
+    lines = [f"  {said}  {about}: {p_text(finding.p_value, floor)}"]
+    remarked = [plain(text) for text in remarks(finding, account.controls, account.trials)]
     if finding.verdict is Verdict.NOT_REFUTED:
-        return lines
-    lines.append(f"    claimed  {_claim(finding.claim)}, against the reference {finding.claim.reference.value}")
+        return lines + [f"    remark   {text}" for text in remarked]
+    claimed = claim_text(finding.claim, finding.quoted.bound.delta if finding.quoted else 0.0)
+    lines.append(f"    claimed  {claimed}, against the reference {finding.claim.reference.value}")
     if finding.reason is not None:
-        lines.append(f"    reason   {finding.reason.value}: {WHY[finding.reason]}")
-        lines += [f"             {attack}: {message}" for attack, message in sorted(finding.failures.items())]
-    if finding.reason is Reason.NOT_REPRODUCIBLE:
-        spoiled = [c for c in result.controls if c.forget == finding.forget and c.spoils_verdicts]
-        return lines + [f"             {control.name}: {control.message}" for control in spoiled]
-    if finding.tests:
+        lines.append(f"    reason   {finding.reason.value}: {remarked[0]}")
+        lines += [f"             {text}" for text in remarked[1:]]
+        lines += [f"             {attack}: {plain(text)}" for attack, text in sorted(finding.failures.items())]
+    if finding.reason is not Reason.NOT_REPRODUCIBLE and finding.tests:
         lines += _evidence(_strongest(finding), finding)
     return lines
 
@@ -99,19 +91,10 @@ def _evidence(test: EventTest, finding: Finding) -> list[str]:
         event = f"{bound.attack} in the event in force at each trial"
     else:
         event = f"{bound.attack} scored {side} {nearest(bound.threshold)}"
+    shown = bound_text(down(bound.value, digits), up(claimed, digits), nearest(bound.delta))
     return [
         f"    counted  {event} for {counts.k_unlearned} of {counts.n_unlearned} unlearned and "
         f"{counts.k_retrained} of {counts.n_retrained} retrained releases",
-        f"    bound    ε ≥ {down(bound.value, digits)} where ε ≤ {up(claimed, digits)} is claimed at "
-        f"δ = {nearest(bound.delta)} (more frequent {_MORE_FREQUENT[bound.direction]})",
-        f"    level    p = {up(test.p_value)}, tested at {up(finding.level)}",
+        f"    bound    {shown} ({MORE_FREQUENT[bound.direction]})",
+        f"    level    {p_text(test.p_value, test.p_value_floor)}, tested at {up(finding.level)}",
     ]
-
-
-def _claim(claim: Claim) -> str:
-    guarantee = claim.guarantee
-    if isinstance(guarantee, EpsilonDelta):
-        return f"ε ≤ {up(guarantee.epsilon)} at δ = {nearest(guarantee.delta)}"
-    if isinstance(guarantee, GaussianDP):
-        return f"Gaussian DP with μ ≤ {up(guarantee.mu)}"
-    return f"a privacy profile of {len(guarantee.epsilons)} rows"

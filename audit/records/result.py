@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from audit.errors import ClaimRefutedError, InconclusiveError
-from audit.records import cards, json_text
+from audit.records import json_text
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Environment, Family, PlanRecord
 from audit.records.redaction import Redaction
 from audit.records.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG
+
+if TYPE_CHECKING:
+    from audit.records.cards import Account
 
 RESULT_SCHEMA: Literal["unlearn-audit/result/1"] = "unlearn-audit/result/1"
 COLLECTION_SCHEMA: Literal["unlearn-audit/collection/1"] = "unlearn-audit/collection/1"
@@ -69,14 +72,40 @@ class AuditResult:
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""
-        return cards.as_line(self)
+        from audit.records import cards
+
+        return cards.as_line("AuditResult", self.title, self.findings)
 
     def __str__(self) -> str:
         """Return a summary of a few lines, one a finding."""
-        return cards.as_text(self)
+        from audit.records import cards
+
+        return cards.as_text([self._account()])
 
     def _repr_html_(self) -> str:
-        return cards.as_card(self)
+        from audit.records import cards
+
+        return cards.as_card([self._account()])
+
+    def describe(self) -> str:
+        """Return the verdicts with the counts, bounds and levels that they rest on, as an exception would say them."""
+        from audit.records import failure_text
+
+        return failure_text.describe(self._account())
+
+    def _account(self) -> Account:
+        # Imported in methods, here and below: how a result is told is not needed to hold one.
+        from audit.records.cards import Account
+
+        return Account(
+            title=self.title,
+            findings=self.findings,
+            controls=self.controls,
+            significance=self.family.significance,
+            trials=self.plan.trials,
+            seed=self.plan.seed,
+            command=self.environment.command,
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -93,13 +122,10 @@ class AuditResult:
         InconclusiveError
             Some claim could not be decided. Not refuting is no proof that a claim is true.
         """
-        # Imported here: that module reads results, and is needed only to say what went wrong.
-        from audit.records.failure_text import describe
-
         if self.verdict is Verdict.REFUTED:
-            raise ClaimRefutedError(describe(self))
+            raise ClaimRefutedError(self.describe())
         if self.verdict is Verdict.INCONCLUSIVE:
-            raise InconclusiveError(describe(self))
+            raise InconclusiveError(self.describe())
 
     def to_json(self) -> str:
         """Return the result as JSON text; :meth:`from_json` gives back an equal object."""
@@ -153,14 +179,20 @@ class AuditCollection:
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""
-        return cards.as_line(self)
+        from audit.records import cards
+
+        return cards.as_line("AuditCollection", self.title, self.findings)
 
     def __str__(self) -> str:
         """Return a summary of a few lines an audit, one a finding."""
-        return cards.as_text(self)
+        from audit.records import cards
+
+        return cards.as_text([result._account() for result in self.results])
 
     def _repr_html_(self) -> str:
-        return cards.as_card(self)
+        from audit.records import cards
+
+        return cards.as_card([result._account() for result in self.results])
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -30,6 +30,7 @@ __all__ = [
     "exact_joint_bound",
     "exact_joint_p_value",
     "exact_joint_rejects",
+    "p_value_floor",
     "score_statistic",
 ]
 
@@ -263,7 +264,7 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     _check_delta(delta)
 
     # Stricter by what a p-value may be too large: then the p-value of each epsilon in the run is at most the level.
-    strict = (level + RELATIVE_GAP * _spent(level)) / (1 + RELATIVE_GAP)
+    strict = (level + RELATIVE_GAP * p_value_floor(level)) / (1 + RELATIVE_GAP)
 
     def p_value(low: float, high: float) -> float:
         return _p_value(counts, low, high, delta, direction, level, settle_at=strict)
@@ -357,7 +358,7 @@ class NullRange:
         spread = max(p * (1 - p) for p in (low, high, min(max(0.5, low), max(low, high))))
         margin = math.sqrt(2 * n0 * spread * x) + x / 3
         window = max(0, math.floor(n0 * low - margin)), min(n0, math.ceil(n0 * high + margin))
-        return NullRange(low=low, high=high, window=window, outside=2 * _OUTSIDE * gamma, spent=_spent(level))
+        return NullRange(low=low, high=high, window=window, outside=2 * _OUTSIDE * gamma, spent=p_value_floor(level))
 
 
 @functools.lru_cache(maxsize=256)
@@ -372,7 +373,13 @@ def _gamma(level: float) -> float:
     return min(1e-4, level / 100)
 
 
-def _spent(level: float) -> float:
+def p_value_floor(level: float) -> float:
+    """Return the smallest value of :func:`exact_joint_p_value` at a level: the share of it spent on the interval.
+
+    References
+    ----------
+    As :func:`exact_joint_p_value`.
+    """
     return _gamma(level) * (1 + 2 * _OUTSIDE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from audit.records import phrases
 from audit.records.evidence import Finding
 from audit.records.ledger import DeclaredThreshold
 from audit.records.result import AuditResult
@@ -42,14 +43,14 @@ def _deleted(result: AuditResult) -> str:
     if result.redaction is not None:
         return f"{how}. Which records these are is withheld."
     labels = result.plan.labels or ("",) * n
-    named = [words.subject(forget, label) for forget, label in zip(result.plan.forget, labels, strict=False)]
+    named = [phrases.subject(forget, label) for forget, label in zip(result.plan.forget, labels, strict=False)]
     return f"{how}: {_listed(named)}."
 
 
 def _claimed(result: AuditResult) -> str:
     about: dict[str, list[str]] = {}
     for f in result.findings:
-        about.setdefault(_claim(f, result), []).append(words.subject(f.forget, f.label))
+        about.setdefault(_claim(f, result), []).append(phrases.subject(f.forget, f.label))
     stated = list(about) if len(about) == 1 else [f"of {_listed(who)}, {text}" for text, who in about.items()]
     used = {finding.claim.reference for finding in result.findings}
     worlds = listed(f"“{text}”" for reference, text in words.REFERENCES.items() if reference in used)
@@ -63,7 +64,7 @@ def _claim(finding: Finding, result: AuditResult) -> str:
     if result.redaction is not None:
         return withheld.claim(finding, result)
     source = words.PROVENANCE[finding.claim.provenance]
-    return f"{words.claim_text(finding.claim, result.plan.delta)}, {source}"
+    return f"{phrases.claim_text(finding.claim, result.plan.delta)}, {source}"
 
 
 def _tested(result: AuditResult) -> str:
@@ -85,7 +86,7 @@ def _tested(result: AuditResult) -> str:
 
 def _controls(result: AuditResult) -> str:
     applied = [control for control in result.controls if control.applicable]
-    unexpected = sorted({words.CONTROLS[c.name] for c in applied if not c.as_expected and c.name != "neglected"})
+    unexpected = sorted({phrases.CONTROLS[c.name] for c in applied if not c.as_expected and c.name != "neglected"})
     n_unseen = sum(c.name == "neglected" and not c.as_expected for c in applied)
     text = f"The audit checked itself with {counted(len(applied), 'control')}"
     text += f"; not as expected: {listed(unexpected)}." if unexpected else "; its sampling behaved as it must."
@@ -95,11 +96,11 @@ def _controls(result: AuditResult) -> str:
 
 
 def _found(result: AuditResult) -> str:
-    text = words.headline([finding.verdict for finding in result.findings])
+    text = words.headline(result.findings)
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
-        about = [words.subject(f.forget, f.label) for f in result.findings if f.verdict is verdict]
+        about = [phrases.subject(f.forget, f.label) for f in result.findings if f.verdict is verdict]
         if about and len(about) < len(result.findings):
-            text += f" {words.upper_first(words.VERDICTS[verdict].text.lower())}: {_listed(dict.fromkeys(about))}."
+            text += f" {phrases.upper_first(phrases.name(verdict).lower())}: {_listed(dict.fromkeys(about))}."
     return text
 
 

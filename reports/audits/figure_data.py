@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from audit.records import phrases
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
-from reports.audits import figures, words
+from reports.audits import figures
 from reports.page.parts import plain
 
 FOLDER = "report-data"
@@ -36,7 +37,7 @@ def figure_data(value: AuditResult | AuditCollection) -> dict[str, str]:
     tables: dict[str, list[Sequence[object]]] = {name: [] for name in HEADS}
     for i, result in enumerate(results):
         for j, finding in enumerate(result.findings):
-            about = words.subject(finding.forget, finding.label)
+            about = phrases.subject(finding.forget, finding.label)
             head = (f"audit-{i + 1}-finding-{j + 1}", result.title, about, finding.verdict.value)
             for name, rows in _rows(finding).items():
                 tables[name] += [(*head, *row) for row in rows]

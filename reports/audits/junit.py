@@ -13,7 +13,7 @@ from typing import Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from audit.records.cards import plain
+from audit.records.phrases import plain
 from audit.records.result import AuditCollection, AuditResult
 from reports.page.parts import AuditView, FindingView
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from audit.records import phrases
 from audit.records.counts import Counts
 from audit.records.evidence import EventTest, Finding
 from audit.records.ledger import Control, Member
@@ -156,8 +157,8 @@ def controls(result: AuditResult) -> TableView:
     """Return what the audit found when it checked itself."""
     rows = tuple(
         (
-            words.CONTROLS[c.name],
-            words.subject(c.forget, c.label),
+            phrases.CONTROLS[c.name],
+            phrases.subject(c.forget, c.label),
             _outcome(c),
             c.message,
             NONE if c.p_value is None else up(c.p_value),
@@ -295,4 +296,4 @@ def _references(result: AuditResult) -> str:
 
 def _deletions(result: AuditResult) -> str:
     labels = result.plan.labels or ("",) * len(result.plan.forget)
-    return listed(words.subject(f, label) for f, label in zip(result.plan.forget, labels, strict=False))
+    return listed(phrases.subject(f, label) for f, label in zip(result.plan.forget, labels, strict=False))

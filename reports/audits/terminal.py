@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from audit.records.phrases import WEAK
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits.histories import STOPPING
 from reports.audits.view import page
@@ -31,7 +32,8 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
             parts.append(STOPPING)
         if any(finding.estimates.rows for finding in audit.findings):
             parts += ["", ESTIMATES, _estimates(audit)]
-    return printed([*parts, DETECTABLE], width)
+    is_weak = any(finding.is_weak for finding in value.findings)
+    return printed([*parts, DETECTABLE, *([WEAK] if is_weak else [])], width)
 
 
 def _table(audit: AuditView) -> TableView:

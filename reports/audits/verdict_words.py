@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
+from audit.records import phrases
 from audit.records.evidence import Finding, Sandwich
+from audit.records.remarks import why
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
-from reports.audits.words import CONTROLS, claim_text, subject
 from reports.page.facts import HARDLY_BELOW
-from reports.page.numbers import INFINITE, down, enough_digits, listed, nearest, up
+from reports.page.numbers import down, enough_digits, nearest, up
 from reports.page.parts import SandwichView
 
 
-def sentence(
-    finding: Finding, view: SandwichView | None, significance: float, delta: float, failed: Sequence[str] = ()
-) -> str:
+def sentence(finding: Finding, view: SandwichView | None, result: AuditResult) -> str:
     """Return the verdict in one sentence: what was claimed, of what, what was found, at which level."""
-    about = f"The claim about {subject(finding.forget, finding.label)}, {claim_text(finding.claim, delta)},"
-    level = f"level {up(finding.level)} a test, {up(significance)} over the whole audit"
-    level += f"; smallest p-value {up(finding.p_value)}"
+    claimed = phrases.claim_text(finding.claim, result.plan.delta)
+    about = f"The claim about {phrases.subject(finding.forget, finding.label)}, {claimed},"
+    level = f"level {up(finding.level)} a test, {up(result.plan.significance)} over the whole audit"
+    floors = [test.p_value_floor for test in finding.tests if test.p_value_floor is not None]
+    level += f"; smallest p-value {phrases.p_text(finding.p_value, min(floors, default=None)).removeprefix('p = ')}"
     if finding.verdict is Verdict.INCONCLUSIVE:
-        return f"{about} could not be decided: {reason(finding, view, failed)}"
+        return f"{about} could not be decided: {why(finding, result.controls)}"
     if finding.verdict is Verdict.NOT_REFUTED:
         return f"{about} is not refuted: {_compared(view)} ({level})."
     exceeded = view is not None and view.bound.value > view.claimed.value
@@ -42,45 +42,7 @@ def _decided_at_once(finding: Finding, view: SandwichView | None) -> str:
 def _compared(view: SandwichView | None) -> str:
     if view is None:
         return "no event contradicts it"
-    claimed = "no finite ε is claimed" if view.claimed.text == INFINITE else f"ε ≤ {view.claimed.text} is claimed"
-    return f"the audit shows ε ≥ {view.bound.text} where {claimed} at δ = {view.delta}"
-
-
-def failed_controls(result: AuditResult, finding: Finding) -> tuple[str, ...]:
-    """Return the names of the controls for which no verdict may rest on a finding's trials."""
-    return tuple(
-        f"“{CONTROLS[control.name]}”"
-        for control in result.controls
-        if control.forget == finding.forget and control.spoils_verdicts
-    )
-
-
-def reason(finding: Finding, view: SandwichView | None, failed: Sequence[str] = ()) -> str:
-    """Return why a finding is inconclusive, in plain words; ``failed`` names the controls that are to blame."""
-    if finding.reason is Reason.CANNOT_BE_REFUTED_AT_THIS_N and view is not None and math.isinf(view.claimed.value):
-        return "it promises no finite ε, so there is nothing that any outcome could refute."
-    if finding.reason is Reason.CANNOT_BE_REFUTED_AT_THIS_N:
-        above = f" (at most ε = {view.ceiling.text} at δ = {view.delta})" if view else ""
-        return (
-            "what is claimed lies above everything that this many trials could ever show"
-            f"{above}, so no outcome could have refuted it; more trials are needed."
-        )
-    if finding.reason is Reason.CUT_SHORT:
-        return "the run was stopped before all of the planned trials were drawn."
-    if finding.reason is Reason.ATTACK_FAILED:
-        failed = listed(sorted(finding.failures)) or "an attack"
-        return f"{failed} could not be run, so the audit is weaker than planned."
-    if finding.reason is Reason.NOT_REPRODUCIBLE:
-        return (
-            f"a control of the sampling failed ({listed(failed) or 'see the controls'}), and evidence from a broken "
-            "sampler speaks neither for nor against a claim."
-        )
-    if finding.reason is Reason.NOT_TESTED:
-        return (
-            "the plan tests its claims in a declared order, and a claim before this one was not refuted, so this one "
-            "was not tested."
-        )
-    return "no reason was recorded."
+    return f"the audit shows {phrases.bound_text(view.bound.text, view.claimed.text, view.delta)}"
 
 
 def strength(finding: Finding, view: SandwichView | None, significance: float) -> str:
@@ -95,43 +57,20 @@ def strength(finding: Finding, view: SandwichView | None, significance: float) -
     if finding.reason is Reason.NOT_REPRODUCIBLE:
         return f"Counted nevertheless: ε ≥ {view.bound.text}, where {view.claimed.text} is claimed (δ = {view.delta})."
     ceiling = f"no outcome of its trials could have shown more than ε = {view.ceiling.text} (the ceiling)"
-    if math.isinf(view.detectable.value) and view.delta == "0":
+    is_pure = view.delta == "0"
+    if math.isinf(view.detectable.value) and is_pure:
         seen = "At δ = 0 no Gaussian shift has a finite ε, so that no smallest detectable one can be stated"
     elif math.isinf(view.detectable.value):
         seen = "No true ε, however large, would have been refuted with probability 0.8 (alternative: a Gaussian shift)"
     else:
         seen = (
             f"The smallest true ε that this audit would have refuted with probability 0.8 is {view.detectable.text} "
-            f"(alternative: a Gaussian shift, at δ = {view.delta})"
+            f"(alternative: {phrases.alternative(0.0 if is_pure else 1.0)}; δ = {view.delta})"
         )
     text = f"{seen}; {ceiling}."
     if finding.verdict is Verdict.INCONCLUSIVE:
         text = f"Lower bound all the same: ε ≥ {view.bound.text} (δ = {view.delta}). {text}"
     return text
-
-
-def unseen(result: AuditResult, finding: Finding) -> str:
-    """Return that not even an ignored deletion was noticed, which a NOT REFUTED must not go without; else nothing."""
-    if finding.verdict is not Verdict.NOT_REFUTED:
-        return ""
-    for control in result.controls:
-        if control.name == "neglected" and control.forget == finding.forget and not control.as_expected:
-            size = f", with {control.n_trials:,} models a world" if control.n_trials else ""
-            # The control may be smaller than the audit, which then could have noticed.
-            says = "says" if (control.n_trials or 0) >= result.plan.trials else "may say"
-            return f"A deletion that was ignored on purpose was not noticed either{size}: this verdict {says} little."
-    return ""
-
-
-def remarks(result: AuditResult, finding: Finding, said: str) -> tuple[str, ...]:
-    """Return what a short table leaves out: why a claim could not be decided, or that the audit saw little."""
-    if finding.verdict is Verdict.INCONCLUSIVE:
-        blamed = [c.message for c in result.controls if c.forget == finding.forget and c.spoils_verdicts]
-        return (said, *blamed)
-    bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
-    if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
-        return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.",)
-    return tuple(text for text in (unseen(result, finding),) if text)
 
 
 def notes(finding: Finding) -> tuple[str, ...]:

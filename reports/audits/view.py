@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.records import phrases
 from audit.records.evidence import Finding, Roc, Sandwich
+from audit.records.remarks import remarks, unseen
 from audit.records.result import AuditCollection, AuditResult, Table
+from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, Direction
 from reports.audits import (
     compliance,
@@ -51,11 +54,10 @@ def page(value: AuditResult | AuditCollection) -> PageView:
     is_collection = isinstance(value, AuditCollection)
     results = value.results if isinstance(value, AuditCollection) else (value,)
     audits = tuple(_audit(result, f"audit-{i + 1}") for i, result in enumerate(results))
-    verdicts = [finding.verdict for result in results for finding in result.findings]
     view = PageView(
         title=value.title,
         introduction=_paragraphs(value.introduction) if isinstance(value, AuditCollection) else (),
-        headline=words.headline(verdicts),
+        headline=words.headline([finding for result in results for finding in result.findings]),
         lead=words.LEAD,
         is_collection=is_collection,
         index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
@@ -107,26 +109,21 @@ def has_rare_events(finding: Finding) -> bool:
 
 def direction(finding: Finding) -> Direction:
     """Return the direction of the evidence."""
-    i = headline_sandwich(finding)
-    return finding.claim.directions[0] if i is None else finding.sandwiches[i].bound.direction
+    quoted = finding.quoted
+    return finding.claim.directions[0] if quoted is None else quoted.bound.direction
 
 
-def headline_sandwich(finding: Finding) -> int | None:
-    """Return which sandwich the sentence quotes: the one that contradicts the claim, else the powerful row."""
-    for i, sandwich in enumerate(finding.sandwiches):
-        if sandwich.bound.value > sandwich.claimed:
-            return i
-    return 0 if finding.sandwiches else None
+def _is_weak(result: AuditResult) -> bool:
+    return result.verdict is Verdict.NOT_REFUTED and any(finding.is_weak for finding in result.findings)
 
 
 def _audit(result: AuditResult, anchor: str) -> AuditView:
     command = result.environment.command
-    verdicts = [finding.verdict for finding in result.findings]
     return AuditView(
         anchor=anchor,
         title=result.title,
-        headline=words.headline(verdicts),
-        verdict=words.VERDICTS[result.verdict],
+        headline=words.headline(result.findings),
+        verdict=words.verdict_view(result.verdict, is_weak=_is_weak(result)),
         compliance=compliance.passages(result),
         findings=tuple(_finding(f, result, f"{anchor}-finding-{j + 1}") for j, f in enumerate(result.findings)),
         averages=withheld.averages(result),
@@ -155,21 +152,22 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
     if result.redaction is not None:
         return withheld.finding(finding, result, anchor)
     sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
-    i = headline_sandwich(finding)
-    view = None if i is None else sandwiches[i]
+    quoted = finding.quoted
+    view = None if quoted is None else sandwiches[finding.sandwiches.index(quoted)]
     shown, hidden = curves(finding)
-    said = verdict_words.sentence(
-        finding, view, result.plan.significance, result.plan.delta, verdict_words.failed_controls(result, finding)
+    strength = (
+        verdict_words.strength(finding, view, result.plan.significance),
+        phrases.WEAK if finding.is_weak else "",
+        unseen(finding, result.controls, result.plan.trials),
     )
-    strength = (verdict_words.strength(finding, view, result.plan.significance), verdict_words.unseen(result, finding))
     return FindingView(
         anchor=anchor,
-        heading=words.upper_first(words.subject(finding.forget, finding.label)),
-        claim=words.upper_first(words.claim_text(finding.claim, result.plan.delta)),
-        verdict=words.VERDICTS[finding.verdict],
-        sentence=said,
+        heading=phrases.upper_first(phrases.subject(finding.forget, finding.label)),
+        claim=phrases.upper_first(phrases.claim_text(finding.claim, result.plan.delta)),
+        verdict=words.verdict_view(finding.verdict, is_weak=finding.is_weak),
+        sentence=verdict_words.sentence(finding, view, result),
         strength=" ".join(text for text in strength if text),
-        remarks=verdict_words.remarks(result, finding, said),
+        remarks=remarks(finding, result.controls, result.plan.trials),
         fired=distributions.fired(finding),
         notes=verdict_words.notes(finding),
         records=tuple(facts.record_view(preview, "Deleted record") for preview in finding.preview),
@@ -202,7 +200,7 @@ def _sandwich(sandwich: Sandwich) -> SandwichView:
         detectable=Number(value=sandwich.detectable_epsilon, text=up(sandwich.detectable_epsilon)),
         ceiling=Number(value=sandwich.ceiling, text=up(sandwich.ceiling)),
         level=up(bound.level),
-        shown_by=f"{bound.attack} ({tables.counts_text(bound.counts)}; {words.DIRECTIONS[bound.direction]})",
+        shown_by=f"{bound.attack} ({tables.counts_text(bound.counts)}; {phrases.MORE_FREQUENT[bound.direction]})",
     )
 
 

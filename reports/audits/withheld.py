@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from audit.records import phrases
 from audit.records.evidence import Finding
+from audit.records.remarks import why
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from reports.audits import verdict_words, words
@@ -27,9 +29,9 @@ def finding(made: Finding, result: AuditResult, anchor: str) -> FindingView:
     position = [id(f) for f in result.findings if f.forget == made.forget].index(id(made))
     return FindingView(
         anchor=anchor,
-        heading=words.upper_first(words.subject(made.forget, made.label)),
-        claim=words.upper_first(claim(made, result)),
-        verdict=words.VERDICTS[made.verdict],
+        heading=phrases.upper_first(phrases.subject(made.forget, made.label)),
+        claim=phrases.upper_first(claim(made, result)),
+        verdict=words.verdict_view(made.verdict),
         sentence=_sentence(made, result),
         strength=_strength(made, position, result),
         remarks=(),
@@ -83,19 +85,18 @@ def averages(result: AuditResult) -> TableView | None:
 def claim(made: Finding, result: AuditResult) -> str:
     """Return what is claimed, without an epsilon that was computed for its record."""
     if made.claim.provenance == "user":
-        return words.claim_text(made.claim, result.plan.delta)
+        return phrases.claim_text(made.claim, result.plan.delta)
     return f"an ε that is withheld ({words.PROVENANCE[made.claim.provenance]})"
 
 
 def _sentence(made: Finding, result: AuditResult) -> str:
-    about = f"The claim about {words.subject(made.forget, made.label)}, {claim(made, result)},"
+    about = f"The claim about {phrases.subject(made.forget, made.label)}, {claim(made, result)},"
     level = f"level {up(made.level)} a test, {up(result.plan.significance)} over the whole audit"
     if made.verdict is Verdict.REFUTED:
         return f"{about} is refuted ({level})."
     if made.verdict is Verdict.NOT_REFUTED:
         return f"{about} is not refuted ({level})."
-    failed = verdict_words.failed_controls(result, made)
-    return f"{about} could not be decided: {verdict_words.reason(made, None, failed)}"
+    return f"{about} could not be decided: {why(made, result.controls)}"
 
 
 def _strength(made: Finding, position: int, result: AuditResult) -> str:

@@ -6,24 +6,15 @@ import math
 from collections.abc import Sequence
 
 from audit.plan.audit_plan import Bonferroni, Holm
-from audit.records.cards import subject as subject
-from audit.records.evidence import Roc, Sandwich
+from audit.records import phrases
+from audit.records.evidence import Finding, Roc, Sandwich
 from audit.records.ledger import Family
 from audit.records.verdict import Verdict
-from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, Reference
+from mechanisms.claim import Certificate, Direction, Reference
 from reports.page.numbers import counted, listed, nearest, up
-from reports.page.parts import Passage, VerdictView
+from reports.page.parts import Passage, VerdictKey, VerdictView
 
-VERDICTS = {
-    Verdict.REFUTED: VerdictView(key="refuted", text="REFUTED", symbol="✕"),
-    Verdict.NOT_REFUTED: VerdictView(key="not_refuted", text="NOT REFUTED", symbol="○"),
-    Verdict.INCONCLUSIVE: VerdictView(key="inconclusive", text="INCONCLUSIVE", symbol="?"),
-}
 ROLES = {"claim_row": "where this audit has power", "plan_delta": "at the plan's δ"}
-DIRECTIONS = {
-    Direction.UNLEARNED_FROM_RETRAINED: "more frequent after unlearning",
-    Direction.RETRAINED_FROM_UNLEARNED: "more frequent after retraining",
-}
 PROVENANCE = {
     "exact": "computed from the exact law",
     "repaired": "published route, repaired",
@@ -34,14 +25,6 @@ REFERENCES = {
     Reference.RETRAIN_THEN_UNLEARN: "retrain then unlearn: retrain without the record, then run the same noisy "
     "unlearning steps on an empty forget set",
     Reference.RETRAIN_ONLY: "retrain only: retrain without the record and stop",
-}
-CONTROLS = {
-    "null": "Retrained against retrained",
-    "neglected": "Deletion ignored",
-    "replay": "Same random stream twice",
-    "duplicates": "Equal releases",
-    "lag_one": "Neighbouring trials",
-    "step_noise": "Noise of consecutive steps",
 }
 ESTIMATES = "Estimates (not bounds, not part of the verdict)"
 ESTIMATES_CAPTION = (
@@ -60,7 +43,8 @@ LEAD = (
     "the claim; it cannot give evidence for it."
 )
 DETECTABLE = (
-    "Detectable: the smallest true ε, of a Gaussian shift, that the audit would have refuted with probability 0.8. "
+    "Detectable: the smallest true ε, of a Gaussian shift at the best threshold (at δ = 0: of randomised response), "
+    "that the audit would have refuted with probability 0.8. "
     "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
 )
 INDEX = (
@@ -81,27 +65,6 @@ ROUNDING = (
     "up. δ, thresholds and parameters are labels, rounded to nearest like estimates. ε is in nats. report.json carries "
     "every number in full, and all counted operating points."
 )
-
-
-def upper_first(text: str) -> str:
-    """Return the text with a capital, unless it starts with a symbol: a capital epsilon reads as another one."""
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
-
-
-def claim_text(claim: Claim, delta: float) -> str:
-    """Return what is claimed, with its epsilon at a delta, for the middle of a sentence."""
-    guarantee = claim.guarantee
-    if isinstance(guarantee, EpsilonDelta):
-        words = f"{_epsilon(guarantee.epsilon)} at δ = {nearest(guarantee.delta)}"
-    else:
-        at = f"{_epsilon(_claimed(claim, delta))} at δ = {nearest(delta)}"
-        if isinstance(guarantee, GaussianDP):
-            words = f"Gaussian differential privacy with μ ≤ {up(guarantee.mu)} ({at})"
-        else:
-            words = f"a privacy profile ({at})"
-    if len(claim.directions) == 1:
-        words += f", only for events {DIRECTIONS[claim.directions[0]]}"
-    return words
 
 
 def ledger(family: Family) -> str:
@@ -128,10 +91,22 @@ def ledger(family: Family) -> str:
     )
 
 
-def headline(verdicts: Sequence[Verdict]) -> str:
+_KEYS: dict[Verdict, VerdictKey] = {
+    Verdict.REFUTED: "refuted",
+    Verdict.NOT_REFUTED: "not_refuted",
+    Verdict.INCONCLUSIVE: "inconclusive",
+}
+
+
+def verdict_view(verdict: Verdict, *, is_weak: bool = False) -> VerdictView:
+    """Return a verdict as a word and a symbol."""
+    return VerdictView(key=_KEYS[verdict], text=phrases.name(verdict, is_weak=is_weak), symbol=phrases.SYMBOLS[verdict])
+
+
+def headline(findings: Sequence[Finding]) -> str:
     """Return how many findings there are of each kind."""
-    parts = [f"{verdicts.count(v)} {VERDICTS[v].text.lower()}" for v in Verdict if v in verdicts]
-    return f"{counted(len(verdicts), 'claim')} audited: {listed(parts)}."
+    told = phrases.tally([f.verdict for f in findings], sum(f.is_weak for f in findings))
+    return f"{counted(len(findings), 'claim')} audited: {told}."
 
 
 def sandwich_title(sandwich: Sandwich) -> str:
@@ -166,18 +141,10 @@ def trade_off_caption(shown: Sequence[Roc], hidden: int, is_difference: bool) ->
 def rare_caption(direction: Direction) -> str:
     """Return how to read the logarithmic picture."""
     return (
-        f"The same counts on logarithmic axes, where rare events can be seen, for events {DIRECTIONS[direction]} (of "
-        "others, the complement). ε bounds the height above the grey line, apart from δ. A count of zero is drawn on "
-        "the edge."
+        "The same counts on logarithmic axes, where rare events can be seen, for events "
+        f"{phrases.MORE_FREQUENT[direction]} (of others, the complement). ε bounds the height above the grey line, "
+        "apart from δ. A count of zero is drawn on the edge."
     )
-
-
-def _claimed(claim: Claim, delta: float) -> float:
-    return max(claim.epsilon_at(delta, direction) for direction in claim.directions)
-
-
-def _epsilon(value: float) -> str:
-    return "no finite ε" if math.isinf(value) else f"ε ≤ {up(value)}"
 
 
 def certificate_source(certificate: Certificate) -> str:

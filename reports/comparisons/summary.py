@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from audit.records.phrases import name
 from audit.regression.comparison import Outcome
 from reports.page.numbers import DIGITS, counted, down, listed, nearest, up
 from reports.page.parts import NONE, TableView
@@ -69,7 +70,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     for table in _tables(comparison):
         lines += [f"#### {escape(table.title)}", ""]
         rule = ["---:" if numeric else "---" for numeric in table.numeric]
-        for cells in ([escape(name) for name in table.columns], rule, *([*map(escape, row)] for row in table.rows)):
+        for cells in ([escape(column) for column in table.columns], rule, *([*map(escape, row)] for row in table.rows)):
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     for sentence in _sentences(comparison)[:-1]:
@@ -155,8 +156,8 @@ def _verdicts(comparison: Comparison) -> TableView:
             (
                 " ".join([_record(v.forget), f"({v.label})"] if v.label else [_record(v.forget)]),
                 str(v.claim + 1),
-                v.baseline.value.replace("_", " "),
-                v.candidate.value.replace("_", " "),
+                name(v.baseline).lower(),
+                name(v.candidate).lower(),
                 SYMBOLS[v.outcome],
             )
             for v in comparison.verdicts

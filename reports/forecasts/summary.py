@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
-from reports.audits.words import claim_text, subject, upper_first
+from audit.records.phrases import claim_text, subject, upper_first
 from reports.page.numbers import INFINITE, counted, listed, nearest, up
 from reports.page.parts import NONE, TableView
 from reports.page.terminal import printed

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from audit.records.phrases import spoken
 from audit.records.rounding import total
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from reports.page.numbers import INFINITE, down, nearest, up
-from reports.page.parts import TableView
+from reports.page.parts import NONE, TableView
 from reports.page.terminal import printed
 
 COLUMNS = ("fault", "δ", "true ε", "claimed ε", "lower bound", "verdict", "fired", "expected", "ok")
-_NONE = "–"
 _NUMERIC = (False, True, True, True, True, False, False, False, False)
-_VERDICTS = {"refuted": "✕ refuted", "not_refuted": "○ not refuted", "inconclusive": "? inconclusive"}
 
 
 def selftest_summary(result: SelftestResult, *, width: int = 160) -> str:
@@ -55,12 +54,12 @@ def _cells(row: SelftestRow) -> tuple[str, ...]:
     bounded = row.truth == "oracle trials" and row.true_epsilon is not None
     return (
         row.name,
-        _NONE if row.delta is None else nearest(row.delta, 2),
+        NONE if row.delta is None else nearest(row.delta, 2),
         ("≥ " if bounded else "") + _number(row.true_epsilon, exact=not bounded),
-        _NONE if row.claimed is None else _number(row.claimed, exact=True),
-        _NONE if row.lower_bound is None else down(row.lower_bound),
-        _VERDICTS[row.verdict.value],
-        seen or _NONE,
+        NONE if row.claimed is None else _number(row.claimed, exact=True),
+        NONE if row.lower_bound is None else down(row.lower_bound),
+        spoken(row.verdict).lower(),
+        seen or NONE,
         _expected(row),
         "yes" if row.as_expected else "NO",
     )
@@ -68,7 +67,7 @@ def _cells(row: SelftestRow) -> tuple[str, ...]:
 
 def _number(value: float | None, *, exact: bool) -> str:
     if value is None:
-        return _NONE
+        return NONE
     if math.isinf(value):
         return INFINITE
     return up(value) if exact else down(value)

@@ -1,0 +1,62 @@
+"""What a short account of a finding must not leave out: why nothing was decided, and how little an audit could see.
+
+In the flow: what ``print`` shows and what a terminal, a page and a test report say of a verdict are these sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from audit.records.evidence import Finding
+from audit.records.ledger import Control
+from audit.records.phrases import CONTROLS, WHY
+from audit.records.rounding import listed, nearest, up
+from audit.records.verdict import Reason, Verdict
+
+
+def failed_controls(finding: Finding, controls: Sequence[Control]) -> tuple[Control, ...]:
+    """Return the controls for which no verdict may rest on a finding's trials."""
+    return tuple(c for c in controls if c.forget == finding.forget and c.spoils_verdicts)
+
+
+def why(finding: Finding, controls: Sequence[Control]) -> str:
+    """Return why a finding is inconclusive, as a sentence that starts in the middle."""
+    if finding.reason is None:
+        return "no reason was recorded."
+    text, quoted = WHY[finding.reason], finding.quoted
+    if finding.reason is Reason.CANNOT_BE_REFUTED_AT_THIS_N:
+        if quoted is not None and math.isinf(quoted.claimed):
+            return "it promises no finite ε, so there is nothing that any outcome could refute."
+        above = f" (at most ε = {up(quoted.ceiling)} at δ = {nearest(quoted.bound.delta)})" if quoted else ""
+        return f"{text}{above}, so no outcome could have refuted it; more trials are needed."
+    if finding.reason is Reason.ATTACK_FAILED and finding.failures:
+        return f"{listed(sorted(finding.failures))} could not be run, so the audit is weaker than planned."
+    if finding.reason is Reason.NOT_REPRODUCIBLE:
+        names = listed(f"“{CONTROLS[control.name]}”" for control in failed_controls(finding, controls))
+        return text.replace("failed", f"failed ({names or 'see the controls'})", 1) + "."
+    return f"{text}."
+
+
+def unseen(finding: Finding, controls: Sequence[Control], trials: int) -> str:
+    """Return that not even an ignored deletion was noticed, which a NOT REFUTED must not go without; else nothing."""
+    if finding.verdict is not Verdict.NOT_REFUTED:
+        return ""
+    for control in controls:
+        if control.name == "neglected" and control.forget == finding.forget and not control.as_expected:
+            size = f", with {control.n_trials:,} models a world" if control.n_trials else ""
+            # The control may be smaller than the audit, which then could have noticed.
+            says = "says" if (control.n_trials or 0) >= trials else "may say"
+            return f"A deletion that was ignored on purpose was not noticed either{size}: this verdict {says} little."
+    return ""
+
+
+def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
+    """Return what one line leaves out: why a claim could not be decided, or that the audit saw little."""
+    if finding.verdict is Verdict.INCONCLUSIVE:
+        blamed = [control.message for control in failed_controls(finding, controls)]
+        return (f"Could not be decided: {why(finding, controls)}", *blamed)
+    bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
+    if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
+        return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.",)
+    return tuple(text for text in (unseen(finding, controls, trials),) if text)
