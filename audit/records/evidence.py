@@ -14,8 +14,8 @@ from audit.records.counts import Counts
 from audit.records.estimates import Estimate
 from audit.records.histograms import ScoreHistogram
 from audit.records.history import History
-from audit.records.phrases import WEAK_MULTIPLE, spoken, subject
-from audit.records.rounding import down, nearest
+from audit.records.phrases import WEAK_MULTIPLE, bound_text, spoken, subject
+from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta
 
@@ -180,8 +180,11 @@ class Finding:
 
     def __repr__(self) -> str:
         """Return one line: whole, a finding fills many pages."""
-        quoted = self.quoted
-        shown = "" if quoted is None else f": ε ≥ {down(quoted.bound.value)} at δ = {nearest(quoted.bound.delta)}"
+        quoted, shown = self.quoted, ""
+        if quoted is not None:
+            digits = enough_digits(quoted.bound.value, quoted.claimed)
+            bound, claimed = down(quoted.bound.value, digits), up(quoted.claimed, digits)
+            shown = f": {bound_text(bound, claimed, nearest(quoted.bound.delta))}"
         return f"<Finding {spoken(self.verdict, is_weak=self.is_weak)}, {subject(self.forget, self.label)}{shown}>"
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from audit.records.cards import Account, found
 from audit.records.evidence import EventTest, Finding
 from audit.records.phrases import MORE_FREQUENT, bound_text, claim_text, p_text, plain, spoken, subject
-from audit.records.remarks import remarks
+from audit.records.remarks import failed_controls, remarks, why
 from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Reason, Verdict, overall
 
@@ -57,14 +57,16 @@ def _finding(finding: Finding, account: Account) -> list[str]:
     floor = min((t.p_value_floor for t in finding.tests if t.p_value_floor is not None), default=None)
     said = spoken(finding.verdict, is_weak=finding.is_weak)
     lines = [f"  {said}  {about}: {p_text(finding.p_value, floor)}"]
-    remarked = [plain(text) for text in remarks(finding, account.controls, account.trials)]
+    if finding.verdict is not Verdict.INCONCLUSIVE:
+        lines += [f"    remark   {plain(text)}" for text in remarks(finding, account.controls, account.trials)]
     if finding.verdict is Verdict.NOT_REFUTED:
-        return lines + [f"    remark   {text}" for text in remarked]
+        return lines
     claimed = claim_text(finding.claim, finding.quoted.bound.delta if finding.quoted else 0.0)
     lines.append(f"    claimed  {claimed}, against the reference {finding.claim.reference.value}")
     if finding.reason is not None:
-        lines.append(f"    reason   {finding.reason.value}: {remarked[0]}")
-        lines += [f"             {text}" for text in remarked[1:]]
+        lines.append(f"    reason   {finding.reason.value}: {why(finding, account.controls)}")
+        blamed = failed_controls(finding, account.controls)
+        lines += [f"             {control.name}: {plain(control.message)}" for control in blamed]
         lines += [f"             {attack}: {plain(text)}" for attack, text in sorted(finding.failures.items())]
     if finding.reason is not Reason.NOT_REPRODUCIBLE and finding.tests:
         lines += _evidence(_strongest(finding), finding)

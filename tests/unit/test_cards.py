@@ -10,6 +10,7 @@ from pathlib import Path
 
 import audit
 from audit.records import cards
+from audit.records.remarks import remarks
 from audit.records.result import AuditCollection
 from audit.records.rounding import as_float
 from audit.records.verdict import Verdict
@@ -18,6 +19,10 @@ from tests.unit.page_checks import Checker
 from tests.unit.report_cases import HOSTILE, hostile_collection, result
 
 ROOT = Path(audit.__file__).parents[1]
+
+
+def n_remarks(collection: AuditCollection) -> int:
+    return sum(len(remarks(f, r.controls, r.plan.trials)) for r in collection.results for f in r.findings)
 
 
 def test_a_prompt_shows_one_line(collection: AuditCollection) -> None:
@@ -33,7 +38,7 @@ def test_print_shows_each_finding_with_its_numbers(collection: AuditCollection) 
     lines = str(collection).splitlines()
     for verdict in ("✕ REFUTED", "○ NOT REFUTED", "? INCONCLUSIVE"):
         assert any(line.strip().startswith(verdict) for line in lines)
-    assert len(lines) == len(collection.findings) + 2 * len(collection.results)
+    assert len(lines) == len(collection.findings) + n_remarks(collection) + 2 * len(collection.results)
     assert "no proof that a claim is true" in str(collection)
     assert "detectable from ε = 0.421" in str(collection)
     assert "no lower bound" in str(collection)
@@ -72,7 +77,7 @@ def test_a_redacted_result_shows_no_numbers(collection: AuditCollection) -> None
 def test_names_stay_on_their_line() -> None:
     hostile = hostile_collection()
     assert HOSTILE in hostile.results[0].title
-    assert len(str(hostile).splitlines()) == len(hostile.findings) + 2 * len(hostile.results)
+    assert len(str(hostile).splitlines()) == len(hostile.findings) + n_remarks(hostile) + 2 * len(hostile.results)
     assert "\n" not in repr(hostile.results[0])
 
 
