@@ -172,7 +172,11 @@ class ClosedFormSampler:
 
 
 def _factor(covariance: Array) -> Array:
-    """Return F with F F' = covariance; an eigendecomposition, because covariances may be singular."""
+    """Return the symmetric F with F F' = covariance, which may be singular.
+
+    Eigenvectors differ in sign and order from one machine's linear algebra to another's; this root does not, so that a
+    seed draws the same releases everywhere, up to rounding.
+    """
     values, vectors = np.linalg.eigh(covariance)
-    factor: Array = vectors * np.sqrt(np.maximum(values, 0.0))
+    factor: Array = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     return factor

@@ -37,11 +37,11 @@ def folders(root: Path = ROOT) -> tuple[Folder, ...]:
     return tuple(_folder(graph, root, path) for path in paths)
 
 
-def build(root: Path) -> grimp.ImportGraph:
-    """Return the graph of all imports below ``root``."""
+def build(root: Path, packages: Iterable[str] = PACKAGES) -> grimp.ImportGraph:
+    """Return the graph of all imports of packages below ``root``."""
     sys.path.insert(0, str(root))
     try:
-        return grimp.build_graph(*PACKAGES, cache_dir=None)
+        return grimp.build_graph(*packages, cache_dir=None)
     finally:
         sys.path.remove(str(root))
 

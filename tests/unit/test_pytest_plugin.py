@@ -118,7 +118,7 @@ def test_each_verdict_has_its_own_words(suite: pytest.Pytester) -> None:
     assert "RuntimeError" in text
     lines = [line for line in result.outlines if line.endswith(tuple(f"::test_{n}" for n in ("holds", "does_not")))]
     assert lines[0].startswith("✕ REFUTED: ε ≥ ")
-    assert lines[1].startswith("○ NOT REFUTED: ε ≥ ")
+    assert lines[1].startswith("○ NOT REFUTED, weak: ε ≥ ")
     assert "detectable" in lines[1]
     told = "3 audited, 1 could not be. Were all of them true*at most 0.005 (budget 0.05, base seed 0)."
     result.stdout.fnmatch_lines([told])
