@@ -70,6 +70,14 @@ class Dataset:
                 got=len(self.targets), fix="align the two arrays",
             )  # fmt: skip
 
+    def __repr__(self) -> str:
+        """Return shapes and no values: records are what must not end up in a log."""
+        held_out = "" if self.held_out is None else f", {self.held_out.n_records} held out"
+        return (
+            f"<Dataset {self.name!r}: {self.kind}, {self.n_records} records of {self.features.shape[1]} features and "
+            f"{self.targets.shape[1]} targets{held_out}>"
+        )
+
     def __len__(self) -> int:
         return self.n_records
 

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from audit.power.alternatives import gaussian_epsilon
+from audit.power.ceilings import smallest_response
 from audit.statistics.bets import growth
 from audit.statistics.bounds import ceiling
 from audit.statistics.e_process import threshold
@@ -26,12 +27,12 @@ _SPREAD = 1.0
 
 
 def detectable_by_betting(*, point: EpsilonDelta, n: int, level: float, target_power: float = 0.8) -> float:
-    """Return the smallest epsilon of a Gaussian shift that an e-process would refute within its budget.
+    """Return the smallest epsilon, of a stated alternative, that an e-process would refute within its budget.
 
     Parameters
     ----------
     point
-        The claim; the alternative is N(mu, 1) against N(0, 1), stated as its exact epsilon at the point's delta.
+        The claim; the alternatives are those of :func:`audit.power.ceilings.detectable_epsilon`.
     n
         Pairs that may be counted at most.
     level
@@ -42,16 +43,19 @@ def detectable_by_betting(*, point: EpsilonDelta, n: int, level: float, target_p
     Returns
     -------
     float
-        In nats; infinity when no shift is large enough.
+        In nats; infinity where none is large enough.
 
     Notes
     -----
     Approximate: the best threshold and bet are known in advance, the logarithm of the capital is taken as normal after
     n pairs, and a refutation on the way there is not counted, nor what other attacks add.
     """
-    # At delta = 0 no Gaussian shift has a finite epsilon.
-    if point.delta == 0 or point.epsilon >= ceiling(n_null=n, level=level, delta=point.delta):
+    if point.epsilon >= ceiling(n_null=n, level=level, delta=point.delta):
         return math.inf
+    if point.delta == 0:
+        return smallest_response(
+            lambda p1, p0: _score(p1, p0, point, n, level) - float(ndtri(target_power)), above=point.epsilon
+        )
 
     def shortfall(log_mu: float) -> float:
         return float(ndtri(target_power)) - _best_score(math.exp(log_mu), point, n, level)
@@ -66,6 +70,10 @@ def detectable_by_betting(*, point: EpsilonDelta, n: int, level: float, target_p
 def _best_score(mu: float, point: EpsilonDelta, n: int, level: float) -> float:
     """Return by how many standard deviations the capital is expected beyond the threshold, for the best event."""
     x = np.linspace(min(-2.0, mu - 5), mu + 5, 101)
-    mean, variance = growth(ndtr(mu - x), ndtr(-x), epsilon=point.epsilon, delta=point.delta)
+    return _score(ndtr(mu - x), ndtr(-x), point, n, level)
+
+
+def _score(p1: Floats, p0: Floats, point: EpsilonDelta, n: int, level: float) -> float:
+    mean, variance = growth(p1, p0, epsilon=point.epsilon, delta=point.delta)
     ahead = n * mean - threshold(level) - _SPREAD
     return float(np.max(np.clip(ahead / np.sqrt(n * variance + 1e-12), -40, 40)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, ndtr, ndtri
 
 from audit.power.alternatives import gaussian_curve, gaussian_epsilon
 from audit.power.event_power import approximate_power, expected_score, power, power_of_events
@@ -160,12 +160,14 @@ def expected_verdict(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, le
 
 
 def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, target_power: float = 0.8) -> float:
-    """Return about the smallest epsilon of a Gaussian shift that an audit of a point claim would refute.
+    """Return about the smallest epsilon, of a stated alternative, that an audit of a point claim would refute.
 
     Parameters
     ----------
     point
-        The claim; the alternative is N(mu, 1) against N(0, 1), stated as its exact epsilon at the point's delta.
+        The claim; the alternative is N(mu, 1) against N(0, 1), stated as its exact epsilon at the point's delta. At
+        delta = 0, where no Gaussian shift has a finite epsilon, it is randomised response, which says the truth with
+        the odds e^epsilon: every pair of worlds with that epsilon can be made from its answers.
     n1, n0
         Counted trials of the worlds on the left and the right of the claim, at least 1.
     level
@@ -176,8 +178,7 @@ def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, t
     Returns
     -------
     float
-        In nats, above the claimed epsilon; infinity where no Gaussian shift is refuted so often, and at delta = 0
-        (where no Gaussian shift has a finite epsilon).
+        In nats, above the claimed epsilon; infinity where none of these alternatives is refuted so often.
 
     Raises
     ------
@@ -191,19 +192,51 @@ def detectable_epsilon(*, point: EpsilonDelta, n1: int, n0: int, level: float, t
     References
     ----------
     The power of :func:`~audit.statistics.bounds.exact_joint_rejects`; epsilon by Dong, Roth, Su 2022
-    (arXiv:1905.02383), Corollary 1.
+    (arXiv:1905.02383), Corollary 1; at delta = 0 Kairouz, Oh, Viswanath 2015 (arXiv:1311.0776), Theorem 3.4.
     """
     if not 0 < target_power < 1:
         raise InvalidInputError(field="target_power", expected="in (0, 1)", got=target_power, fix="0.8 is usual")
     beyond = point.epsilon >= ceiling(n_null=n0, level=level, delta=point.delta)
-    if beyond or point.delta == 0 or not _rejects_extreme(point, n1, n0, level):
+    if beyond or not _rejects_extreme(point, n1, n0, level):
         return math.inf
     critical = CriticalCounts(point=point, n1=n1, n0=n0, level=level)
+    if point.delta == 0:
+        return smallest_response(
+            lambda p1, p0: float(power_of_events(p1, p0, critical)[0]) - target_power, above=point.epsilon
+        )
 
     mu = _smallest_shift(
         lambda mu: target_power - _best_gaussian_power(mu, critical), _rough_log_mu(critical, target_power)
     )
     return gaussian_epsilon(mu, point.delta)
+
+
+def smallest_response(excess: Callable[[Floats, Floats], float], *, above: float) -> float:
+    """Return the smallest epsilon of randomised response at which an excess of power is not negative; else infinity.
+
+    Parameters
+    ----------
+    excess
+        Of the rates of the answer "unlearned" in the two worlds, each of shape (1,); increasing in epsilon.
+    above
+        Where the search begins, in nats.
+
+    References
+    ----------
+    As :func:`detectable_epsilon`.
+    """
+
+    def at(epsilon: float) -> float:
+        return excess(np.array([expit(epsilon)]), np.array([expit(-epsilon)]))
+
+    high = above + 1.0
+    while at(high) < 0:
+        high += 1.0
+        if high > above + _LARGEST_MU:
+            return math.inf
+    if at(above) >= 0:
+        return above
+    return float(brentq(at, above, high, xtol=2e-3))
 
 
 def detectable_shift(claim: Claim, *, n: int, level: float, target_power: float = 0.8) -> float:

@@ -89,8 +89,8 @@ class Sandwich:
     ceiling
         The largest epsilon that the counted trials could ever have shown at this level.
     detectable_epsilon
-        Smallest true epsilon at this delta, of a Gaussian shift, that the audit would have refuted with
-        probability 0.8 given its best threshold; infinity when there is none.
+        Smallest true epsilon at this delta, of a Gaussian shift (at delta = 0 of randomised response), that the audit
+        would have refuted with probability 0.8 given its best threshold; infinity when there is none.
     """
 
     __pydantic_config__ = JSON_CONFIG

@@ -71,7 +71,10 @@ def _tested(result: AuditResult) -> str:
     record = result.plan
     attacks = f"{counted(len(record.attacks), 'attack')} ({listed(record.attacks)})"
     if record.retrained is not None:
-        made = f"{record.trials:,} unlearned and {record.retrained.trials:,} retrained models were given"
+        made = (
+            f"{record.trials:,} models that were filed as unlearned, and {record.retrained.trials:,} as retrained, "
+            "were given"
+        )
         share = ", all of them counted" if isinstance(record.counting, DeclaredThreshold) else ""
         text = f"{made}{share}. {attacks} tried to tell the two kinds apart."
     else:

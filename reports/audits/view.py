@@ -58,7 +58,7 @@ def page(value: AuditResult | AuditCollection) -> PageView:
         title=value.title,
         introduction=_paragraphs(value.introduction) if isinstance(value, AuditCollection) else (),
         headline=words.headline([finding for result in results for finding in result.findings]),
-        lead=words.LEAD,
+        lead=words.LEAD_GIVEN if all(r.data.is_given for r in results) else words.LEAD,
         is_collection=is_collection,
         index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
         index_caption=words.INDEX if len(results) > 1 else "",

@@ -42,6 +42,12 @@ LEAD = (
     "the larger ε, the easier it may be, except with a small probability δ. The audit looks for evidence against "
     "the claim; it cannot give evidence for it."
 )
+LEAD_GIVEN = (
+    "Releases were given in two sets, filed as unlearned and as retrained; the audit measures how well the two can be "
+    "told apart. How the models were made, it takes on trust. A claim bounds this by ε: 0 means that nobody can tell, "
+    "and the larger ε, the easier it may be, except with a small probability δ. The audit looks for evidence against "
+    "the claim; it cannot give evidence for it."
+)
 DETECTABLE = (
     "Detectable: the smallest true ε, of a Gaussian shift at the best threshold (at δ = 0: of randomised response), "
     "that the audit would have refuted with probability 0.8. "

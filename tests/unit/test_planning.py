@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import binom
 
+from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import (
     approximate_power,
     best_power,
@@ -197,9 +198,19 @@ class TestRefutable:
 class TestDetectableEpsilon:
     def test_is_infinite_where_no_gaussian_is_detectable(self) -> None:
         assert math.isinf(detectable_epsilon(point=EpsilonDelta(epsilon=6.0, delta=1e-5), n1=1000, n0=1000, level=0.05))
-        assert math.isinf(detectable_epsilon(point=EpsilonDelta(epsilon=1.0, delta=0.0), n1=1000, n0=1000, level=0.05))
         assert math.isinf(detectable_epsilon(point=EpsilonDelta(epsilon=1.0, delta=1.0), n1=1000, n0=1000, level=0.05))
         assert math.isinf(detectable_epsilon(point=EpsilonDelta(epsilon=1.0, delta=0.01), n1=2, n0=2, level=0.05))
+
+    @pytest.mark.parametrize(("epsilon", "n"), [(0.0, 200), (0.5, 2000), (3.0, 2000)])
+    def test_at_delta_zero_it_is_that_of_randomised_response(self, epsilon: float, n: int) -> None:
+        point = EpsilonDelta(epsilon=epsilon, delta=0.0)
+        found = detectable_epsilon(point=point, n1=n, n0=n, level=0.025)
+        truth = 1 / (1 + math.exp(-found))
+        exact = power(p1=truth, p0=1 - truth, n1=n, n0=n, point=point, level=0.025)
+        assert found > epsilon
+        assert exact == pytest.approx(0.8, abs=0.02)
+        # A bet that may stop at any time needs more, but not another order of it.
+        assert found < detectable_by_betting(point=point, n=n, level=0.025) < epsilon + 2 * (found - epsilon)
 
     def test_falls_with_trials_and_rises_with_power_and_strictness(self) -> None:
         point = EpsilonDelta(epsilon=1.0, delta=1e-3)
