@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.func import grad, vmap
 
-from mechanisms.clipped_descent import Networks, Records, Shape, one_thread
+from mechanisms.clipped_descent import Batch, Networks, Shape, one_thread
 from mechanisms.sources import load_named
 
 SHAPE = Shape(n_inputs=65, hidden=16, n_outputs=10)
@@ -27,12 +27,12 @@ def fresh() -> np.ndarray:
     return 0.2 * np.random.default_rng(0).standard_normal((N_NETWORKS, SHAPE.n_parameters), dtype=np.float32)
 
 
-def batched(records: Records, size: int) -> None:
+def batched(batch: Batch, size: int) -> None:
     vectors = fresh()
     for start in range(0, N_NETWORKS, size):
         networks = Networks.of(vectors[start : start + size], SHAPE)
         for _ in range(N_STEPS):
-            networks.move(networks.clipped_gradients(records, CLIP_NORM), -STEP)
+            networks.move(networks.clipped_gradients(batch, CLIP_NORM), -STEP)
 
 
 def _loss(first: torch.Tensor, second: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -40,12 +40,12 @@ def _loss(first: torch.Tensor, second: torch.Tensor, x: torch.Tensor, y: torch.T
     return torch.logsumexp(logits, 0) - logits @ y
 
 
-def transformed(records: Records, *, over_networks: bool) -> None:
+def transformed(batch: Batch, *, over_networks: bool) -> None:
     """Gradients of single records by torch.func, for one network at a time or for all of them at once."""
     of_records = vmap(grad(_loss, argnums=(0, 1)), (None, None, 0, 0))
 
     def clipped(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = of_records(first, second, records.features, records.targets)
+        parts = of_records(first, second, batch.features, batch.targets)
         norms = torch.sqrt(sum(part.square().sum((1, 2)) for part in parts))
         factors = (CLIP_NORM / norms.clamp_min(1e-30)).clamp_max(1)
         return tuple(torch.einsum("n,nij->ij", factors, part) for part in parts)
@@ -74,14 +74,14 @@ def report(name: str, run: Callable[[], None]) -> None:
 
 
 def main() -> None:
-    records = Records.of(load_named("digits", rows=500))
+    batch = Batch.of(load_named("digits", rows=500))
     print(f"{'way':34s} {'microseconds a network and step':>8s}")
     with one_thread():
         for size in (1, 2, 4, 8, 16, 32):
             name = "one network at a time" if size == 1 else f"batches of {size}"
-            report(name, lambda size=size: batched(records, size))
-        report("torch.func, one network at a time", lambda: transformed(records, over_networks=False))
-        report("torch.func over networks too", lambda: transformed(records, over_networks=True))
+            report(name, lambda size=size: batched(batch, size))
+        report("torch.func, one network at a time", lambda: transformed(batch, over_networks=False))
+        report("torch.func over networks too", lambda: transformed(batch, over_networks=True))
 
 
 if __name__ == "__main__":

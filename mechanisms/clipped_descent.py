@@ -56,8 +56,8 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Records:
-    """Records as tensors.
+class Batch:
+    """The records that gradients are summed over, as tensors.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ class Records:
     squared_lengths: torch.Tensor
 
     @staticmethod
-    def of(data: Dataset) -> Records:
-        """Return a data set as tensors."""
+    def of(data: Dataset) -> Batch:
+        """Return the whole of a data set as one batch."""
         features = as_tensor(data.features)
-        return Records(features=features, targets=as_tensor(data.targets), squared_lengths=features.square().sum(1))
+        return Batch(features=features, targets=as_tensor(data.targets), squared_lengths=features.square().sum(1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,8 +121,8 @@ class Networks:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.second[:, -1:], hidden, self.second[:, :-1])
 
-    def clipped_gradients(self, records: Records, clip_norm: float) -> Networks:
-        """Return for each network the sum over records of the gradients, each clipped to a Euclidean norm.
+    def clipped_gradients(self, batch: Batch, clip_norm: float) -> Networks:
+        """Return for each network the sum of the gradients of a batch's records, each clipped to a Euclidean norm.
 
         The loss of a record is its cross-entropy. ``clip_norm`` bounds what one record adds, so that without a record
         the sum differs by a vector of at most that norm, at any weights.
@@ -133,18 +133,18 @@ class Networks:
         layer's output, so its norm is the product of their norms, and no gradient of a single record is formed
         (Goodfellow 2015, arXiv:1510.01799).
         """
-        hidden = self.activations(records.features)
-        by_logits = torch.softmax(self._logits(hidden), dim=2).sub_(records.targets)
+        hidden = self.activations(batch.features)
+        by_logits = torch.softmax(self._logits(hidden), dim=2).sub_(batch.targets)
         by_hidden = torch.bmm(by_logits, self.second[:, :-1].transpose(1, 2))
         by_hidden.mul_(hidden > 0)
         squared = (hidden.square().sum(2) + 1) * by_logits.square().sum(2)
-        squared += records.squared_lengths * by_hidden.square().sum(2)
+        squared += batch.squared_lengths * by_hidden.square().sum(2)
         # A gradient of zero is left at zero.
         factors = (clip_norm / squared.sqrt().clamp_min(torch.finfo(squared.dtype).tiny)).clamp_max(1).unsqueeze(2)
         by_logits *= factors
         by_hidden *= factors
-        n, b, h = len(records.features), len(hidden), hidden.shape[2]
-        first = records.features.T @ by_hidden.transpose(0, 1).reshape(n, b * h)
+        n, b, h = len(batch.features), len(hidden), hidden.shape[2]
+        first = batch.features.T @ by_hidden.transpose(0, 1).reshape(n, b * h)
         bias = by_logits.sum(1, keepdim=True)
         return Networks(
             first=first.view(-1, b, h),

@@ -23,11 +23,11 @@ from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mechanisms.clipped_descent import Networks, Records, Shape
+    from mechanisms.clipped_descent import Batch, Networks, Shape
 
 Array = NDArray[np.float64]
 # Networks that step together: twice as fast as one at a time, and more are hardly faster (benchmarks/network.py).
-BATCH = 16
+AT_ONCE = 16
 # Steps that a trajectory shows.
 N_SHOWN = 4
 
@@ -175,7 +175,7 @@ class NetworkDeletion:
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases, shape (n, probes, classes): every network is trained from the start.
 
-        The same ``rng`` gives the same networks for any number of threads, and up to rounding for any batch size.
+        The same ``rng`` gives the same networks for any number of threads, up to rounding however many train at once.
 
         Notes
         -----
@@ -187,11 +187,11 @@ class NetworkDeletion:
         releases = np.empty((n, *self.release.shape))
         with one_thread():
             descent = _Descent.of(self, world)
-            for start in range(0, n, BATCH):
-                noise = descent.draw(min(BATCH, n - start), rng)
+            for start in range(0, n, AT_ONCE):
+                noise = descent.draw(min(AT_ONCE, n - start), rng)
                 networks = descent.learned(noise)
                 descent.unlearn(networks, noise, descent.n_unlearn)
-                releases[start : start + BATCH] = descent.released(networks)
+                releases[start : start + AT_ONCE] = descent.released(networks)
         return releases
 
     def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
@@ -229,30 +229,30 @@ class _Descent:
 
     mechanism: NetworkLangevin
     shape: Shape
-    learned_on: Records
-    unlearned_on: Records
+    learned_on: Batch
+    unlearned_on: Batch
     probes: Tensor
     n_unlearn: int
     divisor: int
 
     @staticmethod
     def of(deletion: NetworkDeletion, world: World) -> _Descent:
-        from mechanisms.clipped_descent import Records, Shape, as_tensor
+        from mechanisms.clipped_descent import Batch, Shape, as_tensor
 
         mechanism, data = deletion.mechanism, deletion.data
         stops = world is World.RETRAINED and mechanism.reference is Reference.RETRAIN_ONLY
         return _Descent(
             mechanism=mechanism,
             shape=Shape(n_inputs=data.features.shape[1], hidden=mechanism.hidden, n_outputs=data.targets.shape[1]),
-            learned_on=Records.of(deletion.retained if world is World.RETRAINED else data),
-            unlearned_on=Records.of(data if world is World.NEGLECTED else deletion.retained),
+            learned_on=Batch.of(deletion.retained if world is World.RETRAINED else data),
+            unlearned_on=Batch.of(data if world is World.NEGLECTED else deletion.retained),
             probes=as_tensor(deletion.probes),
             n_unlearn=0 if stops else mechanism.n_unlearn,
             divisor=data.n_records,
         )
 
     def draw(self, b: int, rng: np.random.Generator) -> _Noise:
-        """Draw run by run, so that a run's numbers do not depend on the batch that it is in.
+        """Draw run by run, so that a run's numbers do not depend on those that train beside it.
 
         By numpy: torch's generator for the CPU keeps 32 bits of its seed, too few for many chunks.
         """
@@ -278,10 +278,10 @@ class _Descent:
         for step in range(first, n_steps):
             self._step(networks, self.unlearned_on, noise.unlearn, step, self.mechanism.sigma_unlearn)
 
-    def _step(self, networks: Networks, records: Records, noise: NDArray[np.float32], step: int, sigma: float) -> None:
+    def _step(self, networks: Networks, batch: Batch, noise: NDArray[np.float32], step: int, sigma: float) -> None:
         from mechanisms.clipped_descent import Networks
 
-        gradients = networks.clipped_gradients(records, self.mechanism.clip_norm)
+        gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm)
         networks.move(gradients, -self.mechanism.step_size / self.divisor)
         if sigma > 0:
             networks.move(Networks.of(noise[:, step], self.shape), sigma)

@@ -80,12 +80,12 @@ def slow_release(deletion: Any, learned_on: Dataset, unlearned_on: Dataset, numb
 @needs_torch
 @pytest.mark.parametrize("clip_norm", [1e-3, 1.5, 1e6])
 def test_clipped_gradients_agree_with_single_gradients(digits: Dataset, clip_norm: float) -> None:
-    from mechanisms.clipped_descent import Networks, Records, Shape
+    from mechanisms.clipped_descent import Batch, Networks, Shape
 
     shape = Shape(n_inputs=65, hidden=3, n_outputs=10)
     vectors = rng().standard_normal((4, shape.n_parameters)).astype(np.float32) / 3
     networks = Networks.of(vectors, shape)
-    found = networks.clipped_gradients(Records.of(digits), clip_norm)
+    found = networks.clipped_gradients(Batch.of(digits), clip_norm)
     for i in range(4):
         first, second = networks.first[:, i].double(), networks.second[i].double()
         by_first, by_second, norms = clipped_sum(first, second, digits, clip_norm)
@@ -97,13 +97,13 @@ def test_clipped_gradients_agree_with_single_gradients(digits: Dataset, clip_nor
 
 @needs_torch
 def test_no_record_adds_more_than_the_clip_norm(digits: Dataset) -> None:
-    from mechanisms.clipped_descent import Networks, Records, Shape
+    from mechanisms.clipped_descent import Batch, Networks, Shape
 
     shape = Shape(n_inputs=65, hidden=3, n_outputs=10)
     networks = Networks.of(rng().standard_normal((2, shape.n_parameters)).astype(np.float32), shape)
     reached = 0
     for record in range(digits.n_records):
-        alone = networks.clipped_gradients(Records.of(digits.take((record,))), 0.5)
+        alone = networks.clipped_gradients(Batch.of(digits.take((record,))), 0.5)
         squared = alone.first.square().sum((0, 2)) + alone.second.square().sum((1, 2))
         assert np.all(squared.sqrt().numpy() <= 0.5 * (1 + 1e-5))
         reached += int(np.sum(squared.sqrt().numpy() >= 0.5 * (1 - 1e-5)))
@@ -143,11 +143,11 @@ def test_a_step_adds_noise_of_the_stated_scale(digits: Dataset, sigma: float) ->
 
 
 @needs_torch
-def test_batches_agree_with_one_network_at_a_time(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_train_at_once_agree_with_one_at_a_time(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     deletion = replace(SMALL, sigma_learn=0.01).bind(digits, FORGET)
     expected = deletion.sample(World.UNLEARNED, 5, rng=rng())
-    for batch in (1, 2):
-        monkeypatch.setattr("mechanisms.network_langevin.BATCH", batch)
+    for at_once in (1, 2):
+        monkeypatch.setattr("mechanisms.network_langevin.AT_ONCE", at_once)
         np.testing.assert_allclose(deletion.sample(World.UNLEARNED, 5, rng=rng()), expected, atol=1e-4)
 
 
