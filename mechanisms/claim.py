@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 # Infinities are legal (a claim without noise has epsilon = inf): JSON carries them as strings.
 JSON_CONFIG: dict[str, Any] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
@@ -78,14 +78,9 @@ class EpsilonDelta:
     kind: Literal["epsilon_delta"] = "epsilon_delta"
 
     def __post_init__(self) -> None:
-        if not self.epsilon >= 0:
-            raise InvalidInputError(
-                field="epsilon", expected="at least 0", got=self.epsilon, fix="give epsilon in nats, for example 1.0"
-            )
-        if not 0 <= self.delta <= 1:
-            raise InvalidInputError(
-                field="delta", expected="in [0, 1]", got=self.delta, fix="give a probability, for example 1e-5"
-            )
+        nats, probability = "give epsilon in nats, for example 1.0", "give a probability, for example 1e-5"
+        require(self.epsilon >= 0, "epsilon", expected="at least 0", got=self.epsilon, fix=nats)
+        require(0 <= self.delta <= 1, "delta", expected="in [0, 1]", got=self.delta, fix=probability)
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return the one point; it holds in both directions."""
@@ -111,8 +106,7 @@ class GaussianDP:
     kind: Literal["gaussian_dp"] = "gaussian_dp"
 
     def __post_init__(self) -> None:
-        if not self.mu >= 0:
-            raise InvalidInputError(field="mu", expected="at least 0", got=self.mu, fix="give a GDP parameter, say 0.5")
+        require(self.mu >= 0, "mu", expected="at least 0", got=self.mu, fix="give a GDP parameter, say 0.5")
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return the claim's (epsilon, delta) points on a fixed grid, delta rounded up (each is implied)."""
@@ -152,18 +146,21 @@ class PrivacyProfile:
 
     def __post_init__(self) -> None:
         steps = np.diff(self.epsilons)
-        if not self.epsilons or self.epsilons[0] < 0 or not np.all(steps > 0):
-            raise InvalidInputError(
-                field="epsilons", expected="increasing and at least 0", got=self.epsilons[:5], fix="sort the table"
-            )
+        require(
+            bool(self.epsilons) and self.epsilons[0] >= 0 and bool(np.all(steps > 0)),
+            "epsilons",
+            expected="increasing and at least 0",
+            got=self.epsilons[:5],
+            fix="sort the table",
+        )
         for direction, values in self.log_deltas.items():
-            if len(values) != len(self.epsilons) or not np.all(np.asarray(values) <= 0):
-                raise InvalidInputError(
-                    field=f"log_deltas[{direction.value}]",
-                    expected=f"{len(self.epsilons)} values at most 0",
-                    got=values[:5],
-                    fix="give one log(delta) for every epsilon",
-                )
+            require(
+                len(values) == len(self.epsilons) and bool(np.all(np.asarray(values) <= 0)),
+                f"log_deltas[{direction.value}]",
+                expected=f"{len(self.epsilons)} values at most 0",
+                got=values[:5],
+                fix="give one log(delta) for every epsilon",
+            )
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return the rows of the table for one direction."""
@@ -200,25 +197,29 @@ class Claim:
     assumptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.guarantee, Guarantee):
-            raise InvalidInputError(
-                field="guarantee",
-                expected="EpsilonDelta, GaussianDP or PrivacyProfile",
-                got=self.guarantee,
-                fix="write EpsilonDelta(epsilon=1.0, delta=1e-5)",
-            )
-        if not self.directions:
-            raise InvalidInputError(
-                field="directions", expected="at least one Direction", got=(), fix="name the direction that is claimed"
-            )
+        require(
+            isinstance(self.guarantee, Guarantee),
+            "guarantee",
+            expected="EpsilonDelta, GaussianDP or PrivacyProfile",
+            got=self.guarantee,
+            fix="write EpsilonDelta(epsilon=1.0, delta=1e-5)",
+        )
+        require(
+            bool(self.directions),
+            "directions",
+            expected="at least one Direction",
+            got=(),
+            fix="name the direction that is claimed",
+        )
         tabled = self.guarantee.log_deltas if isinstance(self.guarantee, PrivacyProfile) else BOTH_DIRECTIONS
-        if missing := [direction.value for direction in self.directions if direction not in tabled]:
-            raise InvalidInputError(
-                field="directions",
-                expected="only directions of which the profile has a table",
-                got=missing,
-                fix="leave them out, or give their log_deltas",
-            )
+        missing = [direction.value for direction in self.directions if direction not in tabled]
+        require(
+            not missing,
+            "directions",
+            expected="only directions of which the profile has a table",
+            got=missing,
+            fix="leave them out, or give their log_deltas",
+        )
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return point claims that the claim implies in a direction (none if it says nothing there)."""

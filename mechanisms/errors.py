@@ -38,6 +38,25 @@ def _rebuild_invalid_input(field: str, expected: str, got: Any, fix: str) -> Inv
     return InvalidInputError(field=field, expected=expected, got=got, fix=fix)
 
 
+def require(holds: bool, field: str, *, expected: str, got: object, fix: str) -> None:
+    """Refuse an argument that is outside its range.
+
+    Parameters
+    ----------
+    holds
+        Whether the argument is inside.
+    field, expected, got, fix
+        As in :class:`InvalidInputError`.
+
+    Raises
+    ------
+    InvalidInputError
+        When it is not.
+    """
+    if not holds:
+        raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+
+
 class UnreachableTargetError(UnlearnAuditError):
     """No amount of noise meets the target; the text names the best reachable epsilon and what limits it."""
 

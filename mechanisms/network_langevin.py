@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 
 if TYPE_CHECKING:
@@ -85,20 +85,24 @@ class NetworkLangevin:
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN
 
     def __post_init__(self) -> None:
-        positive, noise = "positive and finite", "at least 0 and finite"
-        checks: tuple[tuple[bool, str, str, object, str], ...] = (
-            (self.hidden >= 1, "hidden", "at least 1", self.hidden, "16 is a good start"),
-            (self.n_learn >= 1, "n_learn", "at least 1", self.n_learn, "200 is a good start"),
-            (self.n_unlearn >= 0, "n_unlearn", "at least 0", self.n_unlearn, "0 means no unlearning at all"),
-            (0 < self.step_size < np.inf, "step_size", positive, self.step_size, "2.0 is a good start"),
-            (0 < self.clip_norm < np.inf, "clip_norm", positive, self.clip_norm, "1.0 is usual"),
-            (0 <= self.sigma_learn < np.inf, "sigma_learn", noise, self.sigma_learn, "0 means no noise"),
-            (0 <= self.sigma_unlearn < np.inf, "sigma_unlearn", noise, self.sigma_unlearn, "0 means no noise"),
-            (self.n_probe >= 0, "n_probe", "at least 0", self.n_probe, "0 releases the deleted records' logits alone"),
+        positive = "positive and finite"
+        require(self.hidden >= 1, "hidden", expected="at least 1", got=self.hidden, fix="16 is a good start")
+        require(self.n_learn >= 1, "n_learn", expected="at least 1", got=self.n_learn, fix="200 is a good start")
+        require(
+            self.n_unlearn >= 0,
+            "n_unlearn",
+            expected="at least 0",
+            got=self.n_unlearn,
+            fix="0 means no unlearning at all",
         )
-        for holds, field, expected, got, fix in checks:
-            if not holds:
-                raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+        require(
+            0 < self.step_size < np.inf, "step_size", expected=positive, got=self.step_size, fix="2.0 is a good start"
+        )
+        require(0 < self.clip_norm < np.inf, "clip_norm", expected=positive, got=self.clip_norm, fix="1.0 is usual")
+        for name, sigma in (("sigma_learn", self.sigma_learn), ("sigma_unlearn", self.sigma_unlearn)):
+            require(0 <= sigma < np.inf, name, expected="at least 0 and finite", got=sigma, fix="0 means no noise")
+        alone = "0 releases the deleted records' logits alone"
+        require(self.n_probe >= 0, "n_probe", expected="at least 0", got=self.n_probe, fix=alone)
 
     @property
     def name(self) -> str:

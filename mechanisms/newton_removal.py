@@ -19,7 +19,7 @@ from scipy.special import expit
 from mechanisms.accounting import gdp
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError, require
 from mechanisms.protocol import ReleaseSpec, World
 
 Array = NDArray[np.float64]
@@ -82,18 +82,16 @@ class NewtonRemoval:
     def __post_init__(self) -> None:
         for name in ("penalty", "sigma", "epsilon"):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise InvalidInputError(field=name, expected="positive and finite", got=value, fix="1.0 is a start")
-        if not 0 < self.delta < 1:
-            raise InvalidInputError(field="delta", expected="in (0, 1)", got=self.delta, fix="1e-4 is usual")
+            require(0 < value < math.inf, name, expected="positive and finite", got=value, fix="1.0 is a start")
+        require(0 < self.delta < 1, "delta", expected="in (0, 1)", got=self.delta, fix="1e-4 is usual")
         # The paper's budget is that of a classical Gaussian mechanism, whose formula fails where epsilon is large.
-        if gdp.delta(self.budget / self.sigma, self.epsilon) > self.delta:
-            raise InvalidInputError(
-                field="epsilon",
-                expected=f"small enough that a shift of the paper's budget keeps it at delta = {self.delta:g}",
-                got=self.epsilon,
-                fix="claim at most 4.9, which holds at every delta",
-            )
+        require(
+            gdp.delta(self.budget / self.sigma, self.epsilon) <= self.delta,
+            "epsilon",
+            expected=f"small enough that a shift of the paper's budget keeps it at delta = {self.delta:g}",
+            got=self.epsilon,
+            fix="claim at most 4.9, which holds at every delta",
+        )
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.adapters.sklearn import coefficients_of, targets_for
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 
 Array = NDArray[np.float64]
@@ -149,20 +149,22 @@ class OutputPerturbation:
     def __post_init__(self) -> None:
         sigma = 0.0 if isinstance(self.sigma, CalibratedSigma) else self.sigma
         for name, value in (("sigma", sigma), ("sigma_learn", self.sigma_learn)):
-            if not 0 <= value < math.inf:
-                raise InvalidInputError(field=name, expected="at least 0 and finite", got=value, fix="or calibrate it")
-        if not 0 < self.delta < 1:
-            raise InvalidInputError(field="delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual")
-        if self.removal is not None and self.sigma_learn > 0:
-            raise InvalidInputError(
-                field="sigma_learn", expected="0 with a removal function", got=self.sigma_learn,
-                fix="a function of noisy coefficients has no known law; drop one of the two",
-            )  # fmt: skip
-        if isinstance(self.sigma, CalibratedSigma) and self.reference is Reference.RETRAIN_ONLY:
-            raise InvalidInputError(
-                field="sigma", expected='a number for the reference "retrain_only"', got="a calibration",
-                fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn"',
-            )  # fmt: skip
+            require(0 <= value < math.inf, name, expected="at least 0 and finite", got=value, fix="or calibrate it")
+        require(0 < self.delta < 1, "delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual")
+        require(
+            self.removal is None or self.sigma_learn == 0,
+            "sigma_learn",
+            expected="0 with a removal function",
+            got=self.sigma_learn,
+            fix="a function of noisy coefficients has no known law; drop one of the two",
+        )
+        require(
+            not (isinstance(self.sigma, CalibratedSigma) and self.reference is Reference.RETRAIN_ONLY),
+            "sigma",
+            expected='a number for the reference "retrain_only"',
+            got="a calibration",
+            fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn"',
+        )
 
     @property
     def name(self) -> str:

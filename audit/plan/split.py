@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mechanisms.claim import JSON_CONFIG
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,9 @@ class Split:
     kind: Literal["split"] = "split"
 
     def __post_init__(self) -> None:
-        if not 0 < self.fit_fraction < 1:
-            raise InvalidInputError(
-                field="counting.fit_fraction", expected="in (0, 1)", got=self.fit_fraction, fix="0.2 is a good start"
-            )
-        if self.max_fit < 2:
-            raise InvalidInputError(field="counting.max_fit", expected="at least 2", got=self.max_fit, fix="use 20000")
+        share, fit = self.fit_fraction, self.max_fit
+        require(0 < share < 1, "counting.fit_fraction", expected="in (0, 1)", got=share, fix="0.2 is a good start")
+        require(fit >= 2, "counting.max_fit", expected="at least 2", got=fit, fix="use 20000")
 
     def n_fit_chunks(self, chunk_sizes: tuple[int, ...]) -> int:
         """Return how many leading chunks fit and choose: whole chunks, at least one, and at least one is left."""
@@ -73,10 +70,9 @@ class Sequential:
 
     def __post_init__(self) -> None:
         for name, value in (("first_fit", self.first_fit), ("max_fit", self.max_fit)):
-            if value < 2:
-                raise InvalidInputError(
-                    field=f"counting.{name}", expected="at least 2", got=value, fix="leave it out for a good start"
-                )
+            require(
+                value >= 2, f"counting.{name}", expected="at least 2", got=value, fix="leave it out for a good start"
+            )
 
     def n_fit_chunks(self, chunk_sizes: tuple[int, ...]) -> int:
         """Return how many leading chunks fit before anything is counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mechanisms.claim import JSON_CONFIG, Direction
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,8 @@ class Counts:
             (self.k_unlearned, self.n_unlearned, "unlearned"),
             (self.k_retrained, self.n_retrained, "retrained"),
         ):
-            if n < 1:
-                raise InvalidInputError(
-                    field=f"n_{world}", expected="at least 1", got=n, fix="count at least one trial"
-                )
-            if not 0 <= k <= n:
-                raise InvalidInputError(
-                    field=f"k_{world}", expected=f"in [0, {n}]", got=k, fix="count events, not scores"
-                )
+            require(n >= 1, f"n_{world}", expected="at least 1", got=n, fix="count at least one trial")
+            require(0 <= k <= n, f"k_{world}", expected=f"in [0, {n}]", got=k, fix="count events, not scores")
 
     def complement(self) -> Counts:
         """Return the counts of the complementary event."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mechanisms.errors import InvalidInputError, UnreachableTargetError
+from mechanisms.errors import InvalidInputError, UnreachableTargetError, require
 
 # Each stretch of the bracket multiplies or divides the noise by this; 128 stretches reach any sensible scale.
 _STRETCH = 4.0
@@ -211,12 +211,8 @@ def _evaluated(epsilon_fn: Callable[[float], float], noise: float) -> float:
 
 
 def _check(*, target: float, scale: float, maximum: float, relative_tolerance: float) -> None:
-    checks = (
-        ("target", target, target >= 0, "at least 0", "give epsilon in nats"),
-        ("scale", scale, 0 < scale < math.inf, "positive and finite", "give a typical noise of the mechanism"),
-        ("maximum", maximum, maximum > 0, "positive", "allow some noise"),
-        ("relative_tolerance", relative_tolerance, 1e-14 <= relative_tolerance < 1, "in [1e-14, 1)", "use 1e-6"),
-    )
-    for field, value, valid, expected, fix in checks:
-        if not valid:
-            raise InvalidInputError(field=field, expected=expected, got=value, fix=fix)
+    typical, tolerance = "give a typical noise of the mechanism", relative_tolerance
+    require(target >= 0, "target", expected="at least 0", got=target, fix="give epsilon in nats")
+    require(0 < scale < math.inf, "scale", expected="positive and finite", got=scale, fix=typical)
+    require(maximum > 0, "maximum", expected="positive", got=maximum, fix="allow some noise")
+    require(1e-14 <= tolerance < 1, "relative_tolerance", expected="in [1e-14, 1)", got=tolerance, fix="use 1e-6")

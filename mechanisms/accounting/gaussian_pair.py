@@ -30,7 +30,7 @@ from mechanisms.accounting.grids import guess_epsilon, profile_levels, trade_off
 from mechanisms.accounting.loss_cumulant import UNIT, LossCumulant, group_coordinates, merge_near_one
 from mechanisms.accounting.whitening import relative_coordinates
 from mechanisms.claim import Direction, PrivacyProfile
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Array, GaussianLaw
 
 # Guaranteed relative error of delta and of both tails wherever they are at least 1e-30 (checked against mpmath).
@@ -93,19 +93,24 @@ class GaussianPair:
     def __post_init__(self) -> None:
         c = np.array(self.variance_ratios, dtype=np.float64)
         b = np.array(self.squared_shifts, dtype=np.float64)
-        if c.ndim != 1 or c.shape != b.shape:
-            raise InvalidInputError(
-                field="squared_shifts", expected=f"of shape {c.shape}", got=f"shape {b.shape}", fix="give one per ratio"
-            )
-        if not np.all((c > 0) & np.isfinite(c)):
-            raise InvalidInputError(
-                field="variance_ratios", expected="positive and finite", got=c[~((c > 0) & np.isfinite(c))][0],
-                fix="drop directions in which neither law varies, or use from_laws",
-            )  # fmt: skip
-        if not np.all(b >= 0):
-            raise InvalidInputError(field="squared_shifts", expected="at least 0", got=b[~(b >= 0)][0], fix="square")
-        if self.n_columns < 1:
-            raise InvalidInputError(field="n_columns", expected="at least 1", got=self.n_columns, fix="count columns")
+        require(
+            c.ndim == 1 and c.shape == b.shape,
+            "squared_shifts",
+            expected=f"of shape {c.shape}",
+            got=f"shape {b.shape}",
+            fix="give one per ratio",
+        )
+        outside, negative = c[~((c > 0) & np.isfinite(c))], b[~(b >= 0)]
+        require(
+            not outside.size,
+            "variance_ratios",
+            expected="positive and finite",
+            got=next(iter(outside), None),
+            fix="drop directions in which neither law varies, or use from_laws",
+        )
+        first = next(iter(negative), None)
+        require(not negative.size, "squared_shifts", expected="at least 0", got=first, fix="square")
+        require(self.n_columns >= 1, "n_columns", expected="at least 1", got=self.n_columns, fix="count columns")
         for name, values in (("variance_ratios", c), ("squared_shifts", b)):
             values.setflags(write=False)
             object.__setattr__(self, name, values)

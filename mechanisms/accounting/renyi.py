@@ -22,7 +22,7 @@ from scipy.optimize import minimize_scalar
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Certificate, Claim, Direction, PrivacyProfile, Reference
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Array
 
 # Every epsilon and log delta is raised by this share of the terms that it is a sum of.
@@ -187,17 +187,20 @@ class RenyiCurve:
 
     def __post_init__(self) -> None:
         orders, divergences = np.asarray(self.orders), np.asarray(self.divergences)
-        if orders.ndim != 1 or len(orders) == 0 or not np.all(orders > 1):
-            raise InvalidInputError(
-                field="orders", expected="a list of numbers above 1", got=orders, fix="for example [1.5, 2, 4, 8, 16]"
-            )
-        if divergences.shape != orders.shape or not np.all(divergences >= 0):
-            raise InvalidInputError(
-                field="divergences",
-                expected=f"{len(orders)} values at least 0",
-                got=divergences,
-                fix="give one for every order",
-            )
+        require(
+            orders.ndim == 1 and len(orders) > 0 and bool(np.all(orders > 1)),
+            "orders",
+            expected="a list of numbers above 1",
+            got=orders,
+            fix="for example [1.5, 2, 4, 8, 16]",
+        )
+        require(
+            divergences.shape == orders.shape and bool(np.all(divergences >= 0)),
+            "divergences",
+            expected=f"{len(orders)} values at least 0",
+            got=divergences,
+            fix="give one for every order",
+        )
 
     @staticmethod
     def of_gaussian(mu: float, orders: ArrayLike) -> RenyiCurve:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import ReleaseSpec, World
 
 Array = NDArray[np.float64]
@@ -81,10 +81,8 @@ class ExactDowndate:
     decimals: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 < self.penalty < np.inf:
-            raise InvalidInputError(
-                field="penalty", expected="positive and finite", got=self.penalty, fix="1.0 is a good start"
-            )
+        penalty = self.penalty
+        require(0 < penalty < np.inf, "penalty", expected="positive and finite", got=penalty, fix="1.0 is a good start")
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.ridge.bounded_pair import BoundedPair
 from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
+from mechanisms.ridge.process import check_settings
 
 Array = NDArray[np.float64]
 
@@ -97,15 +98,7 @@ class KrylovSetup:
         InvalidInputError
             For a value out of range, or a step size that diverges.
         """
-        checks = (
-            (0 < penalty < math.inf, "penalty", "positive and finite", penalty, "1.0 is a good start"),
-            (n_learn >= 1, "n_learn", "at least 1", n_learn, "300 is a good start"),
-            (n_unlearn >= 0, "n_unlearn", "at least 0", n_unlearn, "0 means no unlearning at all"),
-            (0 <= sigma_learn < math.inf, "sigma_learn", "at least 0 and finite", sigma_learn, "0.001 is usual"),
-        )
-        for holds, field, expected, got, fix in checks:
-            if not holds:
-                raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+        check_settings(penalty=penalty, n_learn=n_learn, n_unlearn=n_unlearn, sigma_learn=sigma_learn)
         compressed = _compressed(data)
         smoothness = float(np.linalg.norm(compressed.features, 2)) ** 2 + penalty
         if step_size is not None and not 0 < step_size < 2 / smoothness:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
-from mechanisms.ridge.process import RidgeProcess, noise_floor
+from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stepwise import StepwiseSampler
 
@@ -50,23 +50,20 @@ class CalibratedNoise:
     grid_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        if self.route not in ROUTES:
-            raise InvalidInputError(
-                field="sigma_unlearn.calibrate", expected=f"one of {', '.join(ROUTES)}", got=self.route,
-                fix="name a route",
-            )  # fmt: skip
-        if not (self.epsilon > 0 and np.isfinite(self.epsilon)):
-            raise InvalidInputError(
-                field="sigma_unlearn.epsilon", expected="positive and finite", got=self.epsilon, fix="0.5 is usual"
-            )
-        if not SMALLEST_DELTA <= self.delta < 1:
-            raise InvalidInputError(
-                field="sigma_unlearn.delta", expected=f"in [{SMALLEST_DELTA:g}, 1)", got=self.delta, fix="1e-5 is usual"
-            )
-        if self.grid_ratio is not None and not self.grid_ratio > 1:
-            raise InvalidInputError(
-                field="sigma_unlearn.grid_ratio", expected="above 1", got=self.grid_ratio, fix="1.25 is usual"
-            )
+        routes, proper = f"one of {', '.join(ROUTES)}", f"in [{SMALLEST_DELTA:g}, 1)"
+        epsilon, delta, ratio = self.epsilon, self.delta, self.grid_ratio
+        require(self.route in ROUTES, "sigma_unlearn.calibrate", expected=routes, got=self.route, fix="name a route")
+        require(
+            0 < epsilon < np.inf,
+            "sigma_unlearn.epsilon",
+            expected="positive and finite",
+            got=epsilon,
+            fix="0.5 is usual",
+        )
+        require(SMALLEST_DELTA <= delta < 1, "sigma_unlearn.delta", expected=proper, got=delta, fix="1e-5 is usual")
+        require(
+            ratio is None or ratio > 1, "sigma_unlearn.grid_ratio", expected="above 1", got=ratio, fix="1.25 is usual"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,30 +122,16 @@ class RidgeLangevin:
 
     def __post_init__(self) -> None:
         sigma = self.sigma_unlearn if isinstance(self.sigma_unlearn, int | float) else 0.0
-        checks: tuple[tuple[bool, str, str, object, str], ...] = (
-            (0 < self.penalty < np.inf, "penalty", "positive and finite", self.penalty, "1.0 is a good start"),
-            (self.n_learn >= 1, "n_learn", "at least 1", self.n_learn, "300 is a good start"),
-            (self.n_unlearn >= 0, "n_unlearn", "at least 0", self.n_unlearn, "0 means no unlearning at all"),
-            (
-                0 <= self.sigma_learn < np.inf,
-                "sigma_learn",
-                "at least 0 and finite",
-                self.sigma_learn,
-                "0.001 is usual",
-            ),
-            (0 <= sigma < np.inf, "sigma_unlearn", "at least 0 and finite", sigma, "or calibrate it"),
-            (SMALLEST_DELTA <= self.delta < 1, "delta", f"in [{SMALLEST_DELTA:g}, 1)", self.delta, "1e-5 is usual"),
-            (
-                self.sampler in ("stepwise", "closed_form"),
-                "sampler",
-                "stepwise or closed_form",
-                self.sampler,
-                "name one",
-            ),
+        check_settings(
+            penalty=self.penalty, n_learn=self.n_learn, n_unlearn=self.n_unlearn, sigma_learn=self.sigma_learn
         )
-        for holds, field, expected, got, fix in checks:
-            if not holds:
-                raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
+        require(
+            0 <= sigma < np.inf, "sigma_unlearn", expected="at least 0 and finite", got=sigma, fix="or calibrate it"
+        )
+        proper = f"in [{SMALLEST_DELTA:g}, 1)"
+        require(SMALLEST_DELTA <= self.delta < 1, "delta", expected=proper, got=self.delta, fix="1e-5 is usual")
+        known = self.sampler in ("stepwise", "closed_form")
+        require(known, "sampler", expected="stepwise or closed_form", got=self.sampler, fix="name one")
 
     @staticmethod
     def from_temperature(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
+from mechanisms.errors import require
 
 Array = NDArray[np.float64]
 
@@ -54,6 +55,21 @@ class RidgeProcess:
     def shape(self) -> tuple[int, int]:
         """Shape (p, q) of the weights."""
         return self.data.features.shape[1], self.data.targets.shape[1]
+
+
+def check_settings(*, penalty: float, n_learn: int, n_unlearn: int, sigma_learn: float) -> None:
+    """Refuse settings with which no process runs.
+
+    Raises
+    ------
+    InvalidInputError
+        For the first value out of range.
+    """
+    require(0 < penalty < np.inf, "penalty", expected="positive and finite", got=penalty, fix="1.0 is a good start")
+    require(n_learn >= 1, "n_learn", expected="at least 1", got=n_learn, fix="300 is a good start")
+    require(n_unlearn >= 0, "n_unlearn", expected="at least 0", got=n_unlearn, fix="0 means no unlearning at all")
+    noise = "at least 0 and finite"
+    require(0 <= sigma_learn < np.inf, "sigma_learn", expected=noise, got=sigma_learn, fix="0.001 is usual")
 
 
 def noise_floor(sigma_learn: float) -> float:
