@@ -542,6 +542,7 @@ def test_inputs_are_copied_and_frozen():
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.array([math.nan])), "squared_shifts"),
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(2)), "squared_shifts"),
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1), n_columns=0), "n_columns"),
+        (lambda: GaussianPair(variance_ratios=[1.0], squared_shifts=[1.0], n_columns=math.nan), "n_columns"),
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1)).delta(math.nan), "epsilon"),
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1)).epsilon(-0.1), "delta"),
         (lambda: GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.ones(1)).epsilon(math.nan), "delta"),

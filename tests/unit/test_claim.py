@@ -94,6 +94,7 @@ def test_profile_chords_are_safe() -> None:
         lambda: EpsilonDelta(epsilon=1.0, delta=1.5),
         lambda: GaussianDP(mu=-1.0),
         lambda: PrivacyProfile(epsilons=(1.0, 0.5), log_deltas={PQ: (-1.0, -2.0)}),
+        lambda: PrivacyProfile(epsilons=(math.nan,), log_deltas={PQ: (-1.0,)}),
         lambda: PrivacyProfile(epsilons=(0.5, 1.0), log_deltas={PQ: (-1.0,)}),
         lambda: PrivacyProfile(epsilons=(0.5,), log_deltas={PQ: (0.5,)}),
         lambda: Claim(guarantee=GaussianDP(mu=1.0), directions=()),
