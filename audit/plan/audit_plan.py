@@ -11,7 +11,7 @@ import numpy as np
 from attacks.protocol import Attack
 from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 from mechanisms.protocol import Access
 
 Axis = Literal["records", "claims", "attacks", "rows"]
@@ -71,13 +71,13 @@ class FixedSequence:
 
     def __post_init__(self) -> None:
         known = get_args(Axis)
-        if not self.order or len(set(self.order)) < len(self.order) or not set(self.order) <= set(known):
-            raise InvalidInputError(
-                field="correction.order",
-                expected=f"distinct names out of {', '.join(known)}",
-                got=self.order,
-                fix='name the slowest first, for example ("records", "claims")',
-            )
+        require(
+            bool(self.order) and len(set(self.order)) == len(self.order) and set(self.order) <= set(known),
+            "correction.order",
+            expected=f"distinct names out of {', '.join(known)}",
+            got=self.order,
+            fix='name the slowest first, for example ("records", "claims")',
+        )
 
 
 Correction = Bonferroni | Holm | FixedSequence
@@ -134,41 +134,35 @@ class AuditPlan:
 
     def __post_init__(self) -> None:
         for name, values in (("claims", self.claims), ("forget", self.forget), ("attacks", self.attacks)):
-            if not values:
-                raise InvalidInputError(
-                    field=name, expected="at least one entry", got="()", fix=f"name {name} to audit"
-                )
-        if self.labels and len(self.labels) != len(self.forget):
-            raise InvalidInputError(
-                field="labels",
-                expected=f"{len(self.forget)} words, one a forget set",
-                got=self.labels,
-                fix="or leave them out",
-            )
-        _require(
-            isinstance(self.trials, int | np.integer),
-            "trials",
-            "a whole number",
-            self.trials,
-            "an audit needs thousands",
+            require(bool(values), name, expected="at least one entry", got="()", fix=f"name {name} to audit")
+        require(
+            not self.labels or len(self.labels) == len(self.forget),
+            "labels",
+            expected=f"{len(self.forget)} words, one a forget set",
+            got=self.labels,
+            fix="or leave them out",
         )
-        _require(self.trials >= 20, "trials", "at least 20", self.trials, "an audit needs thousands")
-        _require(self.trials <= MAX_TRIALS, "trials", f"at most {MAX_TRIALS:,}", self.trials, "use fewer")
-        _require(0 < self.significance < 0.5, "significance", "in (0, 0.5)", self.significance, "0.05 is usual")
-        _require(0 <= self.delta < 1, "delta", "in [0, 1)", self.delta, "give a probability, for example 1e-5")
-        _require(self.seed >= 0, "seed", "a non-negative integer", self.seed, "choose any")
-        _require(self.chunk_size >= 1, "chunk_size", "at least 1", self.chunk_size, "1000 is usual")
-        _require(
+        trials, level, delta, chunk = self.trials, self.significance, self.delta, self.chunk_size
+        whole, probability = isinstance(trials, int | np.integer), "give a probability, for example 1e-5"
+        require(whole, "trials", expected="a whole number", got=trials, fix="an audit needs thousands")
+        require(trials >= 20, "trials", expected="at least 20", got=trials, fix="an audit needs thousands")
+        require(trials <= MAX_TRIALS, "trials", expected=f"at most {MAX_TRIALS:,}", got=trials, fix="use fewer")
+        require(0 < level < 0.5, "significance", expected="in (0, 0.5)", got=level, fix="0.05 is usual")
+        require(0 <= delta < 1, "delta", expected="in [0, 1)", got=delta, fix=probability)
+        require(self.seed >= 0, "seed", expected="a non-negative integer", got=self.seed, fix="choose any")
+        require(chunk >= 1, "chunk_size", expected="at least 1", got=chunk, fix="1000 is usual")
+        require(
             self.control_trials is None or self.control_trials >= 20,
             "control_trials",
-            "at least 20",
-            self.control_trials,
-            "leave it out for a fifth of the trials",
+            expected="at least 20",
+            got=self.control_trials,
+            fix="leave it out for a fifth of the trials",
         )
         names = [attack.name for attack in self.attacks]
-        _require(len(set(names)) == len(names), "attacks", "distinct names", names, "remove the repeat")
+        require(len(set(names)) == len(names), "attacks", expected="distinct names", got=names, fix="remove the repeat")
         sets = [tuple(sorted(forget)) for forget in self.forget]
-        _require(len(set(sets)) == len(sets), "forget", "distinct forget sets", sets, "audit each deletion once")
+        distinct = len(set(sets)) == len(sets)
+        require(distinct, "forget", expected="distinct forget sets", got=sets, fix="audit each deletion once")
 
     def chunk_sizes(self, trials: int) -> tuple[int, ...]:
         """Return the sizes of the chunks that ``trials`` are drawn in: at least two, so that a split exists."""
@@ -193,8 +187,3 @@ class AuditPlan:
     def n_control_trials(self) -> int:
         """Releases per world and forget set of each control."""
         return self.control_trials if self.control_trials is not None else min(20_000, max(20, self.trials // 5))
-
-
-def _require(holds: bool, field: str, expected: str, got: object, fix: str) -> None:
-    if not holds:
-        raise InvalidInputError(field=field, expected=expected, got=got, fix=fix)
