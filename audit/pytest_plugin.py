@@ -90,14 +90,23 @@ class AuditClaim:
         """
         if self.record:
             raise InvalidInputError(
-                field="audit_claim", expected="called once in a test", got="a second call",
+                field="audit_claim",
+                expected="called once in a test",
+                got="a second call",
                 fix="write one test for each claim, or use pytest.mark.parametrize: each claim has its own level",
-            )  # fmt: skip
+            )
         started = time.monotonic()
         self.record.update(
-            test=self.test, level=self.level, seed=self.seed, command=self.command, verdict="error", line="ERROR",
-            text="the audit did not end", result=None, seconds=0.0,
-        )  # fmt: skip
+            test=self.test,
+            level=self.level,
+            seed=self.seed,
+            command=self.command,
+            verdict="error",
+            line="ERROR",
+            text="the audit did not end",
+            result=None,
+            seconds=0.0,
+        )
         try:
             plan = default_plan(mechanism, data, forget, claim, trials, attacks, self.seed)
             result = run(

@@ -120,9 +120,11 @@ def _gaussian_refuted(row: Boundary, left: Floats, right: Floats) -> bool:
         return False
     mu = float(row.name.split()[3].rstrip(","))
     counts = Counts(
-        k_unlearned=int(np.count_nonzero(left > mu / 2)), n_unlearned=N,
-        k_retrained=int(np.count_nonzero(right > mu / 2)), n_retrained=N,
-    )  # fmt: skip
+        k_unlearned=int(np.count_nonzero(left > mu / 2)),
+        n_unlearned=N,
+        k_retrained=int(np.count_nonzero(right > mu / 2)),
+        n_retrained=N,
+    )
     return tradeoff_p_value(counts, claim=Claim(guarantee=GaussianDP(mu=mu)), direction=FORWARD) <= LEVEL
 
 

@@ -47,9 +47,17 @@ LAWS: tuple[Law, ...] = ("stationary Langevin", "output noise", "30 noisy steps"
 DIMENSIONS, SIDES = (10, 50, 200), (200, 1000)
 N_STEPS, N_RECORDS, N_FRESH, N_REPEATS = 30, 2000, 4000, 5
 SHOWN = (
-    "portfolio:mean", "krylov_lda", "influence", "target_loss", "u_lira", "lda", "classifier", "qda",
-    "portfolio:tail", "portfolio:scale",
-)  # fmt: skip
+    "portfolio:mean",
+    "krylov_lda",
+    "influence",
+    "target_loss",
+    "u_lira",
+    "lda",
+    "classifier",
+    "qda",
+    "portfolio:tail",
+    "portfolio:scale",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -131,9 +131,11 @@ class NetworkLangevin:
         n_held_out = 0 if data.held_out is None else data.held_out.n_records
         if n_held_out < self.n_probe:
             raise InvalidInputError(
-                field="n_probe", expected=f"at most {n_held_out}, the number of held-out records", got=self.n_probe,
+                field="n_probe",
+                expected=f"at most {n_held_out}, the number of held-out records",
+                got=self.n_probe,
                 fix="lower it, or hold out more records with data.rows",
-            )  # fmt: skip
+            )
         forget = validate_forget(forget, data.n_records)
         probes = [data.take(forget).features, *([] if data.held_out is None else [data.held_out.features])]
         shape = (len(forget) + self.n_probe, data.targets.shape[1])

@@ -73,9 +73,11 @@ class CalibratedSigma:
             return 0.0
         if not self.mu > 0:
             raise InvalidInputError(
-                field="sigma.target", expected="a target that some noise meets", got=repr(self.target),
+                field="sigma.target",
+                expected="a target that some noise meets",
+                got=repr(self.target),
                 fix="give a positive mu, or a positive delta",
-            )  # fmt: skip
+            )
         # Lowered by more than the rounding of the certificate that will be stated.
         needed = shift / (self.mu * (1 - 4 * _SAFETY))
         if needed <= learning_noise:
@@ -221,9 +223,11 @@ class OutputPerturbation:
         moved = np.asarray(self.removal(weights.copy(), retained, deleted), dtype=np.float64)
         if moved.shape != weights.shape or not np.isfinite(moved).all():
             raise InvalidInputError(
-                field="removal", expected=f"to return finite coefficients of shape {weights.shape}",
-                got=f"shape {moved.shape}", fix="return the coefficients as they are when nothing is deleted",
-            )  # fmt: skip
+                field="removal",
+                expected=f"to return finite coefficients of shape {weights.shape}",
+                got=f"shape {moved.shape}",
+                fix="return the coefficients as they are when nothing is deleted",
+            )
         return moved
 
     def _parameters(self, sigma: float) -> dict[str, int | float | str]:
@@ -339,13 +343,15 @@ def _ratio(shift: float, noise: float) -> float:
 def _check_fits(full: Array, *, again: Array, without: Array) -> None:
     if full.shape != without.shape:
         raise InvalidInputError(
-            field="forget", expected="records without which the model keeps its shape",
+            field="forget",
+            expected="records without which the model keeps its shape",
             got=f"coefficients of shape {full.shape} with and {without.shape} without them",
             fix="do not delete the last record of a class",
-        )  # fmt: skip
+        )
     if not np.allclose(full, again, rtol=0, atol=_SAME_FIT * max(float(np.abs(full).max(initial=0)), 1e-300)):
         raise InvalidInputError(
-            field="estimator", expected="to fit the same data to the same coefficients",
+            field="estimator",
+            expected="to fit the same data to the same coefficients",
             got=f"two fits that differ by {np.abs(full - again).max():.3g}",
             fix="set random_state, or a deterministic solver",
-        )  # fmt: skip
+        )

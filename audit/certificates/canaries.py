@@ -56,9 +56,11 @@ def choose_canaries(
     unknown = set(words) - set(get_args(Word))
     if unknown:
         raise InvalidInputError(
-            field="records.choose", expected=f"words among {', '.join(get_args(Word))}", got=min(unknown),
+            field="records.choose",
+            expected=f"words among {', '.join(get_args(Word))}",
+            got=min(unknown),
             fix="or name records with forget",
-        )  # fmt: skip
+        )
     rules: list[Rule] = [rule for rule in RULES if rule in words]
     ranked = _ranking(data, by, mechanism) if rules else None
     found: dict[Any, int] = dict(zip(rules, choose_records(data, rules, penalty=penalty, ranking=ranked), strict=True))
@@ -75,9 +77,11 @@ def _ranking(data: Dataset, by: Ranking, mechanism: Mechanism) -> Array | None:
         return None
     if not isinstance(mechanism, RidgeLangevin):
         raise InvalidInputError(
-            field="records.by", expected='"leverage_residual" for this mechanism', got=by,
+            field="records.by",
+            expected='"leverage_residual" for this mechanism',
+            got=by,
             fix="other rankings need ridge_langevin",
-        )  # fmt: skip
+        )
     noise = mechanism.sigma_unlearn
     if by == "remaining_shift":
         # Calibrated noise is not known yet; where it is calibrated it is the noise that matters.

@@ -129,16 +129,20 @@ def _read(given: Given, name: str) -> Stored | ResolvedPlan:
     if given.path.suffix == ".toml":
         if given.plan is not None:
             raise InvalidInputError(
-                field="--baseline-plan", expected="left out when BASELINE is a plan", got=str(given.plan),
+                field="--baseline-plan",
+                expected="left out when BASELINE is a plan",
+                got=str(given.plan),
                 fix="the plan itself is run; name one of the two",
-            )  # fmt: skip
+            )
         return _read_plan(given.path, given.mechanism, name)
     if given.mechanism is not None and given.plan is None:
         option = "--mechanism" if name == "CANDIDATE" else "--baseline-mechanism"
         raise InvalidInputError(
-            field=option, expected=f"left out when {name} is a stored file", got=given.mechanism,
+            field=option,
+            expected=f"left out when {name} is a stored file",
+            got=given.mechanism,
             fix=f"a stored file has its numbers; give a plan (.toml) for {name}",
-        )  # fmt: skip
+        )
     try:
         text = given.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -164,9 +168,11 @@ def _parse(text: str, path: Path, name: str) -> Stored:
     value = load_json(text)
     if isinstance(value, AuditCollection):
         raise InvalidInputError(
-            field=name, expected="one result", got=f"a collection of {len(value.results)} in {path}",
+            field=name,
+            expected="one result",
+            got=f"a collection of {len(value.results)} in {path}",
             fix="compare results one by one: run each plan with --out, and take report.json",
-        )  # fmt: skip
+        )
     return value
 
 
@@ -178,9 +184,11 @@ def _plan_of(given: Given, side: Stored | ResolvedPlan) -> ResolvedPlan | None:
         return None
     if isinstance(side, Certification):
         raise InvalidInputError(
-            field="--baseline-plan", expected="left out when certificates are compared", got=str(given.plan),
+            field="--baseline-plan",
+            expected="left out when certificates are compared",
+            got=str(given.plan),
             fix="it is needed to fit attacks again, and certificates have none",
-        )  # fmt: skip
+        )
     own = None if given.mechanism is None else load_mechanism(given.mechanism, option="--baseline-mechanism")
     return read_plan(given.plan, seed=side.plan.seed, trials=side.plan.trials, mechanism=own)
 

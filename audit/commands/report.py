@@ -80,9 +80,11 @@ def _check_alone(path: Path, n_files: int, junit: Path | None, redact: bool) -> 
     if n_files > 1 or junit is not None or redact:
         option = f"{n_files} files" if n_files > 1 else "--junit" if junit is not None else "--redact"
         raise InvalidInputError(
-            field="certificates", expected="rendered alone, without --junit or --redact", got=f"{path} and {option}",
+            field="certificates",
+            expected="rendered alone, without --junit or --redact",
+            got=f"{path} and {option}",
             fix="render the file by itself; a report of audits can be redacted",
-        )  # fmt: skip
+        )
 
 
 def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:

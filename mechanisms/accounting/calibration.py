@@ -151,9 +151,11 @@ def round_up_to_grid(noise: float, ratio: float = 1.25) -> float:
     k = math.ceil(math.log(noise) / math.log(ratio))
     if k * math.log(ratio) > _LARGEST_LOG:
         raise InvalidInputError(
-            field="noise", expected="below the largest power of ratio that a double can hold", got=noise,
+            field="noise",
+            expected="below the largest power of ratio that a double can hold",
+            got=noise,
             fix="use a finer grid",
-        )  # fmt: skip
+        )
     # The logarithms are rounded; the powers themselves decide.
     while ratio**k < noise:
         k += 1

@@ -90,8 +90,12 @@ def _headline(comparison: Comparison) -> str:
         *(rate.outcome for rate in comparison.rates),
         *(verdict.outcome for verdict in comparison.verdicts),
     ]
-    words = {Outcome.WORSE: "worse", Outcome.UNDECIDED: "undecided", Outcome.NO_WORSE: "no worse",
-             Outcome.BETTER: "better"}  # fmt: skip
+    words = {
+        Outcome.WORSE: "worse",
+        Outcome.UNDECIDED: "undecided",
+        Outcome.NO_WORSE: "no worse",
+        Outcome.BETTER: "better",
+    }
     counts = [f"{lines.count(outcome)} {word}" for outcome, word in words.items() if outcome in lines]
     missing = sum(len(absence.forget) for absence in comparison.absences if absence.kind == "missing")
     counts += [f"{missing} missing from the candidate"] if missing else []
@@ -242,8 +246,17 @@ def _means(means: Sequence[MeanComparison]) -> TableView:
 
 
 def _rates(rates: Sequence[RateComparison]) -> TableView:
-    columns = ("record", "this attack", "event", "true positives", "difference", "false positives", "difference",
-               "could have been seen", "")  # fmt: skip
+    columns = (
+        "record",
+        "this attack",
+        "event",
+        "true positives",
+        "difference",
+        "false positives",
+        "difference",
+        "could have been seen",
+        "",
+    )
     return TableView(
         title="How often these attacks succeed",
         caption="",

@@ -117,7 +117,7 @@ def _neglected(claims: Sequence[ClaimForecast]) -> TableView:
     columns = ("record", "ε if the deletion is ignored", "over claimed", "power", "trials", "according to")
     return TableView(
         title="", caption="", columns=columns, rows=tuple(rows), numeric=(False, True, True, True, True, False)
-    )  # fmt: skip
+    )
 
 
 def _family(forecast: Forecast) -> str:

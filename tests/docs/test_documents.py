@@ -79,9 +79,15 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     # An environment that was set up before the plugin's entry point does not know it.
     line = re.sub(r"^pytest ", "python -m pytest -p unlearn_audit_pytest -p no:cacheprovider ", line)
     return subprocess.run(
-        line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        line,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
 
 
 def pattern(shown: str) -> re.Pattern[str]:

@@ -123,8 +123,12 @@ def made(noise: float, *, stop_when_decided: bool = False) -> AuditResult:
     mechanism = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=noise, sampler="closed_form")
     return audit.run(
         *(mechanism, load_named("digits", rows=200)),
-        forget=3, claim=CertifiedClaim(method="exact"), trials=300, seed=1, stop_when_decided=stop_when_decided,
-    )  # fmt: skip
+        forget=3,
+        claim=CertifiedClaim(method="exact"),
+        trials=300,
+        seed=1,
+        stop_when_decided=stop_when_decided,
+    )
 
 
 @pytest.fixture(scope="module")

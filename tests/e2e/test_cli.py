@@ -377,9 +377,7 @@ def test_certify_writes_every_record_and_every_route(tmp_path: Path) -> None:
     for route in stored["routes"]:
         assert route["epsilon"] <= 0.5
         assert route["exact_epsilon"] <= route["epsilon"] * (1 + 1e-6)
-    assert {route["route"] for route in stored["routes"]} == {
-        "exact", "repaired", "published", "uniform", "downdate"
-    }  # fmt: skip
+    assert {route["route"] for route in stored["routes"]} == {"exact", "repaired", "published", "uniform", "downdate"}
 
 
 def test_report_renders_certificates_again_and_alone(tmp_path: Path) -> None:

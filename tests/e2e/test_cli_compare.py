@@ -201,8 +201,13 @@ def test_workers_find_the_module_too(own: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [*COMMAND, "run", "own.toml", "--mechanism", f"{own}:wide", "--jobs", "2", "--allow-inconclusive"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
 
 

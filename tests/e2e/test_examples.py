@@ -72,8 +72,11 @@ def test_a_black_box_audit_refutes_the_service_that_ignored_the_deletion() -> No
 def test_the_claims_of_the_pytest_example_pass_and_are_printed() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "unlearn_audit_pytest", "-p", "no:cacheprovider", "-q"],
-        cwd=ROOT / "examples" / "pytest", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT / "examples" / "pytest",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     assert "at most 0.01 (budget 0.01, base seed 0)" in done.stdout

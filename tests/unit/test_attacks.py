@@ -108,9 +108,11 @@ class TestKrylov:
     def test_a_record_without_gradient_gives_a_constant_score(self) -> None:
         data = regression(4)
         empty = Dataset(
-            name="zero", features=np.vstack([np.zeros((1, 4)), data.features]),
-            targets=np.vstack([np.zeros((1, 1)), data.targets]), kind="regression",
-        )  # fmt: skip
+            name="zero",
+            features=np.vstack([np.zeros((1, 4)), data.features]),
+            targets=np.vstack([np.zeros((1, 1)), data.targets]),
+            kind="regression",
+        )
         trials = np.random.default_rng(0).normal(size=(30, 4, 1))
         for attack in (KrylovLda(), Influence(), Tail()):
             scores = attack.fit(trials, trials, context_of(empty), rng=np.random.default_rng(0)).score(trials)

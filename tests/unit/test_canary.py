@@ -116,9 +116,13 @@ class TestOutlier:
 class TestWords:
     def test_every_word(self, data: Dataset) -> None:
         found = choose_canaries(
-            data, ["random", "hardest", "inserted", "random"], by="leverage_residual", mechanism=RIDGE, penalty=1.0,
+            data,
+            ["random", "hardest", "inserted", "random"],
+            by="leverage_residual",
+            mechanism=RIDGE,
+            penalty=1.0,
             seed=3,
-        )  # fmt: skip
+        )
         assert found.data.n_records == 41
         assert found.records[1] == choose_records(data, ["hardest"], penalty=1.0)[0]
         assert found.records[2] == 40

@@ -37,9 +37,15 @@ def with_history(made: Finding) -> Finding:
         bounds=(0.0, 0.1, 0.4),
     )
     history = History(
-        n_fit=100, budget=900, pairs=(10, 20, 40), p_values=(1.0, 0.2, 0.01),
-        level=0.05, refits=(), refuted_at=40, curves=(curve,),
-    )  # fmt: skip
+        n_fit=100,
+        budget=900,
+        pairs=(10, 20, 40),
+        p_values=(1.0, 0.2, 0.01),
+        level=0.05,
+        refits=(),
+        refuted_at=40,
+        curves=(curve,),
+    )
     return dataclasses.replace(made, history=history)
 
 

@@ -119,8 +119,15 @@ class TestFixedSequence:
         members: list[MemberKey] = [(c, f, a, "claim_row") for f in ((9,), (3,)) for c in (0, 1) for a in ("x", "y")]
         listed = ledger(significance=0.05, correction=FixedSequence(order=("claims", "attacks")), members=members)
         assert [(m.claim, m.attack, m.forget[0]) for m in listed.members] == [
-            (0, "x", 9), (0, "x", 3), (0, "y", 9), (0, "y", 3), (1, "x", 9), (1, "x", 3), (1, "y", 9), (1, "y", 3),
-        ]  # fmt: skip
+            (0, "x", 9),
+            (0, "x", 3),
+            (0, "y", 9),
+            (0, "y", 3),
+            (1, "x", 9),
+            (1, "x", 3),
+            (1, "y", 9),
+            (1, "y", 3),
+        ]
 
     def test_a_step_with_several_claims_is_passed_only_whole(self) -> None:
         members: list[MemberKey] = [(c, (f,), "x", "claim_row") for c in (0, 1) for f in (3, 4)]

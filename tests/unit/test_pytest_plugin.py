@@ -268,8 +268,11 @@ def test_the_report_of_a_session(suite: pytest.Pytester) -> None:
     assert refuted["plan"]["seed"] == seed_of(0, "test_claims.py::test_does_not")
     (ours,) = ElementTree.parse(folder / "junit.xml").getroot()
     assert {name: ours.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "4", "failures": "1", "errors": "1", "skipped": "1",
-    }  # fmt: skip
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+    }
     children = {case.get("name"): {child.tag for child in case} for case in ours.iter("testcase")}
     assert set(children) == {"test_holds", "test_does_not", "test_beyond_reach", "test_crashes"}
     assert "failure" in children["test_does_not"]
@@ -363,8 +366,11 @@ def test_a_folder_that_hides_ours_is_named(suite: pytest.Pytester, name: str) ->
     done = subprocess.run(
         # -rN: the short summary repeats a message or not, by the terminal's width and by CI.
         [sys.executable, "-m", "pytest", *PLUGIN, "--continue-on-collection-errors", "-rN"],
-        cwd=suite.path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=suite.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "1 passed" in done.stdout
     assert done.stdout.count(f"{suite.path / name} is imported as {name!r}, which hides the package") == 2
     assert "rename that folder" in done.stdout

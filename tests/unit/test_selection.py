@@ -155,8 +155,9 @@ def test_the_split_route_counts_what_it_did_not_choose_on() -> None:
     assert bound.value == exact_joint_bound(bound.counts, delta=0.0, direction=FORWARD, level=0.05)
     assert bound == split_bound(left, right, delta=0.0, direction=FORWARD, level=0.05, rng=np.random.default_rng(7))
     # A monotone map of the scores that keeps their spacing changes nothing.
-    moved = split_bound(3 * left + 1, 3 * right + 1, delta=0.0, direction=FORWARD, level=0.05,
-                        rng=np.random.default_rng(7))  # fmt: skip
+    moved = split_bound(
+        3 * left + 1, 3 * right + 1, delta=0.0, direction=FORWARD, level=0.05, rng=np.random.default_rng(7)
+    )
     assert moved.counts == bound.counts
 
 
@@ -190,9 +191,14 @@ def test_unusable_scores_are_refused(scores: Floats, message: str) -> None:
         split_bound(scores, np.zeros(30), delta=0.0, direction=FORWARD, level=0.05, rng=np.random.default_rng(0))
     with pytest.raises(InvalidInputError, match="fit_fraction"):
         split_bound(
-            np.zeros(30), np.zeros(30), delta=0.0, direction=FORWARD, level=0.05, rng=np.random.default_rng(0),
+            np.zeros(30),
+            np.zeros(30),
+            delta=0.0,
+            direction=FORWARD,
+            level=0.05,
+            rng=np.random.default_rng(0),
             fit_fraction=1.0,
-        )  # fmt: skip
+        )
 
 
 def test_counting_an_event_agrees_with_its_definition() -> None:
