@@ -147,6 +147,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
     """
     import reports
     from reports.audits import junit
+    from reports.writing import write_texts
 
     results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
     levels = total(record["level"] for record in records)
@@ -161,7 +162,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
         tables=(_ledger(records),),
     )
     texts = {"junit.xml": junit.render([_case(record) for record in records], name="claims of unlearning")}
-    return (*reports.write(collection, folder, formats=("html", "json")), *reports.write_texts(folder, texts))
+    return (*reports.write(collection, folder, formats=("html", "json")), *write_texts(folder, texts))
 
 
 def _case(record: Mapping[str, Any]) -> Case:

@@ -1,1 +1,114 @@
-"""What is audited: claims, data sets, and reference mechanisms that learn and unlearn."""
+"""What is audited: claims, data sets, and reference mechanisms that learn and unlearn.
+
+Names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechanisms.lazy import lend
+
+if TYPE_CHECKING:
+    from mechanisms.adapters.functions import EmptyForgetSetError, from_functions
+    from mechanisms.adapters.observed import ObservedOutputs
+    from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
+    from mechanisms.adapters.sklearn import from_estimator
+    from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
+    from mechanisms.dataset import Dataset, from_arrays
+    from mechanisms.errors import (
+        InvalidInputError,
+        NotApplicableError,
+        UnlearnAuditError,
+        UnreachableTargetError,
+        UserFunctionError,
+    )
+    from mechanisms.network_langevin import NetworkLangevin
+    from mechanisms.newton_removal import NewtonRemoval
+    from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+    from mechanisms.protocol import (
+        Access,
+        Deletion,
+        GaussianLaw,
+        HasCertificates,
+        HasLaw,
+        HasParameters,
+        HasTrajectory,
+        Mechanism,
+        Outputs,
+        ReleaseSpec,
+        World,
+    )
+    from mechanisms.ridge.downdate import ExactDowndate
+    from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+    from mechanisms.sources import load_file, load_named
+else:
+    __getattr__, __dir__ = lend(
+        __name__,
+        {
+            "mechanisms.adapters.functions": "EmptyForgetSetError from_functions",
+            "mechanisms.adapters.observed": "ObservedOutputs",
+            "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
+            "mechanisms.adapters.sklearn": "from_estimator",
+            "mechanisms.claim": "Certificate Claim Direction EpsilonDelta GaussianDP PrivacyProfile Reference",
+            "mechanisms.dataset": "Dataset from_arrays",
+            "mechanisms.errors": (
+                "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
+            ),
+            "mechanisms.network_langevin": "NetworkLangevin",
+            "mechanisms.newton_removal": "NewtonRemoval",
+            "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
+            "mechanisms.protocol": (
+                "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasTrajectory Mechanism "
+                "Outputs ReleaseSpec World"
+            ),
+            "mechanisms.ridge.downdate": "ExactDowndate",
+            "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
+            "mechanisms.sources": "load_file load_named",
+        },
+    )
+
+__all__ = [
+    "Access",
+    "CalibratedNoise",
+    "CalibratedSigma",
+    "Certificate",
+    "Claim",
+    "Coefficients",
+    "Dataset",
+    "Deletion",
+    "Direction",
+    "EmptyForgetSetError",
+    "EpsilonDelta",
+    "ExactDowndate",
+    "GaussianDP",
+    "GaussianLaw",
+    "HasCertificates",
+    "HasLaw",
+    "HasParameters",
+    "HasTrajectory",
+    "InvalidInputError",
+    "Mechanism",
+    "NetworkLangevin",
+    "NewtonRemoval",
+    "NotApplicableError",
+    "ObservedOutputs",
+    "OutputPerturbation",
+    "Outputs",
+    "Predictions",
+    "PrivacyProfile",
+    "Reference",
+    "ReleaseSpec",
+    "Released",
+    "RidgeLangevin",
+    "UnlearnAuditError",
+    "UnreachableTargetError",
+    "UserFunctionError",
+    "World",
+    "from_arrays",
+    "from_estimator",
+    "from_functions",
+    "load_file",
+    "load_named",
+    "targets_for",
+]

@@ -135,8 +135,8 @@ def compare(
     from audit.regression.comparison import Margins
     from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
-    from reports import write_texts
     from reports.comparisons.summary import comparison_markdown, comparison_summary
+    from reports.writing import write_texts
 
     check_writable(files={"--markdown": markdown, "--write-baseline": write_baseline})
     margins = Margins(exact=margin, accuracy=accuracy_margin, rate=rate_margin, significance=significance)

@@ -137,8 +137,8 @@ def crash_recorded(junit: Path | None, title: str, *, redact: bool = False) -> I
     except Exception as error:
         is_usage = isinstance(error, UnlearnAuditError) and not isinstance(error, TrialError)
         if junit is not None and not is_usage:
-            from reports import write_texts
             from reports.audits.junit import render_crash
+            from reports.writing import write_texts
 
             # A message is free text, which may name a record.
             message = "withheld" if redact else f"{type(error).__name__}: {error}"

@@ -48,7 +48,7 @@ class AuditResult:
     Examples
     --------
     >>> from audit import from_scores
-    >>> from mechanisms.claim import Claim, EpsilonDelta
+    >>> from mechanisms import Claim, EpsilonDelta
     >>> claim = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=0.0))
     >>> result = from_scores([[2.0 + i / 99] for i in range(99)], [[i / 99] for i in range(99)], claim=claim)
     >>> result.verdict.value, len(result.findings)

@@ -1,1 +1,52 @@
-"""How a certificate is derived: exact Gaussian pairs, Gaussian DP, shifted interpolation, and calibration."""
+"""How a certificate is derived: exact Gaussian pairs, Gaussian DP, shifted interpolation, and calibration.
+
+Names are loaded on first use. The functions of Gaussian DP go by their module, as in ``gdp.delta(mu, epsilon)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechanisms.lazy import lend
+
+if TYPE_CHECKING:
+    from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
+    from mechanisms.accounting.gaussian_pair import GaussianPair
+    from mechanisms.accounting.many_pairs import epsilons
+    from mechanisms.accounting.renyi import (
+        RenyiCurve,
+        best_curve,
+        compose,
+        improved_epsilon,
+        mironov_epsilon,
+        renyi_certificate,
+    )
+    from mechanisms.accounting.shifted_interpolation import gaussian_dp_mu
+else:
+    __getattr__, __dir__ = lend(
+        __name__,
+        {
+            "mechanisms.accounting.calibration": "Calibration round_up_to_grid smallest_noise",
+            "mechanisms.accounting.gaussian_pair": "GaussianPair",
+            "mechanisms.accounting.many_pairs": "epsilons",
+            "mechanisms.accounting.renyi": (
+                "RenyiCurve best_curve compose improved_epsilon mironov_epsilon renyi_certificate"
+            ),
+            "mechanisms.accounting.shifted_interpolation": "gaussian_dp_mu",
+        },
+    )
+
+__all__ = [
+    "Calibration",
+    "GaussianPair",
+    "RenyiCurve",
+    "best_curve",
+    "compose",
+    "epsilons",
+    "gaussian_dp_mu",
+    "improved_epsilon",
+    "mironov_epsilon",
+    "renyi_certificate",
+    "round_up_to_grid",
+    "smallest_noise",
+]

@@ -1,1 +1,1 @@
-"""Bring your own mechanism: adapters around functions (and, later, estimators and modules)."""
+"""Bring your own mechanism: adapters around functions, scikit-learn estimators, and what a service answers."""

@@ -1,1 +1,52 @@
-"""Per-instance certified unlearning of ridge regression trained by Langevin dynamics."""
+"""Per-instance certified unlearning of ridge regression trained by Langevin dynamics.
+
+Names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechanisms.lazy import lend
+
+if TYPE_CHECKING:
+    from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning, two_sided_epsilon
+    from mechanisms.ridge.downdate import ExactDowndate, RidgeSolution
+    from mechanisms.ridge.krylov import KrylovSetup, reduced_pair
+    from mechanisms.ridge.langevin import CalibratedNoise, RidgeDeletion, RidgeLangevin
+    from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+    from mechanisms.ridge.process import RidgeProcess
+    from mechanisms.ridge.routes import RidgeRoutes
+    from mechanisms.ridge.stepwise import StepwiseSampler
+else:
+    __getattr__, __dir__ = lend(
+        __name__,
+        {
+            "mechanisms.ridge.certificates": "exact_pair pair_without_unlearning two_sided_epsilon",
+            "mechanisms.ridge.downdate": "ExactDowndate RidgeSolution",
+            "mechanisms.ridge.krylov": "KrylovSetup reduced_pair",
+            "mechanisms.ridge.langevin": "CalibratedNoise RidgeDeletion RidgeLangevin",
+            "mechanisms.ridge.laws": "ClosedFormSampler RidgeLaws",
+            "mechanisms.ridge.process": "RidgeProcess",
+            "mechanisms.ridge.routes": "RidgeRoutes",
+            "mechanisms.ridge.stepwise": "StepwiseSampler",
+        },
+    )
+
+__all__ = [
+    "CalibratedNoise",
+    "ClosedFormSampler",
+    "ExactDowndate",
+    "KrylovSetup",
+    "RidgeDeletion",
+    "RidgeLangevin",
+    "RidgeLaws",
+    "RidgeProcess",
+    "RidgeRoutes",
+    "RidgeSolution",
+    "StepwiseSampler",
+    "exact_pair",
+    "pair_without_unlearning",
+    "reduced_pair",
+    "two_sided_epsilon",
+]

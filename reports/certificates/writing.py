@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports import check_formats, write_texts
+from reports.writing import check_formats, write_texts
 
 if TYPE_CHECKING:
     from audit.certificates.certification import Certification

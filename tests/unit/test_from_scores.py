@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 
@@ -11,7 +10,6 @@ import pytest
 
 import audit
 from attacks.linear.influence import Influence
-from audit.given import auditing as given
 from audit.records.counts import Counts
 from audit.records.ledger import Control
 from audit.records.result import AuditResult, load_json
@@ -269,7 +267,3 @@ def test_bad_input_names_field_value_and_fix(changes: dict[str, object], words: 
         audit.from_scores(**arguments)  # type: ignore[arg-type]
     for word in words:
         assert word in str(caught.value)
-
-
-def test_the_example_in_the_docstring_runs() -> None:
-    assert doctest.testmod(given).failed == 0
