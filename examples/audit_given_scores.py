@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import audit
-from audit.given.files import read_scores
-from mechanisms.claim import Claim, EpsilonDelta, Reference
+from mechanisms import Claim, EpsilonDelta, Reference
 
 
 def write_scores(folder: Path) -> tuple[Path, Path]:
@@ -29,7 +28,7 @@ def write_scores(folder: Path) -> tuple[Path, Path]:
 def main() -> None:
     claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5), reference=Reference.RETRAIN_ONLY)
     with tempfile.TemporaryDirectory() as folder:
-        unlearned, retrained = map(read_scores, write_scores(Path(folder)))
+        unlearned, retrained = map(audit.read_scores, write_scores(Path(folder)))
     # A threshold from an earlier study, chosen before these scores existed, is counted on every model.
     for name, threshold in (("chosen on a split", None), ("declared", 2.0)):
         result = audit.from_scores(unlearned, retrained, claim=claim, seed=1, threshold=threshold)

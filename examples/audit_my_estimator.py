@@ -9,11 +9,9 @@ from __future__ import annotations
 from sklearn.linear_model import SGDClassifier
 
 import audit
-from attacks.canary import choose_records
-from mechanisms.adapters.sklearn import Predictions, from_estimator, targets_for
-from mechanisms.claim import Claim, EpsilonDelta
-from mechanisms.sources import load_named
-from reports.audits.terminal import summary
+from attacks import choose_records
+from mechanisms import Claim, EpsilonDelta, Predictions, from_estimator, load_named, targets_for
+from reports import summary
 
 
 def fine_tune(model, retained, deleted, rng):

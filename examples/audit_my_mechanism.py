@@ -11,11 +11,8 @@ import numpy as np
 from sklearn.linear_model import Ridge
 
 import audit
-from attacks.canary import choose_records
-from mechanisms.adapters.functions import from_functions
-from mechanisms.claim import Claim, GaussianDP
-from mechanisms.dataset import Dataset
-from mechanisms.sources import load_named
+from attacks import choose_records
+from mechanisms import Claim, Dataset, GaussianDP, from_functions, load_named
 
 PENALTY, MU = 1.0, 0.5
 

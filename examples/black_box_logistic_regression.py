@@ -20,9 +20,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import audit
-from mechanisms.adapters.sklearn import Predictions, from_estimator, targets_for
-from mechanisms.claim import Claim, GaussianDP
-from mechanisms.dataset import Dataset, from_arrays
+from mechanisms import Claim, Dataset, GaussianDP, Predictions, from_arrays, from_estimator, targets_for
 
 PENALTY, MU, TRIALS = 1.0, 0.5, 500
 # The intercept is a column of ones, so that it is penalised like the rest; scikit-learn's C is one over the penalty.

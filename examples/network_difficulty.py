@@ -12,11 +12,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from attacks.canary import difficulty
-from audit.records.estimates import Estimate
-from audit.records.evidence import Finding
-from audit.records.result import AuditResult
-from mechanisms.sources import load_named
+from attacks import difficulty
+from audit import AuditResult, Estimate, Finding
+from mechanisms import load_named
 
 RIDGE_PENALTY = 1.0
 Point = tuple[float, Finding, Estimate]

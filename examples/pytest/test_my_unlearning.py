@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from attacks.canary import choose_records
-from mechanisms.adapters.sklearn import from_estimator
-from mechanisms.claim import Claim, GaussianDP
-from mechanisms.sources import load_named
+from attacks import choose_records
+from mechanisms import Claim, GaussianDP, from_estimator, load_named
 
 CLAIM = Claim(guarantee=GaussianDP(mu=0.5))
 DATA = load_named("diabetes")
