@@ -1,22 +1,36 @@
-# Every target sets up .venv when it is missing or older than pyproject.toml or constraints.txt.
+# Every target sets up .venv when it is missing or older than pyproject.toml or constraints.txt: with what the package
+# needs, and for developing with the tools and torch too.
 PYTHON ?= python3
+# PyPI's torch for Linux brings CUDA, gigabytes of it. Of two builds of one version pip takes the one named "+cpu", so an
+# index that has it is enough: this one, or pip's own PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS.
+#     make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALLED := $(VENV)/.installed
 STAMP := $(VENV)/.ready
 
 .PHONY: demo network test check test-slow selftest bench clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	touch $(STAMP)
+	$(PIP) --editable .
+	touch $@
 
-demo: $(STAMP)
+$(STAMP): $(INSTALLED)
+ifeq ($(TORCH_INDEX)$(PIP_EXTRA_INDEX_URL)$(PIP_FIND_LINKS),)
+	@echo 'torch: no index is set, so PyPI gives it (gigabytes on Linux); TORCH_INDEX=... takes the CPU build'
+endif
+	$(PIP) $(TORCH_INDEX:%=--extra-index-url %) --editable '.[test]'
+	@$(BIN)/python -c 'from importlib.metadata import version as of; \
+		print("torch", of("torch"), "(the CPU build)" if "+cpu" in of("torch") else "")'
+	touch $@
+
+demo: $(INSTALLED)
 	$(BIN)/unlearn-audit demo --out out/demo
 
-# torch: on Linux the index of PyTorch's CPU builds spares gigabytes (PIP_EXTRA_INDEX_URL).
 network: $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,network]'
 	$(BIN)/unlearn-audit run examples/plans/network.toml --out out/network || test $$? -eq 1
 	$(BIN)/python examples/network_difficulty.py out/network/report.json out/network/difficulty.svg
 
@@ -27,7 +41,7 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m slow
 	$(BIN)/python benchmarks/auditor_statistics.py --out benchmarks/results/statistics.md
 
-selftest: $(STAMP)
+selftest: $(INSTALLED)
 	$(BIN)/unlearn-audit selftest --out out/selftest
 
 check: $(STAMP)

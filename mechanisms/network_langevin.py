@@ -122,7 +122,7 @@ class NetworkLangevin:
         except ImportError:
             raise InvalidInputError(
                 field="mechanism", expected="one whose packages are installed", got=f"{self.name} without torch",
-                fix="run pip install 'unlearn-audit[network]'",
+                fix="run pip install 'unlearn-audit[torch]'",
             ) from None  # fmt: skip
         if data.kind != "classification":
             raise InvalidInputError(

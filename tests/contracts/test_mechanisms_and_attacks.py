@@ -54,7 +54,7 @@ EVERY_MECHANISM: dict[str, Any] = {
     "newton_removal": NewtonRemoval(penalty=0.1),
     "network": NetworkLangevin(hidden=3, n_learn=5, n_unlearn=3),
 }
-NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[network]'")
+NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[torch]'")
 MECHANISM_NAMES = [pytest.param(name, marks=NEEDS_TORCH) if name == "network" else name for name in EVERY_MECHANISM]
 
 

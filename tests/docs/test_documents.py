@@ -153,7 +153,7 @@ def test_the_readme_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("slow", SLOW)
 def test_the_long_commands_of_the_readme_run_as_they_are_written(slow: str, tmp_path: Path) -> None:
     if "network" in slow and find_spec("torch") is None:
-        pytest.skip("torch is an extra and not installed here")
+        pytest.skip("needs torch: pip install 'unlearn-audit[torch]'")
     wanted = (slow, *(AFTER_SLOW if "network" in slow else ()))
     steps = [s for s in commands("README.md") if isinstance(s, Command) and s.line.startswith(wanted)]
     assert len(perform(list(steps), tmp_path)) == len(wanted)

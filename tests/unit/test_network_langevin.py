@@ -24,7 +24,7 @@ from reports.audits.view import page
 
 ROOT = Path(__file__).parents[2]
 needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[network]'"
+    importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[torch]'"
 )
 SMALL = NetworkLangevin(hidden=3, n_learn=4, n_unlearn=3, sigma_unlearn=0.05, n_probe=2)
 FORGET = (3, 8)
@@ -263,7 +263,7 @@ def test_data_that_cannot_be_learned_are_refused(digits: Dataset) -> None:
 
 def test_without_torch_the_error_says_what_to_install(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InvalidInputError, match=r"network_langevin without torch; run pip install 'unlearn-audit"):
+    with pytest.raises(InvalidInputError, match=r"without torch; run pip install 'unlearn-audit\[torch\]'"):
         SMALL.bind(digits, (3,))
 
 
