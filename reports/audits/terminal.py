@@ -8,12 +8,12 @@ from audit.records.phrases import WEAK
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits.histories import STOPPING
 from reports.audits.view import page
-from reports.audits.words import DETECTABLE, ESTIMATES
+from reports.audits.words import CEILING, DETECTABLE, ESTIMATES
 from reports.page.parts import NONE, AuditView, FindingView, TableView
 from reports.page.terminal import printed
 
 
-def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
+def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
     """Return one line a finding: record, what is claimed, lower bound, exact epsilon, verdict.
 
     Parameters
@@ -33,7 +33,7 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 110) -> str:
         if any(finding.estimates.rows for finding in audit.findings):
             parts += ["", ESTIMATES, _estimates(audit)]
     is_weak = any(finding.is_weak for finding in value.findings)
-    return printed([*parts, DETECTABLE, *([WEAK] if is_weak else [])], width)
+    return printed([*parts, DETECTABLE, CEILING, *([WEAK] if is_weak else [])], width)
 
 
 def _table(audit: AuditView) -> TableView:

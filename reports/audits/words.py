@@ -50,9 +50,9 @@ LEAD_GIVEN = (
 )
 DETECTABLE = (
     "Detectable: the smallest true ε, of a Gaussian shift at the best threshold (at δ = 0: of randomised response), "
-    "that the audit would have refuted with probability 0.8. "
-    "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
+    "that the audit would have refuted with probability 0.8."
 )
+CEILING = "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
 INDEX = (
     "Each audit is a family of its own: its significance is shared by its own tests only, and was not divided among "
     "the audits of this page. Of many audits of true claims, a few may refute by chance; the more audits, the more so."
@@ -64,7 +64,7 @@ SENSITIVE = Passage(
 )
 SUMMARY = (
     "Each row is one claim about one deletion; its numbers are ε at the δ of the row. Each audit is a family of its "
-    f"own: its significance is shared by its own tests only. {DETECTABLE}"
+    f"own: its significance is shared by its own tests only. {DETECTABLE} {CEILING}"
 )
 ROUNDING = (
     "Numbers are rounded outward: lower bounds down; claimed, exact and detectable ε, ceilings, p-values and levels "

@@ -14,6 +14,7 @@ import pytest
 
 import reports
 from audit.records.result import AuditCollection, AuditResult, load_json
+from audit.records.verdict import Verdict
 from mechanisms.errors import InvalidInputError
 from reports.audits import figures, html, markdown, terminal
 from reports.audits.view import page
@@ -27,7 +28,9 @@ from tests.unit.page_checks import (
 from tests.unit.report_cases import (
     HOSTILE,
     N,
+    finding,
     hostile_collection,
+    point_claim,
     result,
     roc,
 )
@@ -197,6 +200,21 @@ def test_write_refuses_what_it_cannot_do(collection: AuditCollection, tmp_path: 
 def test_terminal_summary_names_what_could_have_been_seen(texts: dict[str, str]) -> None:
     assert re.search(r"Record 757 \(hardest\).*1\.31.*0\.259.*✕ REFUTED", texts["terminal"])
     assert "probability 0.8" in texts["terminal"]
+
+
+def test_a_row_of_the_terminal_is_one_line_however_many_digits_its_numbers_have() -> None:
+    """Which row of a claim has most power depends on a computer's last digits; whether lines break must not."""
+    found = finding(point_claim(0.4257, 1.234e-10), 1463, "hardest", shown=0.1, true=None, verdict=Verdict.NOT_REFUTED)
+    row = next(sandwich for sandwich in found.sandwiches if sandwich.role == "claim_row")
+    bound = dataclasses.replace(row.bound, value=0.04567, delta=1.234e-10)
+    longest = dataclasses.replace(
+        row, bound=bound, claimed=0.04257, exact=0.04257, ceiling=12.34, detectable_epsilon=0.04567
+    )
+    shown = terminal.summary(result("Digits", (dataclasses.replace(found, sandwiches=(longest,)),)))
+    assert re.search(
+        r"^ Record 1463 \(hardest\)   ε ≤ 0\.0426, δ = 1\.234e-10 +0\.0456 +0\.0426 +0\.0457 .* NOT REFUTED$",
+        shown, re.MULTILINE,
+    ), shown  # fmt: skip
 
 
 def test_importing_reports_is_light() -> None:
