@@ -91,7 +91,7 @@ def _checked(found: Any, name: str, option: str) -> Mechanism:
             field=option,
             expected="a mechanism: an object with a name and bind(data, forget)",
             got=f"{name}, {_described(found)} without {lacks}",
-            fix="name the object that it returns (mechanism = ...)" if maker else "see mechanisms.adapters.functions",
+            fix="name the object that it returns (mechanism = ...)" if maker else "see mechanisms.from_functions",
         )
     mechanism: Mechanism = found
     return mechanism

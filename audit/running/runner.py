@@ -91,7 +91,7 @@ def run(
     if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
         raise InvalidInputError(
             field="mechanism", expected="an object with a name and bind(data, forget)", got=mechanism,
-            fix="make one by mechanisms.adapters.functions.from_functions",
+            fix="make one by mechanisms.from_functions",
         )  # fmt: skip
     if plan is None:
         plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)

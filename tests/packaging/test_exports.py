@@ -23,6 +23,7 @@ PAGES = ("README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((RO
 EXAMPLES = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "examples").rglob("*.py"))]
 # Modules that users call by their name, beside the names that their room lends.
 MODULES = {"mechanisms.accounting": {"gdp"}}
+DOTTED = re.compile(rf"\b((?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+)\b(?!\.\w)")
 
 
 def lenders() -> list[str]:
@@ -171,10 +172,32 @@ def test_nobody_is_told_to_import_from_deeper_than_one_level() -> None:
         if (deep := [name for code in code_of(page) for name in too_deep(code)])
     }
     assert not found
-    # In running text: `mechanisms.sources.load_file(...)`.
-    dotted = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*){{2,}})")
-    prose = {page: dotted.findall((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
-    assert not {page: names for page, names in prose.items() if names}
+    # In running text, as `mechanisms.sources.load_file(...)`.
+    prose = [name for page in PAGES for name in DOTTED.findall((ROOT / page).read_text(encoding="utf-8"))]
+    assert not [name for name in prose if is_deep(name)]
+    fixes = [name for page in modules for text in fixes_of(page) for name in DOTTED.findall(text)]
+    assert fixes
+    assert not [name for name in fixes if is_deep(name)]
+
+
+def fixes_of(page: str) -> Iterator[str]:
+    """Yield the texts by which a module's errors tell what to do."""
+    for node in ast.walk(ast.parse((ROOT / page).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "fix":
+            yield from (str(n.value) for n in ast.walk(node.value) if isinstance(n, ast.Constant))
+
+
+def is_deep(name: str) -> bool:
+    """Tell whether a dotted name leads through a module deeper than one level below a package."""
+    parts = name.split(".")
+    path = ROOT.joinpath(*parts[:3])
+    return len(parts) > 2 and (path.is_dir() or path.with_suffix(".py").exists())
+
+
+def test_deep_names_are_found() -> None:
+    names = DOTTED.findall("`mechanisms.sources.load_file(x)`, audit.Verdict.REFUTED and audit.plan.split.Split.")
+    assert names == ["mechanisms.sources.load_file", "audit.Verdict.REFUTED", "audit.plan.split.Split"]
+    assert [is_deep(name) for name in names] == [False, False, True]
 
 
 @pytest.mark.parametrize(
