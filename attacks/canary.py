@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mechanisms.arrays import real_numbers
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 
@@ -109,7 +110,7 @@ def choose_records(
     InvalidInputError
         For an unknown rule, or a ranking that is not one number a record.
     """
-    ranked = difficulty(data, penalty=penalty) if ranking is None else np.asarray(ranking, dtype=np.float64)
+    ranked = difficulty(data, penalty=penalty) if ranking is None else real_numbers(ranking, "ranking")
     if ranked.shape != (data.n_records,) or np.any(np.isnan(ranked)):
         raise InvalidInputError(
             field="ranking",

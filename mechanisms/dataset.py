@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mechanisms.arrays import real_numbers
 from mechanisms.errors import InvalidInputError
 
 Array = NDArray[np.float64]
@@ -53,7 +54,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for what in ("features", "targets"):
-            matrix = _numbers(getattr(self, what), f"{self.name}: {what}", copy=False)
+            matrix = real_numbers(getattr(self, what), f"{self.name}: {what}")
             if matrix.ndim != 2:
                 raise InvalidInputError(
                     field=f"{self.name}: {what}", expected="a matrix with one row a record",
@@ -261,25 +262,8 @@ def _target_kind(y: Array, kind: str, name: str) -> TargetKind:
     )
 
 
-def _numbers(values: ArrayLike, field: str, *, copy: bool) -> Array:
-    """Return values as float64; refuse what would lose its meaning on the way."""
-    if np.ma.is_masked(values):
-        raise InvalidInputError(
-            field=field, expected="a number everywhere", got="masked values",
-            fix="remove or impute them with a public rule",
-        )  # fmt: skip
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("complex numbers")
-        return np.array(values, dtype=np.float64) if copy else np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            field=field, expected="numbers in a rectangular array", got=str(error), fix="encode every column as numbers"
-        ) from None
-
-
 def _finite_matrix(values: ArrayLike, what: str, name: str) -> Array:
-    matrix = _numbers(values, f"{name}: {what}", copy=True)
+    matrix = real_numbers(values, f"{name}: {what}", copy=True)
     if matrix.ndim == 1 and what == "targets":
         matrix = matrix[:, None]
     if matrix.ndim != 2 or matrix.shape[1] == 0:

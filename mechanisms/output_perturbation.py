@@ -19,6 +19,7 @@ from mechanisms.accounting import gdp
 from mechanisms.accounting.calibration import round_up_to_grid
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.adapters.sklearn import coefficients_of, targets_for
+from mechanisms.arrays import real_numbers
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
@@ -220,7 +221,7 @@ class OutputPerturbation:
     def _removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
         if self.removal is None:
             return weights
-        moved = np.asarray(self.removal(weights.copy(), retained, deleted), dtype=np.float64)
+        moved = real_numbers(self.removal(weights.copy(), retained, deleted), "removal")
         if moved.shape != weights.shape or not np.isfinite(moved).all():
             raise InvalidInputError(
                 field="removal",

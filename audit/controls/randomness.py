@@ -20,6 +20,7 @@ from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import worker_limits
 from audit.trials.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, lag_one
+from mechanisms.arrays import real_numbers
 from mechanisms.protocol import Deletion, HasTrajectory, World
 
 Array = NDArray[np.float64]
@@ -186,7 +187,7 @@ def _cosines(
     with worker_limits():
         try:
             drawn = deletion.trajectory(world, n, rng=rng)
-            paths = None if drawn is None else np.asarray(drawn, dtype=np.float64)
+            paths = None if drawn is None else real_numbers(drawn, "trajectory")
         except Exception as error:
             raise TrialError(f"trajectory() raised {type(error).__name__} ({where}): {error}") from error
     if paths is None:

@@ -9,6 +9,7 @@ from audit.gathering.selection import PreparedAttack, choose_for_bound
 from audit.plan.split import Split
 from audit.records.evidence import EpsilonLowerBound
 from audit.statistics.bounds import exact_joint_bound
+from mechanisms.arrays import real_numbers
 from mechanisms.claim import Direction
 from mechanisms.errors import InvalidInputError
 
@@ -69,7 +70,7 @@ def split_bound(
         raise InvalidInputError(field="fit_fraction", expected="in (0, 1)", got=fit_fraction, fix="0.2 is a good start")
     fit, count = [], []
     for name, values in (("unlearned", unlearned), ("retrained", retrained)):
-        scores = np.asarray(values, dtype=np.float64)
+        scores = real_numbers(values, name)
         if scores.ndim != 1 or len(scores) < 20 or not np.all(np.isfinite(scores)):
             raise InvalidInputError(
                 field=name,

@@ -24,6 +24,7 @@ from scipy.special import betaincinv
 
 from audit.records.counts import Counts
 from audit.records.evidence import EpsilonLowerBound, Tail
+from mechanisms.arrays import real_numbers
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 
@@ -332,7 +333,7 @@ def band_p_value(unlearned: ArrayLike, retrained: ArrayLike, *, point: EpsilonDe
 
 def _scores(values: ArrayLike, field: str) -> Floats:
     """Return a sample in increasing order."""
-    scores = np.asarray(values, dtype=np.float64)
+    scores = real_numbers(values, field)
     if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
         raise InvalidInputError(
             field=field,

@@ -18,6 +18,7 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import Prints, fingerprints
+from mechanisms.arrays import real_numbers
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Deletion, World
 
@@ -112,7 +113,7 @@ def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generato
     where = f"world {world.value}, {where}"
     try:
         # Row by row in memory, in every world: the last digit of a score depends on how a release lies there.
-        releases = np.ascontiguousarray(deletion.sample(world, n, rng=rng), dtype=np.float64)
+        releases = np.ascontiguousarray(real_numbers(deletion.sample(world, n, rng=rng), "release"))
     except InvalidInputError as error:
         raise TrialError(f"The mechanism failed ({where}): {error}") from error
     except UserFunctionError as error:
@@ -170,7 +171,7 @@ def score_releases(releases: Array, attacks: Mapping[Any, FittedAttack]) -> Scor
 def score(attack: FittedAttack, releases: Array) -> Array | str:
     """Return finite scores of shape (n,), or the sentence that says why there are none."""
     try:
-        scores = np.asarray(attack.score(releases), dtype=np.float64)
+        scores = real_numbers(attack.score(releases), "scores")
     except Exception as error:
         return f"scoring raised {type(error).__name__}: {error}"
     if scores.shape != (len(releases),):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanisms.arrays import real_numbers
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
@@ -136,13 +137,11 @@ class FunctionsDeletion:
         seen = released if observe is None else observe(released, self.deleted)
         try:
             # A copy: a mechanism may return the same buffer each time. One layout, so that sums run in one order.
-            array = np.array(seen, dtype=np.float64, order="C")
-        except (TypeError, ValueError):
+            array = real_numbers(seen, "release", copy=True)
+        except InvalidInputError as error:
+            how = "return the model's numbers, or say by observe=(model, deleted) -> array what an attacker sees"
             raise InvalidInputError(
-                field="release",
-                expected="an array of numbers",
-                got=f"a {type(seen).__name__}",
-                fix="return the model's numbers, or say by observe=(model, deleted) -> array what an attacker sees",
+                field=error.field, expected=error.expected, got=error.got, fix=f"{error.fix}; {how}"
             ) from None
         if array.shape != self.release.shape:
             raise InvalidInputError(

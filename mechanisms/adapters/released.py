@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier, is_regressor
 
+from mechanisms.arrays import real_numbers
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, OutputKind, Outputs, ReleaseSpec
@@ -95,10 +96,8 @@ class Predictions:
                 got=repr(self.method), fix="name another method, or set what enables it, as probability=True",
             )  # fmt: skip
         outputs = answer(self._asked(deleted))
-        try:
-            matrix = np.asarray(outputs, dtype=np.float64)
-        except (TypeError, ValueError):
-            matrix = np.empty(())
+        # Several targets make a list of matrices.
+        matrix = np.empty(()) if isinstance(outputs, list) else real_numbers(outputs, "releases")
         if matrix.ndim not in (1, 2):
             raise InvalidInputError(
                 field="releases",
@@ -137,7 +136,7 @@ class Predictions:
     def _asked(self, deleted: Dataset) -> Array:
         if self.probe is None:
             return deleted.features
-        probe = np.asarray(self.probe, dtype=np.float64)
+        probe = real_numbers(self.probe, "releases.probe")
         p = deleted.features.shape[1]
         if probe.ndim != 2 or probe.shape[1] != p or not np.all(np.isfinite(probe)):
             raise InvalidInputError(
@@ -182,8 +181,8 @@ def coefficients_of(model: Any) -> Array:
             field="estimator", expected="a linear model with coef_ after fit", got=type(model).__name__,
             fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline",
         )  # fmt: skip
-    weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
+    weights = np.atleast_2d(real_numbers(model.coef_, "coef_")).T
     if getattr(model, "fit_intercept", False):
-        intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), (weights.shape[1],))
+        intercept = np.broadcast_to(real_numbers(model.intercept_, "intercept_").ravel(), (weights.shape[1],))
         weights = np.vstack([weights, intercept])
     return weights
