@@ -18,13 +18,13 @@ Array = NDArray[np.float64]
 EXPECTED = "an array of real numbers"
 _REAL = "biuf"
 _FIXES = {
-    "c": "take .real if the imaginary parts mean nothing, or give one real number for each of the two parts",
+    "c": "take .real if the imaginary parts mean nothing, or give each part as one real number",
     "U": "encode text as numbers, or convert digits with .astype(float)",
     "S": "encode text as numbers, or convert digits with .astype(float)",
     "M": "subtract a public date and divide by a unit, so that numbers are left",
     "m": "divide by a unit, so that numbers are left",
     "V": "widen bfloat16 to float32 before it is saved, and give the fields of a structured array as columns",
-    "O": "give plain numbers: .astype(float) where every entry is one",
+    "O": "give plain numbers, an array of floats",
 }
 
 
@@ -81,10 +81,10 @@ def _refused(field: str, got: str, fix: str) -> InvalidInputError:
 
 def _named(array: NDArray[Any]) -> str:
     """Return what an array is, for a reader who may have given no array at all."""
-    if array.dtype.kind != "O":
-        return f"dtype {array.dtype}"
     if array.ndim == 0:
         return "None" if array.item() is None else f"a {type(array.item()).__name__}"
+    if array.dtype.kind != "O":
+        return f"dtype {array.dtype}"
     return f"dtype object ({type(array.flat[0]).__name__}, ...)" if array.size else "dtype object"
 
 
@@ -97,7 +97,9 @@ def _opened(values: Any, field: str) -> Any:
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values):
             n = int(np.ma.getmaskarray(values).sum())
-            raise _refused(field, f"{n:,} masked values", "remove or impute them with a public rule")
+            raise _refused(
+                field, f"masked values ({n:,} of {values.size:,})", "remove or impute them with a public rule"
+            )
         return values.data
     tensor = getattr(sys.modules.get("torch"), "Tensor", None)
     if tensor is not None and isinstance(values, tensor):

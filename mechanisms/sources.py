@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanisms.cells import fix_of, may_have_decimal_commas, number_of
 from mechanisms.dataset import Dataset, TargetKind, from_arrays
 from mechanisms.errors import InvalidInputError
 
@@ -115,11 +116,11 @@ def load_file(
     if not path.is_file():
         raise InvalidInputError(field="data.path", expected="an existing file", got=str(path), fix="check the path")
     readers = {".csv": _read_csv, ".npz": _read_npz}
-    if path.suffix not in readers:
+    if path.suffix.lower() not in readers:
         raise InvalidInputError(
             field="data.path", expected="a .csv or .npz file", got=path.name, fix="convert the file to one of the two"
         )
-    features, targets = readers[path.suffix](path, target)
+    features, targets = readers[path.suffix.lower()](path, target)
     data = from_arrays(features, targets, name=path.name, kind=kind, intercept=intercept, divide_by=divide_by)
     return _hold_out(data, data.n_records if rows is None else rows)
 
@@ -162,6 +163,13 @@ def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
         raise InvalidInputError(
             field=path.name, expected="a header row and records", got="an empty file", fix="export it again"
         )
+    unnamed = [i for i, name in enumerate(header) if not name.strip() or name.strip().startswith("Unnamed: ")]
+    if unnamed:
+        raise InvalidInputError(
+            field=f"{path.name} line 1", expected="a name for every column",
+            got=f"none for column {unnamed[0] + 1} of {len(header)}",
+            fix="write tables without row numbers (pandas: index=False), or name what a model may learn from",
+        )  # fmt: skip
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise InvalidInputError(
@@ -190,19 +198,21 @@ def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
 
 def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[float]:
     if len(row) != len(header):
+        commas = len(row) > len(header) and may_have_decimal_commas([row[-2:]])
         raise InvalidInputError(
-            field=f"{path.name} line {line}", expected=f"{len(header)} cells", got=len(row), fix="mend the row"
-        )
+            field=f"{path.name} line {line}", expected=f"{len(header)} cells", got=len(row),
+            fix="mend the row; decimals are written with a point, not with a comma" if commas else "mend the row",
+        )  # fmt: skip
     values = []
     for name, cell in zip(header, row, strict=True):
         try:
-            values.append(float(cell))
+            values.append(number_of(cell))
         except ValueError:
             raise InvalidInputError(
                 field=f"{path.name} line {line}, column {name}",
                 expected="a number",
                 got=repr(cell),
-                fix="encode text columns as numbers and fill empty cells with a public rule",
+                fix=fix_of(cell) or "encode text columns as numbers and fill empty cells with a public rule",
             ) from None
     return values
 

@@ -126,7 +126,7 @@ def write_baseline(value: Stored, path: Path) -> None:
 
 
 def _read(given: Given, name: str) -> Stored | ResolvedPlan:
-    if given.path.suffix == ".toml":
+    if given.path.suffix.lower() == ".toml":
         if given.plan is not None:
             raise InvalidInputError(
                 field="--baseline-plan",
@@ -144,7 +144,7 @@ def _read(given: Given, name: str) -> Stored | ResolvedPlan:
             fix=f"a stored file has its numbers; give a plan (.toml) for {name}",
         )
     try:
-        text = given.path.read_text(encoding="utf-8")
+        text = given.path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SchemaError(f"Expected {name} to be a readable file, got {given.path} ({error}); {MAKE_ONE}.") from None
     return _parse(text, given.path, name)

@@ -61,7 +61,7 @@ def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: boo
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SchemaError(f"Expected a readable result file, got {path} ({error}); check the path.") from None
 

@@ -38,6 +38,8 @@ file_type = click.Path(path_type=Path, dir_okay=False)
     default=None,
     help="A score threshold chosen before anybody looked at these files: every row is counted.",
 )
+@click.option("--column", default=None, help="Which column is the score: its name in the header, or 1, 2, ...")
+@click.option("--releases", is_flag=True, help="Every column is a parameter of the model, also whole numbers.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which rows fit, which count.")
 @click.option(
     "--out",
@@ -57,6 +59,8 @@ def scores(
     reference: str,
     significance: float,
     fixed_threshold: float | None,
+    column: str | None,
+    releases: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -66,9 +70,10 @@ def scores(
 ) -> int:
     """Audit scores of models that you made yourself.
 
-    UNLEARNED and RETRAINED are .npy, .npz or .csv files (no header) with one row a model: one score, the higher the
-    more it looks like an unlearned model, or all parameters. They may differ in length. Keep the rows in the order in
-    which the models were made.
+    UNLEARNED and RETRAINED are .npy, .npz or .csv files with one row a model: one score, the higher the more it looks
+    like an unlearned model, or all parameters. They may differ in length. Keep the rows in the order in which the
+    models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
+    may then have a header.
     """
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
@@ -80,9 +85,13 @@ def scores(
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
     words += [] if fixed_threshold is None else [f"--fixed-threshold={fixed_threshold!r}"]
-    rows = [read_scores(path) for path in (unlearned, retrained)]
+    words += [] if column is None else [f"--column={column}"]
+    words += ["--releases"] if releases else []
+    if column is not None and releases:
+        raise click.UsageError("--column names the one score, --releases says that there is none: give one of the two.")
+    rows = [read_scores(path, column=column, releases=releases) for path in (unlearned, retrained)]
     for path, values in zip((unlearned, retrained), rows, strict=True):
-        # Decimal commas make two columns of one: say what was read.
+        # A column too many or too few shows here.
         click.echo(f"{path.name}: an array of shape {values.shape}, one row a model", err=True)
     result = from_scores(
         *rows,
@@ -90,6 +99,9 @@ def scores(
         significance=significance,
         seed=seed,
         threshold=fixed_threshold,
+        # One column is left, and the user has named it.
+        column=None if column is None else 1,
+        releases=releases,
         names=(unlearned.name, retrained.name),
         command=shlex.join(words),
     )

@@ -21,6 +21,7 @@ from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
 from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
+from audit.given.precision import LARGEST, precision_control
 from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
@@ -50,6 +51,8 @@ def from_scores(
     attacks: Sequence[Attack] | None = None,
     threshold: float | None = None,
     counting: Split | None = None,
+    column: int | str | None = None,
+    releases: bool = False,
     title: str | None = None,
     names: tuple[str, str] = ("unlearned", "retrained"),
     command: str | None = None,
@@ -80,6 +83,11 @@ def from_scores(
         frequent after retraining), at the claim's point at ``delta``.
     counting
         Which share of the rows fits and chooses.
+    column
+        Which column is the score, where there are several: its number, counted from 1, or its name in a pandas table.
+    releases
+        True when every column is a parameter. Otherwise columns that look like job numbers, seeds, epochs or time
+        stamps are refused: an attack would find in them which file a row is from.
     title, names, command
         For the report: its title, what the two arrays are called, and the command that runs it again.
 
@@ -95,7 +103,8 @@ def from_scores(
     Notes
     -----
     The test is exact for independent rows (see :func:`audit.statistics.bounds.exact_joint_p_value`). Equal rows,
-    correlated neighbours or a drift over the retrained rows make the finding INCONCLUSIVE.
+    correlated neighbours, a drift over the retrained rows, or worlds that are stored with unlike precision make the
+    finding INCONCLUSIVE.
 
     Examples
     --------
@@ -106,7 +115,9 @@ def from_scores(
     'refuted'
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    given = GivenRows.of(unlearned, retrained, names)
+    given = GivenRows.of(unlearned, retrained, names, column=column, releases=releases)
+    data, precision = given.data_record(), precision_control(given)
+    given = given.clipped(LARGEST)
     plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
     tests: tuple[EventTest, ...] | None = None
     if threshold is None:
@@ -121,7 +132,7 @@ def from_scores(
         # Nothing was fitted, so that estimates and checks may look at every row.
         name = plan.attacks[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
-    controls = given_controls(given, ordered, plan)
+    controls = (*given_controls(given, ordered, plan), precision)
     n_counted = (sizes[0].n_counted, sizes[1].n_counted)
     finding = make_finding(
         claim=claim,
@@ -147,7 +158,7 @@ def from_scores(
         findings=findings,
         controls=controls,
         family=family,
-        data=given.data_record(),
+        data=data,
         environment=environment_of(started, time.monotonic() - clock, Engine(), command),
     )
 

@@ -1,30 +1,35 @@
-"""Read scores or releases from a file: .npy, .npz with one array, or .csv without a header. Never a pickle."""
+"""Read scores or releases from a file: .npy, .npz with one array, or .csv. Never a pickle."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.given.tables import read_csv
 from mechanisms.errors import InvalidInputError
 
-Array = NDArray[np.float64]
-NUMERIC = "biuf"
 
-
-def read_scores(path: Path) -> NDArray[np.generic]:
+def read_scores(path: Path, *, column: str | None = None, releases: bool = False) -> NDArray[np.generic]:
     """Return the array of a file, one row a model.
+
+    Parameters
+    ----------
+    path
+        The file.
+    column
+        Which column is the score, by its name in a header or its number, counted from 1; the array is then that column.
+    releases
+        Whether every column is known to be a parameter.
 
     Raises
     ------
     InvalidInputError
         When the file is missing, empty, of another kind, or holds anything but numbers.
     """
-    readers = {".npy": _read_numpy, ".npz": _read_numpy, ".csv": _read_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    kind = path.suffix.lower()
+    if kind not in (".npy", ".npz", ".csv"):
         raise InvalidInputError(
             field=str(path),
             expected="a .npy, .npz or .csv file",
@@ -38,7 +43,10 @@ def read_scores(path: Path) -> NDArray[np.generic]:
             field=str(path), expected="scores of at least 20 models", got="an empty file", fix="write it again"
         )
     try:
-        return reader(path)
+        if kind == ".csv":
+            return read_csv(path, column=column, releases=releases)
+        array = _read_numpy(path)
+        return array if column is None else _chosen(path, array, column)
     except OSError as error:
         raise InvalidInputError(
             field=str(path), expected="a readable file", got=str(error), fix="check the file"
@@ -72,54 +80,14 @@ def _read_numpy(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def _read_csv(path: Path) -> NDArray[np.generic]:
-    rows: list[list[float]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, cells) for cells in reader]
-            # The end of a file may be empty; an empty line between others is a model without a score.
-            while lines and not any(cell.strip() for cell in lines[-1][1]):
-                lines.pop()
-            for line, cells in lines:
-                rows.append(_csv_row(path, line, cells, rows))
-    except (UnicodeDecodeError, csv.Error) as error:
+def _chosen(path: Path, array: NDArray[np.generic], column: str) -> NDArray[np.generic]:
+    """Return one column of an array, by its number; arrays have no names."""
+    width = 1 if array.ndim < 2 else int(array.shape[1])
+    if array.ndim > 2 or not (column.isascii() and column.isdigit() and 1 <= int(column) <= width):
         raise InvalidInputError(
-            field=str(path), expected="a UTF-8 csv file", got=str(error), fix="export it again"
-        ) from None
-    return np.array(rows, dtype=np.float64)
-
-
-def _csv_row(path: Path, line: int, cells: list[str], before: list[list[float]]) -> list[float]:
-    where = f"{path} line {line}"
-    if not any(cell.strip() for cell in cells):
-        raise InvalidInputError(
-            field=where, expected="a score", got="an empty line",
-            fix="find out why; leaving out failed models biases an audit",
-        )  # fmt: skip
-    if before and len(cells) != len(before[0]):
-        raise InvalidInputError(
-            field=where, expected=f"{len(before[0])} cell(s) as in the rows before", got=len(cells), fix="mend the row"
+            field="--column",
+            expected=f"a number in [1, {width}] for {path}, an array of shape {array.shape}",
+            got=repr(column),
+            fix="count columns from 1",
         )
-    values = []
-    for i, cell in enumerate(cells):
-        try:
-            values.append(float(cell))
-        except ValueError:
-            raise InvalidInputError(
-                field=f"{where}, cell {i + 1}", expected="a number", got=repr(cell), fix=_fix(cell, is_first=not before)
-            ) from None
-    return values
-
-
-def _fix(cell: str, *, is_first: bool) -> str:
-    """Return what to do about a cell that is no number."""
-    if cell.lstrip().startswith("#"):
-        return "remove the comment"
-    if any(separator in cell for separator in ";\t|"):
-        return "separate cells by commas"
-    return (
-        "remove the header line, if it is one, and encode text as numbers"
-        if is_first
-        else ("encode text as numbers, and leave no cell empty")
-    )
+    return array if array.ndim < 2 else array[:, int(column) - 1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from attacks.protocol import Attack, AttackContext
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import PreparedAttack, prepare
+from audit.given.bookkeeping import check_columns
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import DataRecord
 from audit.trials.chunks import Stream, make_generator, score
 from audit.trials.engines import worker_limits
+from mechanisms.arrays import real_array
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
@@ -32,17 +35,46 @@ class GivenRows:
     unlearned: Array
     retrained: Array
     names: tuple[str, str]
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]]
 
     @staticmethod
-    def of(unlearned: ArrayLike, retrained: ArrayLike, names: tuple[str, str]) -> GivenRows:
+    def of(
+        unlearned: ArrayLike,
+        retrained: ArrayLike,
+        names: tuple[str, str],
+        *,
+        column: int | str | None = None,
+        releases: bool = False,
+    ) -> GivenRows:
         """Return the rows after checking every value.
+
+        Parameters
+        ----------
+        unlearned, retrained
+            One row a model.
+        names
+            What the two are called.
+        column
+            Which column is the score: its number, counted from 1, or its name in a table of pandas.
+        releases
+            Whether every column is known to be a parameter; else one that looks like bookkeeping is refused.
 
         Raises
         ------
         InvalidInputError
-            For arrays that are not finite numbers with one row a model, too short, or of unequal width.
+            For arrays that are not finite numbers with one row a model, too short, or of unequal width; a column that
+            looks like bookkeeping.
         """
-        first, second = (_checked(values, name) for values, name in zip((unlearned, retrained), names, strict=True))
+        if column is not None and releases:
+            raise InvalidInputError(
+                field="column", expected="absent where every column is a parameter", got=column,
+                fix="leave out column or releases",
+            )  # fmt: skip
+        given = [
+            real_array(values if column is None else _column(values, column, name), name)
+            for values, name in zip((unlearned, retrained), names, strict=True)
+        ]
+        first, second = (_checked(values, name) for values, name in zip(given, names, strict=True))
         if first.shape[1] != second.shape[1]:
             raise InvalidInputError(
                 field=names[1],
@@ -50,12 +82,20 @@ class GivenRows:
                 got=f"rows of {second.shape[1]}",
                 fix="give the same columns, in the same order, for both worlds",
             )
-        return GivenRows(unlearned=first, retrained=second, names=names)
+        # An array of matrices is no table, and holds no column beside the parameters.
+        if column is None and not releases and max(array.ndim for array in given) < 3:
+            check_columns(first, second, names)
+        return GivenRows(unlearned=first, retrained=second, names=names, dtypes=(given[0].dtype, given[1].dtype))
 
     @property
     def are_scores(self) -> bool:
         """Whether a row is one number, which is its own score."""
         return bool(self.unlearned.shape[1] == 1)
+
+    def clipped(self, largest: float) -> GivenRows:
+        """Return the rows with larger values, of either sign, cut to that one."""
+        first, second = (np.clip(rows, -largest, largest) for rows in (self.unlearned, self.retrained))
+        return replace(self, unlearned=first, retrained=second)
 
     def data_record(self) -> DataRecord:
         """Return which rows these are; the data that models were trained on are not known."""
@@ -73,17 +113,26 @@ class GivenRows:
         )
 
 
-def _checked(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
+def _column(values: Any, column: int | str, name: str) -> ArrayLike:
+    """Return one column of a table or an array; the others may hold anything."""
+    table = hasattr(values, "iloc") and hasattr(values, "columns")
+    if isinstance(column, str) and table and list(values.columns).count(column) == 1:
+        return cast(ArrayLike, values[column])
+    array = values if table else real_array(values, name)
+    width = 1 if array.ndim < 2 else int(array.shape[1])
+    if isinstance(column, str) or array.ndim > 2 or not 1 <= column <= width:
         raise InvalidInputError(
-            field=name,
-            expected="an array of real numbers",
-            got=f"dtype {array.dtype}",
-            fix="save one real number, or a row of them, for each model"
-            if array.dtype.kind == "c"
-            else "convert it with .astype(float) and save it again",
+            field="column",
+            expected=f"one of the columns {', '.join(map(str, values.columns))}" if table else f"in [1, {width}]",
+            got=column,
+            fix="count columns from 1, or name one of a pandas table",
         )
+    if table:
+        return cast(ArrayLike, values.iloc[:, column - 1])
+    return cast(ArrayLike, array if array.ndim < 2 else array[:, column - 1])
+
+
+def _checked(array: NDArray[Any], name: str) -> Array:
     if array.ndim < 1 or array.size == 0:
         raise InvalidInputError(
             field=name,

@@ -24,7 +24,8 @@ class Control:
         be rejected. "neglected": the deletion was ignored, tested against the first claim: "would we have seen
         it?". "replay": the same stream drawn twice must give the same releases. "duplicates": no two releases of a
         continuous mechanism are equal. "lag_one": scores are not correlated with those of the next trial.
-        "step_noise": a trajectory's noise is drawn afresh at each step.
+        "step_noise": a trajectory's noise is drawn afresh at each step. "precision": given values of both worlds are
+        stored in steps that are alike.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials
@@ -38,7 +39,7 @@ class Control:
     """
 
     __pydantic_config__ = JSON_CONFIG
-    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise"]
+    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise", "precision"]
     forget: tuple[int, ...]
     label: str
     as_expected: bool

@@ -25,6 +25,7 @@ CONTROLS = {
     "duplicates": "Equal releases",
     "lag_one": "Neighbouring trials",
     "step_noise": "Noise of consecutive steps",
+    "precision": "Precision of stored values",
 }
 WHY = {
     Reason.CANNOT_BE_REFUTED_AT_THIS_N: "what is claimed lies above everything that this many trials could ever show",

@@ -139,10 +139,8 @@ class FunctionsDeletion:
             # A copy: a mechanism may return the same buffer each time. One layout, so that sums run in one order.
             array = real_numbers(seen, "release", copy=True)
         except InvalidInputError as error:
-            how = "return the model's numbers, or say by observe=(model, deleted) -> array what an attacker sees"
-            raise InvalidInputError(
-                field=error.field, expected=error.expected, got=error.got, fix=f"{error.fix}; {how}"
-            ) from None
+            fix = f"{error.fix}, or say by observe=(model, deleted) -> array what an attacker sees of a model"
+            raise InvalidInputError(field=error.field, expected=error.expected, got=error.got, fix=fix) from None
         if array.shape != self.release.shape:
             raise InvalidInputError(
                 field="release",

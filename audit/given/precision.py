@@ -1,0 +1,141 @@
+"""Are the numbers of both worlds stored with the same precision? Rounding one file only tells the two apart.
+
+In the flow: :mod:`audit.given.auditing` asks before anything is counted. A threshold between two stored values, or upon
+one, finds the rounding and not the deletion; a test of the claim is then no test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from audit.given.rows import GivenRows
+from audit.records.ledger import Control
+from audit.statistics.multiplicity import equal_share
+from audit.trials.independence import FALSE_ALARM
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+# Sums of squares of larger numbers overflow.
+LARGEST = 1e140
+_DECIMALS = range(-3, 13)
+_BITS = {8: "bfloat16", 11: "float16", 24: "float32"}
+_GRIDS: tuple[tuple[str, int], ...] = (*(("decimals", d) for d in _DECIMALS), *(("bits", b) for b in _BITS))
+_MAX_COLUMNS = 1000
+# A product with a power of ten is off by a few units in its last place.
+_TOLERANCE = 1e-15
+
+
+def precision_control(given: GivenRows) -> Control:
+    """Look for numbers that one world stores in coarser steps than the other, or in steps that swallow differences.
+
+    Parameters
+    ----------
+    given
+        All rows, as they were given.
+
+    Notes
+    -----
+    For each step (powers of ten, and the significant bits of short floats) and column: every value of one world is a
+    multiple, most values of the other are not, and of equal laws so many would fall on one side with probability at
+    most 1e-6 over all of them together (Fisher's exact test; values at the ends of the range are left out, for clipped
+    scores pile up there). Values in the same steps in both worlds, such as counts, pass.
+    """
+    level = equal_share(FALSE_ALARM, 2 * len(_GRIDS) * min(given.unlearned.shape[1], _MAX_COLUMNS))
+    message = next((said for find in (_overflow, _swallowed) for said in find(given)), None)
+    p_value = None
+    if message is None:
+        found = min(_coarser(given), default=None)
+        p_value = 1.0 if found is None else found[0]
+        if found is not None and p_value <= level:
+            message = found[1]
+    return Control(
+        name="precision",
+        forget=(),
+        label="",
+        as_expected=message is None,
+        message=message or "The values of both are stored in steps that are alike.",
+        p_value=p_value,
+        level=None if p_value is None else level,
+        n_trials=max(len(given.unlearned), len(given.retrained)),
+    )
+
+
+def _overflow(given: GivenRows) -> Iterator[str]:
+    largest = max(float(np.abs(rows).max()) for rows in (given.unlearned, given.retrained))
+    if largest > LARGEST:
+        yield (
+            f"Values up to {largest:.3g} in size overflow when they are squared, and swallow every smaller difference; "
+            "store their logarithms, or mark failed models in another way."
+        )
+
+
+def _swallowed(given: GivenRows) -> Iterator[str]:
+    """Say of numbers so large that their type holds no units, whether most of them are equal to another."""
+    for rows, dtype, name in zip((given.unlearned, given.retrained), given.dtypes, given.names, strict=True):
+        whole_from = 2.0 ** (_significant_bits(dtype))
+        large = np.abs(rows) >= whole_from
+        for column in np.flatnonzero(2 * large.sum(axis=0) > len(rows)):
+            values, counts = np.unique(rows[:, column], return_counts=True)
+            tied = int(counts[(np.abs(values) >= whole_from) & (counts > 1)].sum())
+            if 2 * tied > len(rows):
+                yield (
+                    f"{tied:,} of {len(rows):,} values of {name} are so large that {dtype} stores them in steps above "
+                    "1, and equal to another: smaller differences were lost. Subtract a constant before they are "
+                    "stored, or store logarithms."
+                )
+
+
+def _significant_bits(dtype: np.dtype[Any]) -> int:
+    return int(np.finfo(dtype).nmant) + 1 if dtype.kind == "f" and dtype.itemsize < 8 else 53
+
+
+def _coarser(given: GivenRows) -> Iterator[tuple[float, str]]:
+    """Yield a p-value and a sentence for every world, column and step in which it alone is stored."""
+    chosen = np.unique(np.linspace(0, given.unlearned.shape[1] - 1, _MAX_COLUMNS).round().astype(np.intp))
+    sides = given.unlearned[:, chosen], given.retrained[:, chosen]
+    both = np.concatenate(sides)
+    low, high = both.min(axis=0), both.max(axis=0)
+    inner = [(rows > low) & (rows < high) for rows in sides]
+    varies = [np.any(rows != rows[0], axis=0) for rows in sides]
+    for kind, size in _GRIDS:
+        on = [_is_on(rows, kind, size) for rows in sides]
+        for i, j in ((0, 1), (1, 0)):
+            n = inner[i].sum(axis=0), inner[j].sum(axis=0)
+            off = (inner[j] & ~on[j]).sum(axis=0)
+            for column in np.flatnonzero(np.all(on[i], axis=0) & varies[i] & (2 * off >= n[1]) & (off > 0)):
+                p = _fisher(int(n[0][column]), int(n[1][column]), int(off[column]))
+                where = f"column {chosen[column] + 1} of " if given.unlearned.shape[1] > 1 else ""
+                yield p, _said(f"{where}{given.names[i]}", given.names[j], kind, size)
+
+
+def _is_on(rows: Array, kind: str, size: int) -> Flags:
+    """Return which values are multiples of 10^-size, or have that many significant bits."""
+    if kind == "decimals":
+        scaled = rows * 10.0**size if size >= 0 else rows / 10.0**-size
+        return np.asarray(np.abs(scaled - np.round(scaled)) <= _TOLERANCE * np.abs(scaled))
+    scaled = np.ldexp(np.frexp(rows)[0], size)
+    return np.asarray(scaled == np.round(scaled))
+
+
+def _fisher(n_on: int, n_other: int, off: int) -> float:
+    """Return the probability that all ``off`` values off the grid fall among the other world's, if laws are equal."""
+
+    def log_choose(n: int, k: int) -> float:
+        return float(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+    return float(np.exp(log_choose(n_other, off) - log_choose(n_on + n_other, off)))
+
+
+def _said(coarse: str, fine: str, kind: str, size: int) -> str:
+    steps = f"as {_BITS[size]}" if kind == "bits" else f"in steps of {10.0**-size:g}"
+    return (
+        f"All values of {coarse} are stored {steps}, and most of {fine} are not: rounding alone tells the two apart. "
+        "Store both with the same digits and audit again; models that differ in this by themselves leak by it, which "
+        "given values cannot show."
+    )
