@@ -149,6 +149,7 @@ def run(
 ) -> int:
     """Run the audit of a plan file."""
     from audit.commands import power as cli_power
+    from audit.commands.notes import say_notes
     from audit.commands.plan_file.reading import read_plan
     from audit.running.runner import run as run_audit
     from audit.trials.engines import Engine
@@ -160,6 +161,7 @@ def run(
     if own and not resolved.title:
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
+    say_notes(resolved)
     if dry_run:
         return cli_power.dry_run(resolved, margin=margin, jobs=jobs, as_json=as_json)
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
@@ -241,12 +243,14 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
+    from audit.commands.notes import say_notes
     from audit.commands.plan_file.reading import read_plan
     from audit.trials.progress import show_progress
     from reports.certificates.writing import certification_summary, write_certification
 
     check_writable(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
+    say_notes(resolved)
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
     with show_progress() as progress:

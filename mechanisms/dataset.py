@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mechanisms.arrays import real_numbers
 from mechanisms.errors import InvalidInputError
+from mechanisms.notes import feature_notes, target_note
 
 Array = NDArray[np.float64]
 TargetKind = Literal["classification", "regression"]
@@ -43,6 +44,8 @@ class Dataset:
         Height and width when the leading features of a record are an image in [0, 1].
     held_out
         Records that are never trained on, for measuring accuracy; ``None`` when there are none.
+    notes
+        What a user should know of how the data were read: sentences for reports.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Dataset:
     kind: TargetKind
     image_shape: tuple[int, int] | None = None
     held_out: Dataset | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what in ("features", "targets"):
@@ -96,14 +100,7 @@ class Dataset:
         return self._rows(np.setdiff1d(np.arange(self.n_records), np.asarray(records, dtype=np.intp)))
 
     def _rows(self, rows: NDArray[np.intp]) -> Dataset:
-        return Dataset(
-            name=self.name,
-            features=self.features[rows],
-            targets=self.targets[rows],
-            kind=self.kind,
-            image_shape=self.image_shape,
-            held_out=self.held_out,
-        )
+        return replace(self, features=self.features[rows], targets=self.targets[rows])
 
     def sha256(self) -> str:
         """Return the SHA-256 of the shapes and the little-endian float64 bytes of features and targets."""
@@ -185,6 +182,7 @@ def from_arrays(
     kind: TargetKind | Literal["auto"] = "auto",
     intercept: bool = False,
     divide_by: float = 1.0,
+    feature_names: Sequence[str] | None = None,
 ) -> Dataset:
     """Return a data set from two arrays after checking every value.
 
@@ -197,11 +195,14 @@ def from_arrays(
     name
         For reports.
     kind
-        "auto" reads one integer-valued column with 2 to 50 distinct values as class labels.
+        "auto" reads one integer-valued column with 2 to 50 distinct values as class labels, and says so in
+        ``Dataset.notes``. A kind that is named is obeyed, with any number of classes and for a constant target.
     intercept
         Append a column of ones.
     divide_by
         A public constant that every feature is divided by (before the column of ones).
+    feature_names
+        What notes call the p features; their numbers by default.
 
     Raises
     ------
@@ -223,35 +224,38 @@ def from_arrays(
         raise InvalidInputError(
             field="divide_by", expected="a positive number", got=divide_by, fix="use 1 for no scaling"
         )
-    if np.all(y == y[0]):
+    if kind == "auto" and np.all(y == y[0]):
         raise InvalidInputError(
             field=f"{name}: targets",
             expected="at least two distinct values",
             got=f"the constant {y[0].tolist()}",
-            fix="choose another target column",
+            fix='choose another target column, or say kind = "regression" if it is meant to be constant',
         )
+    notes = feature_notes(x, feature_names)
     resolved = _target_kind(y, kind, name)
+    if kind == "auto":
+        notes += target_note(y, as_classes=resolved == "classification", most_classes=MAX_CLASSES)
     if resolved == "classification" and y.shape[1] == 1:
         labels = np.unique(y[:, 0])
         y = (y == labels[None, :]).astype(np.float64)
     x = x / divide_by
     if intercept:
         x = np.hstack([x, np.ones((len(x), 1))])
-    return Dataset(name=name, features=x, targets=y, kind=resolved)
+    return Dataset(name=name, features=x, targets=y, kind=resolved, notes=notes)
 
 
 def _target_kind(y: Array, kind: str, name: str) -> TargetKind:
-    n_values = len(np.unique(y)) if y.shape[1] == 1 else 0
-    integral = y.shape[1] == 1 and bool(np.all(y == np.round(y))) and n_values <= MAX_CLASSES
     if kind == "auto":
+        integral = y.shape[1] == 1 and bool(np.all(y == np.round(y))) and len(np.unique(y)) <= MAX_CLASSES
         return "classification" if integral else "regression"
     if kind == "classification":
-        one_hot = y.shape[1] > 1 and bool(np.all((y == 0) | (y == 1))) and bool(np.all(y.sum(axis=1) == 1))
-        if not (integral or one_hot):
+        one_hot = bool(np.all((y == 0) | (y == 1))) and bool(np.all(y.sum(axis=1) == 1))
+        # Any labels will do, but not one for each record: those are no classes, and one-hot rows of them fill memory.
+        if not (one_hot if y.shape[1] > 1 else len(np.unique(y)) < max(len(y), 3)):
             raise InvalidInputError(
                 field=f"{name}: targets",
-                expected=f"integer labels with at most {MAX_CLASSES} classes, or one-hot rows",
-                got=f"{n_values or 'other'} distinct values",
+                expected="one column of labels, some of them shared by records, or one-hot rows",
+                got=f"{y.shape[1]} columns of other numbers" if y.shape[1] > 1 else f"{len(y):,} distinct values",
                 fix='use kind = "regression"',
             )
         return "classification"

@@ -163,6 +163,15 @@ class HasCertificates(Protocol):
 
 
 @runtime_checkable
+class HasNotes(Protocol):
+    """A mechanism that has something to say of data before it is bound to any record of them."""
+
+    def notes_on(self, data: Dataset) -> tuple[str, ...]:
+        """Return sentences for reports, for example of directions in which learning does not move."""
+        ...
+
+
+@runtime_checkable
 class HasParameters(Protocol):
     """A deletion that publishes its hyper-parameters (reported, and granted to attacks)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,8 @@ from mechanisms.dataset import Dataset, TargetKind, from_arrays
 from mechanisms.errors import InvalidInputError
 
 Array = NDArray[np.float64]
+# Features, targets, and the names of features where they have any.
+Table = tuple[Array, Array, list[str] | None]
 
 
 def _digits() -> Dataset:
@@ -24,7 +26,7 @@ def _digits() -> Dataset:
 
     raw = load_digits()
     data = from_arrays(raw.data, raw.target, name="digits", kind="classification", intercept=True, divide_by=16.0)
-    return Dataset(name=data.name, features=data.features, targets=data.targets, kind=data.kind, image_shape=(8, 8))
+    return replace(data, image_shape=(8, 8))
 
 
 # Round public constants near each measurement's usual size, chosen without looking at any record's role:
@@ -82,7 +84,7 @@ def load_named(name: str, *, rows: int | None = None) -> Dataset:
         raise InvalidInputError(
             field="data.name", expected=f"one of {', '.join(NAMED)}", got=repr(name), fix="or give data.path for a file"
         )
-    return _hold_out(NAMED[name].load(), NAMED[name].default_rows if rows is None else rows)
+    return _hold_out(NAMED[name].load(), NAMED[name].default_rows if rows is None else rows, constant=False)
 
 
 def load_file(
@@ -120,12 +122,21 @@ def load_file(
         raise InvalidInputError(
             field="data.path", expected="a .csv or .npz file", got=path.name, fix="convert the file to one of the two"
         )
-    features, targets = readers[path.suffix.lower()](path, target)
-    data = from_arrays(features, targets, name=path.name, kind=kind, intercept=intercept, divide_by=divide_by)
-    return _hold_out(data, data.n_records if rows is None else rows)
+    features, targets, names = readers[path.suffix.lower()](path, target)
+    data = from_arrays(
+        features,
+        targets,
+        name=path.name,
+        kind=kind,
+        intercept=intercept,
+        divide_by=divide_by,
+        feature_names=names,
+    )
+    return _hold_out(data, data.n_records if rows is None else rows, constant=kind != "auto")
 
 
-def _hold_out(data: Dataset, rows: int) -> Dataset:
+def _hold_out(data: Dataset, rows: int, *, constant: bool) -> Dataset:
+    """Return the first rows to train on, the others held out; a ``constant`` target there was asked for."""
     if not 2 <= rows <= data.n_records:
         raise InvalidInputError(
             field="data.rows",
@@ -135,21 +146,14 @@ def _hold_out(data: Dataset, rows: int) -> Dataset:
         )
     train, rest = np.arange(rows), np.arange(rows, data.n_records)
     kept = data.take(train.tolist())
-    if np.all(kept.targets == kept.targets[0]):
+    if not constant and np.all(kept.targets == kept.targets[0]):
         raise InvalidInputError(
             field="data.rows", expected="rows with at least two distinct targets", got=rows, fix="use more rows"
         )
-    return Dataset(
-        name=data.name,
-        features=kept.features,
-        targets=kept.targets,
-        kind=data.kind,
-        image_shape=data.image_shape,
-        held_out=data.take(rest.tolist()) if len(rest) else None,
-    )
+    return replace(kept, held_out=data.take(rest.tolist()) if len(rest) else None)
 
 
-def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
+def _read_csv(path: Path, target: str) -> Table:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -193,7 +197,7 @@ def _read_csv(path: Path, target: str) -> tuple[Array, Array]:
         raise InvalidInputError(field=path.name, expected="at least one record", got="a header only", fix="add records")
     values = np.array([_csv_row(path, line, header, row) for line, row in table])
     column = header.index(target)
-    return np.delete(values, column, axis=1), values[:, column]
+    return np.delete(values, column, axis=1), values[:, column], [name for name in header if name != target]
 
 
 def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[float]:
@@ -217,7 +221,7 @@ def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[f
     return values
 
 
-def _read_npz(path: Path, target: str) -> tuple[Array, Array]:
+def _read_npz(path: Path, target: str) -> Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -236,4 +240,4 @@ def _read_npz(path: Path, target: str) -> tuple[Array, Array]:
                 got=f"arrays {', '.join(arrays) or 'none'}",
                 fix="save features as X and name the target array in data.target",
             )
-    return arrays["X"], arrays[target]
+    return arrays["X"], arrays[target], None

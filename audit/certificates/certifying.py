@@ -121,7 +121,7 @@ def certify(
         title=title or f"Certificates of {ridge.name} on {data.name}",
         mechanism=ridge.name,
         parameters=_parameters(ridge, data),
-        data=data_record(data),
+        data=data_record(data, ridge),
         delta=delta,
         target_epsilon=noise.epsilon if isinstance(noise, CalibratedNoise) else None,
         rows=rows,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from audit.certificates.certification import Certification
 from audit.certificates.certifying import ALL_ROUTES, Request, certify
+from audit.commands.notes import say_notes
 from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.commands.user_code import load_mechanism
 from audit.errors import SchemaError
@@ -153,7 +154,9 @@ def _read(given: Given, name: str) -> Stored | ResolvedPlan:
 def _read_plan(path: Path, mechanism: str | None, name: str) -> ResolvedPlan:
     option = "--mechanism" if name == "CANDIDATE" else "--baseline-mechanism"
     own = None if mechanism is None else load_mechanism(mechanism, option=option)
-    return read_plan(path, mechanism=own)
+    plan = read_plan(path, mechanism=own)
+    say_notes(plan)
+    return plan
 
 
 def _parse(text: str, path: Path, name: str) -> Stored:

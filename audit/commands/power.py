@@ -59,9 +59,11 @@ def power(
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
         _refuse(numbers)
+        from audit.commands.notes import say_notes
         from audit.commands.plan_file.reading import read_plan
 
         read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
+        say_notes(read)
         margins = (PLAN_MARGIN if margin is None else margin,)
         found = forecast(read.mechanism, read.data, read.plan, margins=margins, title=read.title)
     elif epsilon is None or trials is None:

@@ -12,7 +12,7 @@ from audit.records.ledger import DataRecord, Environment, PlanRecord
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset
-from mechanisms.protocol import Access
+from mechanisms.protocol import Access, HasNotes
 
 LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
 
@@ -49,8 +49,8 @@ def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
     )
 
 
-def data_record(data: Dataset) -> DataRecord:
-    """Return which data these are."""
+def data_record(data: Dataset, mechanism: object = None) -> DataRecord:
+    """Return which data these are, and what is to be known of them and of the mechanism on them."""
     return DataRecord(
         name=data.name,
         sha256=data.sha256(),
@@ -58,6 +58,7 @@ def data_record(data: Dataset) -> DataRecord:
         n_features=data.features.shape[1],
         n_targets=data.targets.shape[1],
         kind=data.kind,
+        notes=(*data.notes, *(mechanism.notes_on(data) if isinstance(mechanism, HasNotes) else ())),
     )
 
 

@@ -173,7 +173,7 @@ def run_services(
             findings=settled[s][0],
             controls=tuple(control for row in audited for control in row[s][1]),
             family=settled[s][1],
-            data=data_record(data),
+            data=data_record(data, mechanism),
             environment=environment,
         )
         for s, (title, mechanism) in enumerate(services.items())

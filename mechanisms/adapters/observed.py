@@ -16,6 +16,7 @@ from mechanisms.protocol import (
     Access,
     Deletion,
     HasCertificates,
+    HasNotes,
     HasParameters,
     Mechanism,
     OutputKind,
@@ -60,6 +61,10 @@ class ObservedOutputs:
     def name(self) -> str:
         """Short name for reports."""
         return self.mechanism.name
+
+    def notes_on(self, data: Dataset) -> tuple[str, ...]:
+        """Return what the mechanism has to say of the data."""
+        return self.mechanism.notes_on(data) if isinstance(self.mechanism, HasNotes) else ()
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> ObservedDeletion:
         """Bind the mechanism, and fix what is asked.

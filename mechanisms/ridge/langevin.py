@@ -16,6 +16,7 @@ from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
+from mechanisms.ridge.reach import unmoved_note
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stepwise import StepwiseSampler
 
@@ -191,6 +192,11 @@ class RidgeLangevin:
             sigma_unlearn=0.0,
             reference=self.reference,
         )
+
+    def notes_on(self, data: Dataset) -> tuple[str, ...]:
+        """Return a sentence if learning leaves most of what the data determine where it started."""
+        note = unmoved_note(data, penalty=self.penalty, step_size=self._step_size(data), n_learn=self.n_learn)
+        return () if note is None else (note,)
 
     def _step_size(self, data: Dataset) -> float:
         smoothness = float(np.linalg.norm(data.features, 2)) ** 2 + self.penalty

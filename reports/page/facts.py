@@ -40,6 +40,7 @@ def data(record: DataRecord) -> TableView:
         ("features", size(record.n_features)),
         ("targets", size(record.n_targets)),
         ("SHA-256", record.sha256),
+        *(("note", note) for note in record.notes),
     )
     return facts("Data", rows)
 

@@ -1,0 +1,14 @@
+"""Say on standard error what a user should know of the data before an audit of them."""
+
+from __future__ import annotations
+
+import click
+
+from audit.commands.plan_file.reading import ResolvedPlan
+from audit.records.provenance import data_record
+
+
+def say_notes(resolved: ResolvedPlan) -> None:
+    """Print how the data were read, and what looks wrong with them, one line each."""
+    for note in data_record(resolved.data, resolved.mechanism).notes:
+        click.echo(f"Note on {resolved.data.name}: {note}", err=True)
