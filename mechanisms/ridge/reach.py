@@ -42,7 +42,8 @@ def unmoved_note(data: Dataset, *, penalty: float, step_size: float, n_learn: in
         return None
     return (
         f"learning moves in {reached:.1f} of the {determined:.1f} directions that the data determine: {n_learn:,} "
-        f"steps of size {step_size:.3g} explain {found:.2f} of the variance of the targets, the ridge solution {best:.2f}. "
+        f"steps of size {step_size:.3g} explain {found:.2f} of the variance of the targets, and the ridge solution "
+        f"{best:.2f}. "
         "Where nothing is learned nothing leaks, so certificates are small for this reason alone; divide features in "
         "large units by public constants, remove identifiers, or take more steps."
     )

@@ -27,6 +27,7 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
     for audit in page(value).audits:
         parts += [audit.title, _table(audit), audit.headline]
         parts += _remarks(audit)
+        parts += [f"Note on the data: {note}" for note in audit.notes]
         parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
         if any(finding.history for finding in audit.findings):
             parts.append(STOPPING)

@@ -131,6 +131,7 @@ def _audit(result: AuditResult, anchor: str) -> AuditView:
         ledger=tables.ledger(result),
         plan=tables.plan(result),
         data=facts.data(result.data),
+        notes=result.data.notes,
         environment=facts.environment(result.environment, result.schema),
         command=CodeText(text=plain(command)) if command else None,
     )

@@ -139,6 +139,7 @@ class AuditView:
     ledger: TableView
     plan: TableView
     data: TableView
+    notes: tuple[str, ...]
     environment: TableView
     command: CodeText | None
 
