@@ -97,7 +97,8 @@ class Predictions:
             )  # fmt: skip
         outputs = answer(self._asked(deleted))
         # Several targets make a list of matrices.
-        matrix = np.empty(()) if isinstance(outputs, list) else real_numbers(outputs, "releases")
+        several = isinstance(outputs, list) and any(np.ndim(output) > 1 for output in outputs)
+        matrix = np.empty(()) if several else real_numbers(outputs, "releases")
         if matrix.ndim not in (1, 2):
             raise InvalidInputError(
                 field="releases",
