@@ -63,9 +63,9 @@ def check_columns(first: Array, second: Array, names: tuple[str, str]) -> None:
 
 def _suspects(first: Array, second: Array) -> Iterator[tuple[int, str]]:
     both = np.concatenate([first, second])
-    whole = np.all((both == np.round(both)) & (np.abs(both) < _LARGEST_WHOLE), axis=0)
+    whole = _whole(both)
     if first.shape[1] == 1:
-        if whole[0] and (_equal_steps(first)[0] or _equal_steps(second)[0]):
+        if any(_whole(rows)[0] and _equal_steps(rows)[0] for rows in (first, second)):
             yield 0, "whole numbers in equal steps: an index or job number?"
         return
     varies = np.any(both != both[0], axis=0)
@@ -92,6 +92,11 @@ def _said(first: Array, second: Array, column: int, *, whole: bool, clock: bool)
         if whole
         else "numbers in equal steps: an index or a time?"
     )
+
+
+def _whole(rows: Array) -> Flags:
+    whole: Flags = np.all((rows == np.round(rows)) & (np.abs(rows) < _LARGEST_WHOLE), axis=0)
+    return whole
 
 
 def _equal_steps(rows: Array) -> Flags:
