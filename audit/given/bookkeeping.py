@@ -49,7 +49,7 @@ def check_columns(first: Array, second: Array, names: tuple[str, str]) -> None:
     Of one column, only whole numbers in equal steps, such as 0 to n - 1, are refused: error counts and other whole
     scores repeat. Of several, whole numbers beside columns that are not; equal steps; and numbers that follow a clock.
     Where all columns are whole numbers, as labels are, only equal steps are refused. Independent draws from a density
-    in n >= 20 rows show none of these but with probability below 1e-9 a column.
+    in n >= 20 rows show none of these but with probability below 1e-9 a column, unless all lie where dates do.
     """
     for column, what in _suspects(first, second):
         where = f"column {column + 1} of " if first.shape[1] > 1 else ""
