@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanisms.arrays import real_numbers
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 Rule = Literal["hardest", "median", "easiest"]

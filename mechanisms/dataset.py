@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanisms.arrays import real_numbers
 from mechanisms.errors import InvalidInputError
-from mechanisms.notes import feature_notes, target_note
+from mechanisms.reading.arrays import real_numbers
+from mechanisms.reading.notes import feature_notes, target_note
 
 Array = NDArray[np.float64]
 TargetKind = Literal["classification", "regression"]

@@ -19,11 +19,11 @@ from mechanisms.accounting import gdp
 from mechanisms.accounting.calibration import round_up_to_grid
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.adapters.sklearn import coefficients_of, targets_for
-from mechanisms.arrays import real_numbers
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 RemovalFn = Callable[[Array, Dataset, Dataset], Array]

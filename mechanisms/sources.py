@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.cells import fix_of, may_have_decimal_commas, number_of
 from mechanisms.dataset import Dataset, TargetKind, from_arrays
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.cells import fix_of, may_have_decimal_commas, number_of
 
 Array = NDArray[np.float64]
 # Features, targets, and the names of features where they have any.

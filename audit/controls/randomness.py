@@ -20,8 +20,8 @@ from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import worker_limits
 from audit.trials.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, lag_one
-from mechanisms.arrays import real_numbers
 from mechanisms.protocol import Deletion, HasTrajectory, World
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 WORLDS = (World.UNLEARNED, World.RETRAINED)

@@ -9,9 +9,9 @@ from audit.gathering.selection import PreparedAttack, choose_for_bound
 from audit.plan.split import Split
 from audit.records.evidence import EpsilonLowerBound
 from audit.statistics.bounds import exact_joint_bound
-from mechanisms.arrays import real_numbers
 from mechanisms.claim import Direction
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.arrays import real_numbers
 
 
 def split_bound(

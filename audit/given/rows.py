@@ -18,10 +18,10 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import DataRecord
 from audit.trials.chunks import Stream, make_generator, score
 from audit.trials.engines import worker_limits
-from mechanisms.arrays import real_array
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
+from mechanisms.reading.arrays import real_array
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

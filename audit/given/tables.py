@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.cells import fix_of, has_padded_decimals, may_have_decimal_commas, number_of
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.cells import fix_of, has_padded_decimals, may_have_decimal_commas, number_of
 
 Array = NDArray[np.float64]
 Line = tuple[int, list[str]]

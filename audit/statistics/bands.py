@@ -24,9 +24,9 @@ from scipy.special import betaincinv
 
 from audit.records.counts import Counts
 from audit.records.evidence import EpsilonLowerBound, Tail
-from mechanisms.arrays import real_numbers
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.arrays import real_numbers
 
 __all__ = ["BandPair", "band_bound", "band_ends", "band_p_value", "band_rejects", "local_level"]
 

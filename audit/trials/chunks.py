@@ -18,9 +18,9 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import Prints, fingerprints
-from mechanisms.arrays import real_numbers
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Deletion, World
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 

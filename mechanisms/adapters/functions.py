@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.arrays import real_numbers
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Access, ReleaseSpec, World
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 LearnFn = Callable[[Dataset, np.random.Generator], Any]

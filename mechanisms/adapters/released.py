@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier, is_regressor
 
-from mechanisms.arrays import real_numbers
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, OutputKind, Outputs, ReleaseSpec
+from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
 OutputMethod = Literal["predict_proba", "decision_function", "predict"]

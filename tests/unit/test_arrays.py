@@ -22,12 +22,12 @@ from audit.statistics.bands import band_p_value
 from audit.trials.chunks import sampled, score
 from mechanisms.adapters.functions import from_functions
 from mechanisms.adapters.released import Predictions, coefficients_of
-from mechanisms.arrays import real_numbers
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.output_perturbation import OutputPerturbation
 from mechanisms.protocol import Access, ReleaseSpec, World
+from mechanisms.reading.arrays import real_numbers
 from mechanisms.sources import load_file
 
 N = 30
