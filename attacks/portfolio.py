@@ -18,7 +18,7 @@ from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
 from attacks.linear.score import LinearScore
 from attacks.outputs.u_lira import ULira
-from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials
+from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials, trouble
 from attacks.quadratic.clouds import Qda, Radius
 from attacks.quadratic.score import QuadraticScore
 from attacks.separation import separation
@@ -59,7 +59,7 @@ class Family:
 
     name: str
     members: tuple[Attack, ...]
-    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT))
+    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT), trials=2 * N_FOLDS)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
@@ -86,6 +86,13 @@ class Family:
         if not tried:
             raise NotApplicableError(f"{self.name} has no member that applies ({'; '.join(reasons)})")
         return max(tried, key=lambda attempt: attempt.separation).chosen
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why no member applies; ``None`` where one does."""
+        found = [trouble(member, context, n_fit=n_fit // N_FOLDS) for member in self.members]
+        if any(said is None for said in found):
+            return None
+        return f"{self.name} has no member that applies ({'; '.join(str(said) for said in found)})"
 
 
 def portfolio(*custom: Attack) -> tuple[Attack, ...]:

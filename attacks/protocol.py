@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,13 @@ class Needs:
         Kinds of release that it can score.
     law
         True when it needs the law of the claimed mechanism.
+    trials
+        Fewest trials of a world that it can be fitted on.
     """
 
     access: tuple[Access, ...] = (Access.WHITE_BOX,)
     law: bool = False
+    trials: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,56 @@ class Attack(Protocol):
             When the release or the context does not grant what the attack needs.
         """
         ...
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """An attack that can say from the context alone, before any model is trained, that it will fail or be blind."""
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why a fit on so many trials of each world fails, or scores all releases alike; ``None`` if neither."""
+        ...
+
+
+def trouble(attack: Attack, context: AttackContext, *, n_fit: int) -> str | None:
+    """Return why an attack cannot be fitted, or would score all releases alike, before any model is trained.
+
+    Parameters
+    ----------
+    attack
+        Of this package or of your own: one that offers :class:`Foresees` is asked.
+    context
+        What the threat model grants.
+    n_fit
+        Trials of each world in one fit.
+
+    Returns
+    -------
+    str or None
+        A sentence that names the attack; ``None`` when nothing is foreseen, which is no promise.
+    """
+    said = refusal(attack, context.release.access)
+    if said is not None:
+        return said
+    if attack.needs.law and (context.law_unlearned is None or context.law_retrained is None):
+        return f"{attack.name} needs the law of the claimed mechanism, and this one states none"
+    if n_fit < attack.needs.trials:
+        return too_few(attack.name, attack.needs.trials, n_fit)
+    return attack.trouble(context, n_fit=n_fit) if isinstance(attack, Foresees) else None
+
+
+def too_few(attack: str, least: int, n_fit: int) -> str:
+    """Return the sentence for an attack that would be fitted on too few trials."""
+    return f"{attack} needs at least {least} fitting trials a world, and one fit would have {n_fit}"
+
+
+def failure(check: Callable[[], object]) -> str | None:
+    """Return what a check says when it finds that an attack is not applicable."""
+    try:
+        check()
+    except NotApplicableError as error:
+        return str(error)
+    return None
 
 
 def require_trials(attack: str, unlearned: Array, retrained: Array, *, least: int) -> None:

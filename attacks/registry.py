@@ -1,21 +1,22 @@
-"""Attacks by name, for plans and the command line; Python functions take objects."""
+"""Attacks by name, and the attacks of an audit that names none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attacks.linear.discriminant import LinearDiscriminant
 from attacks.linear.fisher import Fisher
-from attacks.linear.geometry import linear_model, penalty_of
 from attacks.linear.influence import Influence
 from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
 from attacks.outputs.u_lira import ULira
 from attacks.portfolio import portfolio
-from attacks.protocol import Attack, AttackContext
+from attacks.protocol import Attack, AttackContext, trouble
 from attacks.quadratic.clouds import Qda, Radius
 from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from attacks.tails.classifier import Logistic, Mlp
 from attacks.tails.tail import Tail
-from mechanisms.errors import InvalidInputError, NotApplicableError
+from mechanisms.errors import InvalidInputError
 
 _SINGLE: tuple[Attack, ...] = (
     LikelihoodRatio(),
@@ -69,18 +70,43 @@ def attacks_named(name: str) -> tuple[Attack, ...]:
     return GROUPS[name] if name in GROUPS else (ATTACKS[name],)
 
 
-def applicable_attacks(context: AttackContext) -> tuple[Attack, ...]:
-    """Return the attacks that the context grants, most informed first; ``lda`` always can be tried."""
-    chosen: list[Attack] = []
-    if context.law_unlearned is not None and context.law_retrained is not None:
-        chosen.append(LikelihoodRatio())
-    try:
-        linear_model(context, "target_loss")
-        penalty_of(context, "target_loss")
-    except NotApplicableError:
-        pass
-    else:
-        chosen += [TargetLoss(), Influence()]
-    if context.probe is not None:
-        chosen.append(ULira())
-    return (*chosen, LinearDiscriminant())
+def resolve(attacks: Sequence[Attack | str]) -> tuple[Attack, ...]:
+    """Return attacks as objects, each name replaced by what it stands for.
+
+    Raises
+    ------
+    InvalidInputError
+        For a name that is none, or anything that is neither a name nor an attack.
+    """
+    if isinstance(attacks, str):
+        return attacks_named(attacks)
+    found: list[Attack] = []
+    for attack in attacks:
+        usable = hasattr(attack, "name") and callable(getattr(attack, "fit", None)) and not isinstance(attack, type)
+        if not (usable or isinstance(attack, str)):
+            raise InvalidInputError(
+                field="attacks", expected="names of attacks, or objects with a name and fit", got=attack,
+                fix='write for example attacks=("portfolio",)',
+            )  # fmt: skip
+        found += attacks_named(attack) if isinstance(attack, str) else (attack,)
+    return tuple(found)
+
+
+def default_attacks(context: AttackContext, *, n_fit: int) -> tuple[Attack, ...]:
+    """Return the attacks of an audit that names none.
+
+    Parameters
+    ----------
+    context
+        What the threat model grants.
+    n_fit
+        Trials of each world in one fit.
+
+    Returns
+    -------
+    tuple of Attack
+        ``likelihood_ratio`` where the mechanism states its laws, and every family of the portfolio that can be fitted
+        on so few trials; ``lda`` where none can.
+    """
+    chosen = tuple(a for a in (LikelihoodRatio(), *portfolio()) if trouble(a, context, n_fit=n_fit) is None)
+    return chosen or (LinearDiscriminant(),)

@@ -141,7 +141,7 @@ class Dataset:
 
 
 def validate_forget(forget: Sequence[int], n_records: int, *, field: str = "forget") -> tuple[int, ...]:
-    """Return a forget set as sorted distinct indices.
+    """Return a forget set as distinct indices, in the order given: that in which mechanisms see the records.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def validate_forget(forget: Sequence[int], n_records: int, *, field: str = "forg
         raise InvalidInputError(
             field=field, expected="a proper subset of the records", got=f"all {n_records}", fix="retain at least one"
         )
-    return tuple(sorted(records))
+    return records
 
 
 def from_arrays(

@@ -47,13 +47,13 @@ class Outputs:
     ----------
     records
         The record of the data set (before any deletion) that each row of a release belongs to; -1 for a probe record
-        that is not one of them.
+        that is not one of them. By default the deleted records, in the order of each forget set, and then others.
     kind
         "values" (of a regression), "logits" or "probabilities" (a column for each class, or one for the second of
         two), or "labels" (the predicted class, no column axis).
     """
 
-    records: tuple[int, ...]
+    records: tuple[int, ...] = ()
     kind: OutputKind
 
 

@@ -39,7 +39,7 @@ class LinearDiscriminant:
     """
 
     name: str = "lda"
-    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT))
+    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT), trials=2)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator

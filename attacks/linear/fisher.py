@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.linear.score import LinearScore
-from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.protocol import AttackContext, FittedAttack, Needs, failure
 from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
@@ -61,3 +61,8 @@ class Fisher:
         whitened = (vectors[:, kept].T @ (p.mean - q.mean)) / values[kept, None]
         weights = vectors[:, kept] @ whitened
         return LinearScore(weights=weights, offset=-float(np.sum(weights * (p.mean + q.mean))) / 2)
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why the laws are of no use."""
+        none = np.empty(0)
+        return failure(lambda: self.fit(none, none, context, rng=np.random.default_rng(0)))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from attacks.linear.geometry import Geometry
 from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
+from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
 
@@ -51,3 +52,11 @@ class Influence:
         weights = -geometry.from_eigenbasis(geometry.in_eigenbasis(geometry.gradient) / geometry.values.T)
         norm = float(np.linalg.norm(weights))
         return LinearScore(weights=(weights / norm if norm > 0 else weights).reshape(context.release.shape))
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why it cannot run, or that the gradient is 0."""
+        try:
+            blind = not np.any(Geometry.of(context, self.name).gradient)
+        except NotApplicableError as error:
+            return str(error)
+        return f"{self.name} scores all releases alike: learning the deleted records moves nothing" if blind else None

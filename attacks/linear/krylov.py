@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from attacks.linear.discriminant import LinearDiscriminant
 from attacks.linear.geometry import Geometry
 from attacks.linear.score import LinearScore, project_on
-from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials, too_few
+from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
 POWERS = 3
@@ -70,6 +71,16 @@ class KrylovLda:
         spread = float(np.std(within @ (fitted.weights @ principal))) or 1.0
         weights = np.tensordot(fitted.weights @ principal, basis, axes=1) / spread
         return LinearScore(weights=weights, offset=fitted.offset / spread)
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why it cannot run, or that there is no direction to learn along."""
+        try:
+            rank = len(krylov_basis(context, self.name))
+        except NotApplicableError as error:
+            return str(error)
+        if not rank:
+            return f"{self.name} scores all releases alike: learning the deleted records moves nothing"
+        return too_few(self.name, rank + 1, n_fit) if n_fit <= rank else None
 
 
 def krylov_basis(context: AttackContext, attack: str) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from attacks.linear.geometry import Geometry
 from attacks.linear.score import LinearScore
 from attacks.protocol import AttackContext, FittedAttack, Needs
+from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
 
@@ -56,3 +57,12 @@ class TargetLoss:
         weights = (-context.deleted.features.T @ direction).reshape(context.release.shape)
         offset = float(np.sum(geometry.responses * direction))
         return LinearScore(weights=weights, offset=offset)
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why it cannot run, or that the residual is 0."""
+        try:
+            blind = not np.any(Geometry.of(context, self.name).residual)
+        except NotApplicableError as error:
+            return str(error)
+        said = f"{self.name} scores all releases alike: a model without the deleted records predicts them exactly"
+        return said if blind else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attacks.linear.score import LinearScore
 from attacks.outputs.statistics import output_kind, target_statistics
-from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from attacks.protocol import AttackContext, FittedAttack, Needs, failure, require_trials
 from mechanisms.protocol import Access
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ class ULira:
     """
 
     name: str = "u_lira"
-    needs: Needs = Needs(access=(Access.BLACK_BOX, Access.WHITE_BOX))
+    needs: Needs = Needs(access=(Access.BLACK_BOX, Access.WHITE_BOX), trials=2)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
@@ -63,6 +63,10 @@ class ULira:
         worlds = np.repeat([1, 0], [len(unlearned), len(retrained)])
         model = BernoulliNB(fit_prior=False) if kind == "labels" else GaussianNB(priors=(0.5, 0.5))
         return _OutputRatio(context=context, model=model.fit(seen, worlds))
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why the release shows no output of the deleted records."""
+        return failure(lambda: target_statistics(np.zeros((1, *context.release.shape)), context, self.name))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.linear.discriminant import CONSTANT
-from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from attacks.linear.discriminant import CONSTANT, SEPARATE
+from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials, too_few
 from attacks.quadratic.score import QuadraticScore, flat
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
@@ -30,7 +30,8 @@ class Radius:
     Notes
     -----
     With ever more trials the most powerful attack for two Gaussian laws of one mean and of covariances that differ by
-    a factor. Columns that do not vary among retrained models carry no weight.
+    a factor. Columns that do not vary among retrained models carry no weight; where none varies, the distance is that
+    to the one retrained model, each column in units of how far unlearned models lie from it.
 
     References
     ----------
@@ -39,7 +40,7 @@ class Radius:
     """
 
     name: str = "radius"
-    needs: Needs = ANY
+    needs: Needs = replace(ANY, trials=2)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
@@ -49,11 +50,12 @@ class Radius:
         Raises
         ------
         NotApplicableError
-            With fewer than two trials in a world, or when the retrained models are all equal or have a singular
-            covariance.
+            With fewer than two trials in a world, or when the retrained models have a singular covariance.
         """
         require_trials(self.name, unlearned, retrained, least=2)
-        scale = _spread(flat(retrained), flat(retrained), attack=self.name)
+        scale = _spread(flat(retrained), flat(retrained))
+        if not np.any(scale > 0):
+            return _from_point(flat(unlearned), flat(retrained)[0])
         cloud = Cloud.of(flat(retrained), scale)
         return cloud.distance()
 
@@ -83,7 +85,7 @@ class Qda:
     """
 
     name: str = "qda"
-    needs: Needs = ANY
+    needs: Needs = replace(ANY, trials=2)
     trials_a_dimension: float = 0.0
 
     def fit(
@@ -97,9 +99,10 @@ class Qda:
             With fewer trials in a world than asked for (at least two), when no number varies in both worlds, or for a
             singular covariance.
         """
-        least = max(2, math.ceil(self.trials_a_dimension * math.prod(unlearned.shape[1:])))
-        require_trials(self.name, unlearned, retrained, least=least)
-        scale = _spread(flat(unlearned), flat(retrained), attack=self.name)
+        require_trials(self.name, unlearned, retrained, least=self._least(unlearned.shape[1:]))
+        scale = _spread(flat(unlearned), flat(retrained))
+        if not np.any(scale > 0):
+            raise NotApplicableError(f"{self.name} needs numbers that vary from model to model; use lda instead")
         p, q = (Cloud.of(flat(trials), scale) for trials in (unlearned, retrained))
         near, far = p.distance(), q.distance()
         return QuadraticScore(
@@ -107,6 +110,14 @@ class Qda:
             linear=(far.linear - near.linear) / 2,
             offset=(far.offset - near.offset + q.log_determinant - p.log_determinant) / 2,
         )
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return how many trials it needs, where there are fewer."""
+        least = self._least(context.release.shape)
+        return too_few(self.name, least, n_fit) if n_fit < least else None
+
+    def _least(self, shape: tuple[int, ...]) -> int:
+        return max(2, math.ceil(self.trials_a_dimension * math.prod(shape)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,11 +180,18 @@ class Cloud:
         return QuadraticScore(matrix=self.precision, linear=-2 * pulled, offset=float(self.mean @ pulled))
 
 
-def _spread(p: Array, q: Array, *, attack: str) -> Array:
+def _from_point(trials: Array, point: Array) -> QuadraticScore:
+    """Return the squared distance to a point, each column in units of how far the trials are from it."""
+    square = np.mean((trials - point) ** 2, axis=0)
+    # A smaller distance is rounding.
+    apart = square > (SEPARATE * np.maximum(np.abs(trials).max(axis=0), np.abs(point))) ** 2
+    weights = np.divide(1.0, square, out=np.zeros_like(square), where=apart)
+    return QuadraticScore(matrix=np.diag(weights), linear=-2 * weights * point, offset=float(weights @ point**2))
+
+
+def _spread(p: Array, q: Array) -> Array:
     """Return the columns' standard deviation in the second world; 0 where a column varies in one of the two at most."""
     spread = q.std(axis=0)
     for trials in (p, q):
         spread = np.where(trials.std(axis=0) > CONSTANT * np.abs(trials).max(axis=0), spread, 0.0)
-    if not np.any(spread > 0):
-        raise NotApplicableError(f"{attack} needs numbers that vary from model to model; use lda instead")
     return np.asarray(spread)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attacks.linear.fisher import RELATIVE_CUTOFF
 from attacks.linear.score import project
-from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.protocol import AttackContext, FittedAttack, Needs, failure
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw
 
@@ -60,6 +60,11 @@ class LikelihoodRatio:
         if context.law_unlearned.mean.shape != context.release.shape:
             raise NotApplicableError("likelihood_ratio needs a law of the same shape as the release")
         return gaussian_log_ratio(context.law_unlearned, context.law_retrained)
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return why the laws are of no use."""
+        none = np.empty(0)
+        return failure(lambda: self.fit(none, none, context, rng=np.random.default_rng(0)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

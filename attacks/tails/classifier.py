@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials, too_few
 from attacks.quadratic.score import flat
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
@@ -44,7 +44,7 @@ class Logistic:
     """
 
     name: str = "classifier"
-    needs: Needs = ANY
+    needs: Needs = replace(ANY, trials=2)
     strength: float = 1.0
 
     def fit(
@@ -105,7 +105,7 @@ class Mlp:
         """
         from sklearn.neural_network import MLPClassifier
 
-        needed = max(20, TRIALS_A_DIMENSION * math.prod(unlearned.shape[1:]) // 2)
+        needed = _needed(unlearned.shape[1:])
         require_trials(self.name, unlearned, retrained, least=2)
         if min(len(unlearned), len(retrained)) < needed:
             raise NotApplicableError(
@@ -114,6 +114,15 @@ class Mlp:
             )
         model = MLPClassifier((self.hidden,), early_stopping=True, random_state=int(rng.integers(2**31)))
         return _fitted(model, unlearned, retrained)
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return how many trials it needs, where there are fewer."""
+        needed = _needed(context.release.shape)
+        return too_few(self.name, needed, n_fit) if n_fit < needed else None
+
+
+def _needed(shape: tuple[int, ...]) -> int:
+    return max(20, TRIALS_A_DIMENSION * math.prod(shape) // 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

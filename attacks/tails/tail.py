@@ -48,7 +48,7 @@ class Tail:
     """
 
     name: str = "tail"
-    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT))
+    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.BLACK_BOX, Access.TRANSCRIPT), trials=10)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator

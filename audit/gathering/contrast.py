@@ -166,7 +166,7 @@ def _prepare(
     for contrast, first in zip(contrasts, releases, strict=False):
         # A control with fewer trials fits on as many of the shared retrained trials: balanced classes.
         second = releases[-1][: len(first)]
-        for j, attack in enumerate(plan.attacks):
+        for j, attack in enumerate(plan.attackers):
             rng = make_generator(plan.seed, Stream.FITTING, contrast.sample.source.record, contrast.key[0], j)
             calls.append((attack, first, second, contrast.context, rng))
             keys.append(contrast.key)

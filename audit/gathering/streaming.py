@@ -49,7 +49,7 @@ def inquiries_of(
     order = plan.correction.order if isinstance(plan.correction, FixedSequence) else ()
     # A declared order among attacks or rows gives each its own step, and a mean would mix steps.
     combined = not {"attacks", "rows"} & set(order)
-    null_level = equal_share(FALSE_ALARM, len(plan.forget) * len(plan.attacks))
+    null_level = equal_share(FALSE_ALARM, len(plan.forget) * len(plan.attackers))
     found: dict[Key, tuple[Inquiry, ...]] = {}
     for kind, service in (contrast.key for contrast in contrasts):
         level, stated = levels[service], claims[service]
@@ -190,7 +190,7 @@ def _fitted(case: Case, plan: AuditPlan, releases: Releases, begin: int, engine:
     key, record = case.contrast.key, case.contrast.sample.source.record
     first, second = (np.concatenate(releases[side][:begin]) for side in (key, None))
     second = second[: len(first)]
-    attacks = [attack for attack in plan.attacks if attack.name not in case.failures]
+    attacks = [attack for attack in plan.attackers if attack.name not in case.failures]
     calls = [
         (
             attack,

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from numpy.typing import ArrayLike
 
 from attacks.given.score import GivenScore
-from attacks.linear.discriminant import LinearDiscriminant
 from attacks.protocol import Attack
+from attacks.registry import default_attacks
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
 from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
 from audit.given.precision import LARGEST, precision_control
-from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
+from audit.given.rows import GivenRows, gather_rows, n_fit, no_context, no_data
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
@@ -48,7 +48,7 @@ def from_scores(
     significance: float = 0.05,
     seed: int = 0,
     delta: float | None = None,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Sequence[Attack | str] | None = None,
     threshold: float | None = None,
     counting: Split | None = None,
     column: int | str | None = None,
@@ -76,7 +76,8 @@ def from_scores(
     delta
         Besides the claim's own rows, bounds are reported at this delta; the claim's own, or 1e-5, by default.
     attacks
-        For releases; ``lda`` by default. Attacks that need data or a model cannot be run.
+        For releases: attacks or their names; by default the families of the portfolio that can be fitted on so few
+        rows. Attacks that need data or a model cannot be run.
     threshold
         For scores: a threshold that was fixed before anybody looked at these rows. All rows are then counted and
         none chooses. The events are "score > threshold" (more frequent after unlearning) and its complement (more
@@ -121,8 +122,10 @@ def from_scores(
     plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
     tests: tuple[EventTest, ...] | None = None
     if threshold is None:
-        evidence = gather_rows(given.unlearned, given.retrained, plan.attacks, plan, Kind.CLAIMS)
-        members: list[MemberKey] = [(0, (), a.name, role) for a in plan.attacks for role in roles_of(claim, plan.delta)]
+        evidence = gather_rows(given.unlearned, given.retrained, plan.attackers, plan, Kind.CLAIMS)
+        members: list[MemberKey] = [
+            (0, (), a.name, role) for a in plan.attackers for role in roles_of(claim, plan.delta)
+        ]
         family = ledger(significance=plan.significance, correction=plan.correction, members=members)
     else:
         evidence, tests, family = _declared(given, claim, plan, threshold)
@@ -130,7 +133,7 @@ def from_scores(
     ordered = (evidence.unlearned, evidence.retrained)
     if given.are_scores:
         # Nothing was fitted, so that estimates and checks may look at every row.
-        name = plan.attacks[0].name
+        name = plan.attackers[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
     controls = (*given_controls(given, ordered, plan), precision)
     n_counted = (sizes[0].n_counted, sizes[1].n_counted)
@@ -169,7 +172,7 @@ def _plan(
     significance: float,
     seed: int,
     delta: float | None,
-    attacks: Sequence[Attack] | None,
+    attacks: Sequence[Attack | str] | None,
     counting: Split | None,
     threshold: float | None,
 ) -> AuditPlan:
@@ -183,12 +186,10 @@ def _plan(
         )
     if delta is None:
         delta = claim.guarantee.delta if isinstance(claim.guarantee, EpsilonDelta) else DEFAULT_DELTA
-    if attacks is None:
-        attacks = (GivenScore(),) if given.are_scores else (LinearDiscriminant(),)
-    return AuditPlan(
+    plan = AuditPlan(
         claims=(claim,),
         forget=((),),
-        attacks=tuple(attacks),
+        attacks=(GivenScore(),) if attacks is None else attacks,
         trials=len(given.unlearned),
         control_trials=max(20, len(given.retrained) // 2),
         counting=counting or Split(),
@@ -197,6 +198,10 @@ def _plan(
         seed=seed,
         chunk_size=1,
     )
+    if attacks is not None or given.are_scores:
+        return plan
+    fewest = n_fit(min(len(given.unlearned), len(given.retrained)), plan) // 2
+    return replace(plan, attacks=default_attacks(no_context(given.unlearned.shape[1:]), n_fit=fewest))
 
 
 def _sizes(n: int, plan: AuditPlan, threshold: float | None) -> WorldTrials:

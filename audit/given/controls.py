@@ -75,8 +75,8 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
         return _not_applicable(
             "null", f"Not applicable: half of {len(retrained)} retrained rows is too few to compare."
         )
-    evidence = gather_rows(retrained[:middle], retrained[middle:], plan.attacks, plan, Kind.NULL)
-    level = equal_share(HALVES_SIGNIFICANCE, len(plan.attacks))
+    evidence = gather_rows(retrained[:middle], retrained[middle:], plan.attackers, plan, Kind.NULL)
+    level = equal_share(HALVES_SIGNIFICANCE, len(plan.attackers))
     tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), level=level)
     if not tests:
         return _not_applicable("null", "Not run: no attack could be scored.")

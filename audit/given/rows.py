@@ -165,6 +165,13 @@ def no_data() -> Dataset:
     return Dataset(name="none", features=np.empty((0, 0)), targets=np.empty((0, 0)), kind="regression")
 
 
+def no_context(shape: tuple[int, ...]) -> AttackContext:
+    """Return what the attacker of given rows is granted: their shape."""
+    return AttackContext(
+        retained=no_data(), deleted=no_data(), release=ReleaseSpec(shape=shape, access=Access.WHITE_BOX)
+    )
+
+
 def gather_rows(unlearned: Array, retrained: Array, attacks: Sequence[Attack], plan: AuditPlan, kind: Kind) -> Evidence:
     """Return scores of the counted rows, by attacks that were fitted on the others; a seeded shuffle splits them.
 
@@ -179,9 +186,7 @@ def gather_rows(unlearned: Array, retrained: Array, attacks: Sequence[Attack], p
     kind
         What the comparison is for: each has its own random streams.
     """
-    context = AttackContext(
-        retained=no_data(), deleted=no_data(), release=ReleaseSpec(shape=unlearned.shape[1:], access=Access.WHITE_BOX)
-    )
+    context = no_context(unlearned.shape[1:])
     sides = [(rows, *_split(len(rows), plan, kind, i)) for i, rows in enumerate((unlearned, retrained))]
     prepared: dict[str, PreparedAttack] = {}
     scores: tuple[dict[str, Array], dict[str, Array]] = ({}, {})

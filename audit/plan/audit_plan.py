@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
 from attacks.protocol import Attack
+from attacks.registry import resolve
 from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
 from mechanisms.errors import require
@@ -94,7 +96,7 @@ class AuditPlan:
     forget
         Forget sets, each a tuple of record indices.
     attacks
-        Attacks to score with.
+        Attacks to score with, or their names (``unlearn-audit list attacks``); kept as objects.
     labels
         One word for each forget set ("hardest"), for reports; empty for none.
     trials
@@ -120,7 +122,7 @@ class AuditPlan:
 
     claims: tuple[Claim | CertifiedClaim, ...]
     forget: tuple[tuple[int, ...], ...]
-    attacks: tuple[Attack, ...]
+    attacks: Sequence[Attack | str] = ("portfolio",)
     labels: tuple[str, ...] = ()
     trials: int = 20_000
     counting: Counting = Split()
@@ -133,6 +135,7 @@ class AuditPlan:
     access: Access | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "attacks", resolve(self.attacks))
         for name, values in (("claims", self.claims), ("forget", self.forget), ("attacks", self.attacks)):
             require(bool(values), name, expected="at least one entry", got="()", fix=f"name {name} to audit")
         require(
@@ -158,11 +161,21 @@ class AuditPlan:
             got=self.control_trials,
             fix="leave it out for a fifth of the trials",
         )
-        names = [attack.name for attack in self.attacks]
+        names = [attack.name for attack in self.attackers]
         require(len(set(names)) == len(names), "attacks", expected="distinct names", got=names, fix="remove the repeat")
         sets = [tuple(sorted(forget)) for forget in self.forget]
         distinct = len(set(sets)) == len(sets)
         require(distinct, "forget", expected="distinct forget sets", got=sets, fix="audit each deletion once")
+
+    @property
+    def attackers(self) -> tuple[Attack, ...]:
+        """The attacks as objects."""
+        return cast("tuple[Attack, ...]", self.attacks)
+
+    @property
+    def n_smallest_fit(self) -> int:
+        """Releases per world in the smallest fit: scores of the fit split come from fits on its halves."""
+        return self.n_fit // 2
 
     def chunk_sizes(self, trials: int) -> tuple[int, ...]:
         """Return the sizes of the chunks that ``trials`` are drawn in: at least two, so that a split exists."""

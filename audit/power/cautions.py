@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from attacks.linear.discriminant import LinearDiscriminant
-from attacks.protocol import Attack, AttackContext
+from attacks.protocol import Attack, AttackContext, trouble
 from audit.power.forecasts import Caution, ClaimForecast, LearnedAttack, PowerStatement
 
 LOW_POWER = 0.5
@@ -25,9 +25,10 @@ def cautions_of(found: ClaimForecast, attacks: Sequence[Attack], context: Attack
 def _cautions(found: ClaimForecast, attacks: Sequence[Attack], context: AttackContext | None) -> Iterator[Caution]:
     if not found.refutable:
         yield Caution(kind="cannot_be_refuted", message=_cannot(found))
-    for attack in attacks if context is not None else ():
-        if missing := _missing(attack, context):
-            yield Caution(kind="attack_cannot_run", message=f"{attack.name} cannot run: {missing}; leave it out.")
+    if context is not None:
+        for attack in attacks:
+            if said := trouble(attack, context, n_fit=found.n_fit // 2):
+                yield Caution(kind="attack_cannot_run", message=f"{said}; leave {attack.name} out.")
     alone = all(isinstance(attack, LinearDiscriminant) for attack in attacks)
     if found.refutable:
         for margin in found.margins:
@@ -101,14 +102,3 @@ def _unseen(found: ClaimForecast, neglected: PowerStatement) -> str:
         f"{about}, and would be refuted with probability {neglected.power:.2f} only: this audit would hardly see "
         f"neglect. {_more_trials(neglected)}"
     )
-
-
-def _missing(attack: Attack, context: AttackContext | None) -> str:
-    """Return what the mechanism does not grant an attack, empty if nothing."""
-    if context is None:
-        return ""
-    if attack.needs.law and (context.law_unlearned is None or context.law_retrained is None):
-        return "it needs the mechanism's law, and this one states none"
-    if context.release.access not in attack.needs.access:
-        return f"it cannot score {context.release.access.value} releases"
-    return ""

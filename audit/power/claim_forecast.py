@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from attacks.linear.discriminant import LinearDiscriminant, largest_shift_kept
-from attacks.protocol import AttackContext
+from attacks.portfolio import Family
+from attacks.protocol import Attack, AttackContext, trouble
 from audit.gathering.selection import claim_rows
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Sequential
@@ -117,7 +118,7 @@ def forecast_claim(claim: Claim, outlook: Outlook, *, rng: np.random.Generator) 
         learned=_learned(claim, outlook, margins, can),
         cautions=(),
     )
-    return replace(found, cautions=cautions_of(found, outlook.plan.attacks, outlook.context))
+    return replace(found, cautions=cautions_of(found, outlook.plan.attackers, outlook.context))
 
 
 def stated_at(claim: Claim, delta: float) -> tuple[float, float]:
@@ -210,13 +211,21 @@ def _statement(
     )
 
 
+def _learns_blindly(attack: Attack, outlook: Outlook) -> bool:
+    """Return whether an attack is ``lda``, or a family of which no other member applies."""
+    if isinstance(attack, Family) and outlook.context is not None:
+        members = [m for m in attack.members if trouble(m, outlook.context, n_fit=outlook.plan.n_smallest_fit) is None]
+        return bool(members) and all(isinstance(member, LinearDiscriminant) for member in members)
+    return isinstance(attack, LinearDiscriminant)
+
+
 def _learned(
     claim: Claim, outlook: Outlook, margins: tuple[PowerStatement, ...], can: bool
 ) -> tuple[LearnedAttack, ...]:
     """Return what learned linear attacks keep of the last margin's shift."""
     plan, found = outlook.plan, []
-    for attack in plan.attacks:
-        if isinstance(attack, LinearDiscriminant) and margins and outlook.n_parameters:
+    for attack in plan.attackers:
+        if margins and outlook.n_parameters and _learns_blindly(attack, outlook):
             alternative = margins[-1].alternative
             mu = gaussian_mu(alternative.epsilon, alternative.delta)
             kept = largest_shift_kept(mu, n_parameters=outlook.n_parameters, n_fit=last_fit(plan))

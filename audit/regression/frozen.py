@@ -154,7 +154,7 @@ def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> di
         releases.append(np.concatenate([chunks[i] for i in range(len(tasks))]))
     calls = [
         (attack, *releases, record.context, make_generator(plan.seed, Stream.FITTING, index, Kind.CLAIMS, j))
-        for j, attack in enumerate(plan.attacks)
+        for j, attack in enumerate(plan.attackers)
     ]
     done = dict(engine.stream(prepare, calls))
     return {done[i].name: done[i] for i in range(len(calls))}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from attacks.protocol import Attack, AttackContext, Probe, refusal
-from attacks.registry import applicable_attacks, attacks_named
+from attacks.protocol import Attack, AttackContext, Probe, refusal, trouble
+from attacks.registry import default_attacks
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
@@ -37,6 +38,8 @@ def default_plan(
     ------
     InvalidInputError
         When the forget set or the claim is missing or of another kind, or no attack has a name that was given.
+    TrialError
+        When the mechanism cannot be bound.
     """
     if forget is None or claim is None:
         missing = "forget" if forget is None else "claim"
@@ -52,13 +55,13 @@ def default_plan(
         )
     given = forget if isinstance(forget, Sequence | np.ndarray) else (forget,)
     records = validate_forget(given, data.n_records)
-    if attacks is None:
-        chosen = applicable_attacks(make_context(mechanism.bind(data, records), data, records))
-    else:
-        named = [attacks_named(a) if isinstance(a, str) else (a,) for a in attacks]
-        chosen = tuple(attack for group in named for attack in group)
-    plan = AuditPlan(claims=(claim,), forget=(records,), attacks=chosen)
-    return replace(plan, trials=plan.trials if trials is None else trials, seed=plan.seed if seed is None else seed)
+    chosen = {"trials": trials, "seed": seed, "attacks": attacks}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    plan = AuditPlan(claims=(claim,), forget=(records,), **options)
+    if attacks is not None:
+        return plan
+    context = make_context(_bound(mechanism, data, records), data, records)
+    return replace(plan, attacks=default_attacks(context, n_fit=plan.n_smallest_fit))
 
 
 def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
@@ -76,21 +79,38 @@ def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> 
 
 
 def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
-    """Return where a release shows the forgotten records; ``None`` where it does not show all of them."""
+    """Return where a release shows the forgotten records; ``None`` where it does not say."""
     outputs = release.outputs
-    if outputs is None or not set(forget) <= set(outputs.records):
+    if outputs is None:
         return None
-    return Probe(kind=outputs.kind, rows=tuple(outputs.records.index(record) for record in forget))
+    rows = release.shape[0] if release.shape else 0
+    records = outputs.records or (*forget, *[-1] * (rows - len(forget)))
+    if len(records) != rows:
+        raise InvalidInputError(
+            field="release", expected=f"{len(records)} rows, one for each of the records {records}",
+            got=f"releases of shape {release.shape}",
+            fix="show a row for each deleted record and then further ones, or name in outputs.records every row's "
+            "record (-1 for what is not of the data)",
+        )  # fmt: skip
+    missing = [record for record in forget if record not in records]
+    if missing:
+        raise InvalidInputError(
+            field="release.outputs.records", expected=f"the deleted records {forget} among them",
+            got=f"{records}, without {', '.join(map(str, missing))}",
+            fix="leave records out where the first rows are those of the deleted records; where they are not shown at "
+            "all leave outputs out, so that attacks learn without knowing",
+        )  # fmt: skip
+    return Probe(kind=outputs.kind, rows=tuple(records.index(record) for record in forget))
 
 
 def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
     """Return one forget set of the plan, bound, with its claims resolved."""
     forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
-    with worker_limits():
-        deletion = _bound(mechanism, data, forget)
+    deletion = _bound(mechanism, data, forget)
     _check_access(plan, deletion.release)
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
     claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
+    context = make_context(deletion, data, forget)
     return BoundRecord(
         data=data,
         forget=forget,
@@ -98,8 +118,26 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
         deletion=deletion,
         claims=claims,
         certificates=certificates,
-        context=make_context(deletion, data, forget),
+        context=context,
     )
+
+
+def check_attacks(plan: AuditPlan, record: BoundRecord) -> None:
+    """Refuse attacks that will fail or be blind, as far as that is known before any model is trained.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming every such attack with its reason.
+    """
+    found = [trouble(attack, record.context, n_fit=plan.n_smallest_fit) for attack in plan.attackers]
+    said = [sentence for sentence in found if sentence is not None]
+    if said:
+        raise InvalidInputError(
+            field="attacks", expected=f"attacks that can work on forget set {record.forget}", got="; ".join(said),
+            fix="leave them out (where no attack is named, those that can work are chosen), or give what they need; "
+            f"a fit has {plan.n_smallest_fit} trials a world, half of those that fit by the plan's trials and counting",
+        )  # fmt: skip
 
 
 def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
@@ -108,7 +146,7 @@ def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
         (i, record.forget, attack.name, role)
         for record in records
         for i, claim in enumerate(record.claims)
-        for attack in plan.attacks
+        for attack in plan.attackers
         for role in roles_of(claim, plan.delta)
     ]
     return ledger(significance=plan.significance, correction=plan.correction, members=members)
@@ -121,7 +159,7 @@ def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
             field="access", expected=f'"{release.access.value}", what the mechanism releases', got=plan.access.value,
             fix="name that, or wrap the mechanism so that it releases what the plan grants",
         )  # fmt: skip
-    refused = [said for said in (refusal(attack, release.access) for attack in plan.attacks) if said is not None]
+    refused = [said for said in (refusal(attack, release.access) for attack in plan.attackers) if said is not None]
     if refused:
         raise InvalidInputError(
             field="attacks", expected=f"attacks on {release.access.value} releases", got="; ".join(refused),
@@ -131,7 +169,8 @@ def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
 
 def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:
     try:
-        deletion = mechanism.bind(data, forget)
+        with worker_limits():
+            deletion = mechanism.bind(data, forget)
     except UnlearnAuditError:
         raise
     except Exception as error:

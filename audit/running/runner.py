@@ -20,7 +20,7 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, Family
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, default_plan, family_of
+from audit.running.binding import bind, check_attacks, default_plan, family_of
 from audit.running.findings import make_finding, settle
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress
@@ -63,8 +63,9 @@ def run(
     plan
         Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
     forget, claim, trials, attacks, seed
-        A forget set (or one record), a claim, the releases per world, the attacks (every applicable one by
-        default) and the seed, for an audit without a plan.
+        A forget set (or one record), a claim, the releases per world, the attacks or their names and the seed, for an
+        audit without a plan. By default the attacks are the portfolio, each family that can be fitted on so few
+        trials, and before it ``likelihood_ratio`` where the mechanism states its laws.
     stop_when_decided
         Count trials as they come, and stop with a forget set once every claim about it is refuted; the trials are then
         the most that are drawn. As if the plan's counting were :class:`audit.plan.split.Sequential`.
@@ -148,6 +149,9 @@ def run_services(
     if announce is not None:
         for s, family in enumerate(families):
             announce(plan, [row[s] for row in bound], family)
+    for row in bound:
+        for record in row:
+            check_attacks(plan, record)
     audited = [
         _audit_forget_set(
             plan, families, row, i, engine=engine, progress=_shown_progress(progress, i, len(plan.forget))
@@ -224,7 +228,7 @@ def _judge(
     """Turn one service's evidence about one forget set into findings and controls."""
     forget, label = record.forget, record.label
     replayed = replay(record.deletion, plan, index, forget, label)
-    null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attacks))
+    null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attackers))
     neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
     shown = evidence[Kind.CLAIMS, service]
     controls = [replayed, null, neglected, *randomness_controls(record.deletion, shown, plan, index, forget, label)]

@@ -178,7 +178,7 @@ def attacks_for(bound: BoundFault) -> tuple[Attack, ...]:
 
 def planned_power(bound: BoundFault, truth: Truth, plan: AuditPlan, rng: np.random.Generator) -> float:
     """Return the probability that an audit with half of the trials and the most powerful attack refutes the claim."""
-    level = plan.significance / (len(plan.attacks) * len(roles_of(bound.claim, plan.delta)))
+    level = plan.significance / (len(plan.attackers) * len(roles_of(bound.claim, plan.delta)))
     n_fit, n_counted = (int(PLANNED_SHARE * n) for n in (plan.n_fit, plan.n_counted))
     best = best_power(bound.claim, truth.fpr, truth.tpr, n=n_counted, level=level)
     if best < SURE:

@@ -45,9 +45,10 @@ class FunctionsMechanism:
         Raises
         ------
         InvalidInputError
-            For a forget set out of range.
+            For a forget set out of range, or outputs that are declared in another order than the deleted records.
         """
         forget = validate_forget(forget, data.n_records)
+        _check_order(self.release, forget)
         retained, deleted = data.without(forget), data.take(forget)
         calibration = () if self.calibrate is None else (self.calibrate(data, deleted),)
         return FunctionsDeletion(mechanism=self, data=data, retained=retained, deleted=deleted, calibration=calibration)
@@ -155,6 +156,17 @@ class FunctionsDeletion:
         return array
 
 
+def _check_order(release: ReleaseSpec, forget: tuple[int, ...]) -> None:
+    """Refuse first rows that are said to be the deleted records in another order than ``observe`` is given them in."""
+    declared = release.outputs.records[: len(forget)] if release.outputs else ()
+    if declared != forget and sorted(declared) == sorted(forget):
+        raise InvalidInputError(
+            field="release.outputs.records", expected=f"the deleted records in the order of the forget set, {forget}",
+            got=declared, fix="leave records out: the first rows are then the deleted records, in the order in which "
+            "observe is given them",
+        )  # fmt: skip
+
+
 def _said(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}"
     if "read-only" in str(error):
@@ -188,7 +200,9 @@ def from_functions(
         Shape of what an attacker sees, white box (or a full :class:`~mechanisms.protocol.ReleaseSpec`).
     observe
         ``observe(model, deleted) -> array``: what an attacker sees of a model, for example its outputs on the deleted
-        records, which are the same ``deleted`` in every world. By default the model itself, an array.
+        records, which are the same ``deleted`` in every world, in the order of the forget set. By default the model
+        itself, an array. Say what the rows are by ``ReleaseSpec(outputs=Outputs(kind=...))``: the deleted records
+        first, in that order, and then any others.
     calibrate
         ``calibrate(data, forget) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
         BOTH worlds.

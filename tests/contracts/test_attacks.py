@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from attacks.canary import with_boundary_outlier
 from attacks.protocol import Attack, AttackContext, refusal
-from attacks.registry import ATTACKS, GROUPS, SUMMARIES, applicable_attacks, attacks_named
+from attacks.registry import ATTACKS, GROUPS, SUMMARIES, attacks_named, default_attacks
 from audit.running.binding import make_context
 from mechanisms.accounting.gaussian_pair import GaussianPair, trade_off_thresholds
 from mechanisms.adapters.functions import from_functions
@@ -218,7 +218,7 @@ def test_attacks_refuse_what_they_cannot_score(data: Dataset) -> None:
     for name, attack in ATTACKS.items():
         with pytest.raises(NotApplicableError, match=name):
             attack.fit(empty, empty, context, rng=np.random.default_rng(0))
-    assert [attack.name for attack in applicable_attacks(context)] == ["lda"]
+    assert [attack.name for attack in default_attacks(context, n_fit=3)] == ["lda"]
 
 
 def _nothing(*_: Any) -> Array:

@@ -59,7 +59,7 @@ def test_a_forget_set_is_whole_numbers(data: Dataset, forget: Any) -> None:
 
 
 def test_a_forget_set_may_be_an_array(data: Dataset) -> None:
-    assert run(data, forget=np.array([4, 2])).findings[0].forget == (2, 4)
+    assert run(data, forget=np.array([4, 2])).findings[0].forget == (4, 2)
 
 
 @pytest.mark.parametrize("claim", [0.5, GaussianDP(mu=0.5), EpsilonDelta(epsilon=1.0, delta=0.0)])

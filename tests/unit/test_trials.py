@@ -140,7 +140,7 @@ CLAIM = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))
 
 def test_user_functions_run_with_the_attacks_that_apply(digits: Dataset) -> None:
     result = audit.run(user_mechanism(digits, noisy), digits, forget=3, claim=CLAIM, trials=200)
-    assert result.plan.attacks == ("lda",)
+    assert result.plan.attacks == ("portfolio:mean", "portfolio:scale", "portfolio:tail")
     assert result.verdict is Verdict.NOT_REFUTED
     assert result.sampler == "user functions"
 

@@ -214,7 +214,7 @@ class PlanFile(Section):
         list[Annotated[ProfileClaim | EpsilonDeltaClaim | GaussianClaim, Field(discriminator="kind")]],
         Field(min_length=1),
     ]
-    attacks: Annotated[list[AttackSection], Field(min_length=1)]
+    attacks: Annotated[list[AttackSection], Field(min_length=1)] = [AttackSection(name="portfolio")]  # noqa: RUF012
     counting: CountingSection = CountingSection()
     correction: CorrectionSection = CorrectionSection()
 
