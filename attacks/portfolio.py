@@ -17,6 +17,7 @@ from attacks.linear.influence import Influence
 from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
 from attacks.linear.score import LinearScore
+from attacks.outputs.shape import Shape
 from attacks.outputs.u_lira import ULira
 from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials, trouble
 from attacks.quadratic.clouds import Qda, Radius
@@ -107,7 +108,10 @@ def portfolio(*custom: Attack) -> tuple[Attack, ...]:
     return (*families, Family(name="portfolio:custom", members=custom)) if custom else families
 
 
-MEAN = Family(name="portfolio:mean", members=(KrylovLda(), Influence(), TargetLoss(), ULira(), LinearDiscriminant()))
+MEAN = Family(
+    name="portfolio:mean",
+    members=(Shape(), KrylovLda(), Influence(), TargetLoss(), ULira(), LinearDiscriminant()),
+)
 # Below a trial a dimension quadratic discriminant analysis learns little, and takes most of the time.
 SCALE = Family(name="portfolio:scale", members=(Radius(), Qda(trials_a_dimension=1.0)))
 # A family of one: halves of the trials would be too few for a minority.

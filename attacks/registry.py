@@ -49,7 +49,7 @@ SUMMARIES: dict[str, str] = {
     "classifier": "learned: logistic regression; a catch-all",
     "mlp": "learned: a neural network; refused below 20 trials a dimension",
     "u_lira": "learned: log odds or residual at the deleted record; for black-box releases",
-    "portfolio:mean": "the best of krylov_lda, influence, target_loss, u_lira and lda on the fit split",
+    "portfolio:mean": "the best of krylov_lda, influence, target_loss, u_lira, lda and the shape, by the fit split",
     "portfolio:scale": "the better of radius and qda on the fit split",
     "portfolio:tail": "tail",
 }

@@ -71,12 +71,16 @@ class ReleaseSpec:
         True when two independent releases are equal with probability 0.
     outputs
         What a ``BLACK_BOX`` release shows; without it attacks do not know where the deleted records are.
+    axes
+        Above 0 where releases differ in shape: a release is then flat, with the lengths of its axes as the first
+        ``axes`` numbers, and zeros after its last one. The shape is audited like every other number.
     """
 
     shape: tuple[int, ...]
     access: Access = Access.WHITE_BOX
     continuous: bool = True
     outputs: Outputs | None = None
+    axes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,6 +35,8 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
             f"{attack} needs white_box releases (linear weights of shape ({p}, {q})), "
             f"got {context.release.access.value}; use u_lira or lda instead"
         )
+    if context.release.axes:
+        raise NotApplicableError(f"{attack} needs linear weights of one shape, got releases that differ in shape")
     if shape == (p, q) or (q == 1 and shape == (p,)):
         return shape
     raise NotApplicableError(

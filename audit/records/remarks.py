@@ -51,6 +51,17 @@ def unseen(finding: Finding, controls: Sequence[Control], trials: int) -> str:
     return ""
 
 
+def by_shape(finding: Finding) -> str:
+    """Return that the shape of a release alone refuted the claim, where it did; else nothing."""
+    quoted = finding.quoted
+    chosen = {h.attack: h.member for h in finding.histograms}
+    if finding.verdict is not Verdict.REFUTED or quoted is None or chosen.get(quoted.bound.attack) != "shape":
+        return ""
+    shapes = finding.parameters.get("release_shapes")
+    told = f" ({shapes})" if shapes else ""
+    return f"Refuted by the shape of a release alone{told}, whatever its numbers: deletion must not change it."
+
+
 def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
     """Return what one line leaves out: why a claim could not be decided, or that the audit saw little."""
     if finding.verdict is Verdict.INCONCLUSIVE:
@@ -59,4 +70,4 @@ def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple
     bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
     if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
         return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.",)
-    return tuple(text for text in (unseen(finding, controls, trials),) if text)
+    return tuple(text for text in (by_shape(finding), unseen(finding, controls, trials)) if text)

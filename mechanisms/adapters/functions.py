@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanisms.adapters.shapes import flattened
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
@@ -142,13 +143,15 @@ class FunctionsDeletion:
         except InvalidInputError as error:
             fix = f"{error.fix}, or say by observe=(model, deleted) -> array what an attacker sees of a model"
             raise InvalidInputError(field=error.field, expected=error.expected, got=error.got, fix=fix) from None
+        if self.release.axes:
+            array = flattened(array, self.release)
         if array.shape != self.release.shape:
             raise InvalidInputError(
-                field="release",
-                expected=f"of shape {self.release.shape}, as declared in ReleaseSpec",
+                field="release", expected=f"of shape {self.release.shape}, as declared in ReleaseSpec",
                 got=f"shape {array.shape}",
-                fix="return an array of that shape from unlearn, or declare the true shape",
-            )
+                fix="return an array of that shape from unlearn, or declare the true shape; if it differs between "
+                "models, ReleaseSpec(shape=(axes + numbers,), axes=axes) audits the shape too",
+            )  # fmt: skip
         if not np.all(np.isfinite(array)):
             raise InvalidInputError(
                 field="release", expected="finite numbers", got="NaN or infinity", fix="mend learn or unlearn"

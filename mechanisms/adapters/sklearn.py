@@ -7,8 +7,8 @@ released are the coefficients (white box) or the model's outputs (black box).
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mechanisms.adapters.functions import (
     from_functions,
 )
 from mechanisms.adapters.released import Coefficients, Predictions, Released, coefficients_of, targets_for
+from mechanisms.adapters.shapes import with_all_classes
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
@@ -55,43 +56,45 @@ class EstimatorMechanism:
     reference: Reference
     fit_once: bool
     name: str
+    classes: tuple[Any, ...] | None = None
     public: Mapping[str, int | float | str] = field(default_factory=dict)
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
         """Fit with and without the forget set to learn the shape of a release, and call ``calibrate`` once.
 
+        Where the two shapes differ, the shape is part of the release (:class:`mechanisms.protocol.ReleaseSpec`).
+
         Raises
         ------
         InvalidInputError
-            For a forget set out of range; when the estimator does not offer what is to be released, or releases
-            another shape without the forget set; with ``fit_once``, when two fits of the same data differ.
+            For a forget set out of range; when the estimator does not offer what is to be released, or knows classes
+            that ``classes`` lacks; with ``fit_once``, when two fits of the same data differ.
         """
         fresh = _Fit(estimator=self.estimator)
         bound = self._functions(fresh, ReleaseSpec(shape=())).bind(data, forget)
         # These generators decide shapes and whether fits agree; no trial draws from them.
         full, without = (fresh(part, np.random.default_rng(0)) for part in (data, bound.retained))
-        first, other = self._checked_release(full, bound.deleted), self.releases.of(without, bound.deleted)
-        if first.shape != other.shape:
-            raise InvalidInputError(
-                field="forget", expected="records without which the model's releases keep their shape",
-                got=f"shape {first.shape} with and {other.shape} without them",
-                fix="do not delete the last record of a class",
-            )  # fmt: skip
+        first, other = self._checked_release(full, bound.deleted), self._seen(without, bound.deleted)
         learn: LearnFn = fresh
         if self.fit_once:
             again = fresh(data, np.random.default_rng(1))
-            _check_same_fit(first, self.releases.of(again, bound.deleted))
+            _check_same_fit(first, self._seen(again, bound.deleted))
             learn = _FittedOnce(full=full, without=without, n_full=data.n_records)
-        spec = self.releases.spec(full, first, validate_forget(forget, data.n_records))
+        spec, shapes = self.releases.spec(full, first, validate_forget(forget, data.n_records)), {}
+        if first.shape != other.shape:
+            spec = _of_any_shape(spec, first, other)
+            shapes = {"release_shapes": f"{first.shape} with the deleted records, {other.shape} without"}
         return FunctionsDeletion(
-            mechanism=self._functions(learn, spec),
+            mechanism=self._functions(learn, spec, shapes),
             data=data,
             retained=bound.retained,
             deleted=bound.deleted,
             calibration=bound.calibration,
         )
 
-    def _functions(self, learn: LearnFn, release: ReleaseSpec) -> FunctionsMechanism:
+    def _functions(
+        self, learn: LearnFn, release: ReleaseSpec, known: Mapping[str, str] | None = None
+    ) -> FunctionsMechanism:
         return from_functions(
             learn=learn,
             unlearn=self.unlearn,
@@ -100,7 +103,7 @@ class EstimatorMechanism:
             release=release,
             reference=self.reference,
             name=self.name,
-            parameters=self.public,
+            parameters={**self.public, **(known or {})},
         )
 
     def _observe(self, model: Any, deleted: Dataset) -> Array:
@@ -109,10 +112,14 @@ class EstimatorMechanism:
                 field="unlearn", expected="to return the fitted estimator", got=type(model).__name__,
                 fix="end it with the estimator, as in: return model",
             )  # fmt: skip
-        return self.releases.of(model, deleted)
+        return self._seen(model, deleted)
+
+    def _seen(self, model: Any, deleted: Dataset) -> Array:
+        release = self.releases.of(model, deleted)
+        return release if self.classes is None else with_all_classes(release, model, self.classes)
 
     def _checked_release(self, model: Any, deleted: Dataset) -> Array:
-        release = self.releases.of(model, deleted)
+        release = self._seen(model, deleted)
         if not np.all(np.isfinite(release)):
             raise InvalidInputError(
                 field="estimator", expected="to be fitted to finite outputs", got="NaN or infinity",
@@ -153,6 +160,12 @@ class _FittedOnce:
         return copy.deepcopy(self.full if data.n_records == self.n_full else self.without)
 
 
+def _of_any_shape(spec: ReleaseSpec, *releases: Array) -> ReleaseSpec:
+    """Return a spec with room for releases of several shapes."""
+    axes = max(release.ndim for release in releases)
+    return replace(spec, shape=(axes + max(release.size for release in releases),), axes=axes, outputs=None)
+
+
 def _random_state(rng: np.random.Generator) -> np.random.RandomState:
     return np.random.RandomState(np.random.MT19937(rng.integers(0, 2**32, size=8, dtype=np.uint32)))
 
@@ -174,6 +187,7 @@ def from_estimator(
     calibrate: CalibrateFn | None = None,
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
     fit_once: bool = False,
+    classes: Sequence[Any] | None = None,
     name: str | None = None,
     parameters: Mapping[str, int | float | str] | None = None,
 ) -> EstimatorMechanism:
@@ -199,6 +213,11 @@ def from_estimator(
         With ``RETRAIN_ONLY`` the retrained world releases the retrained estimator as it was fitted.
     fit_once
         True when fitting is deterministic: models are then fitted once for each deletion and copied for every trial.
+    classes
+        All labels that a classifier may know, 0 to q - 1 for the classes of a :class:`~mechanisms.dataset.Dataset`.
+        Releases then have a column for each: outputs, probabilities or weights 0 where a model does not know a class.
+        Without it, deleting the last record of a class gives away the world by the shape of a release, and the audit
+        says so: that shape is part of the release.
     name
         For reports; the estimator's class by default.
     parameters
@@ -246,6 +265,7 @@ def from_estimator(
         calibrate=calibrate,
         reference=reference,
         fit_once=fit_once,
+        classes=None if classes is None else tuple(classes),
         name=type(estimator).__name__ if name is None else name,
         public=known | dict(parameters or {}),
     )

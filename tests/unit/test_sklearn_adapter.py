@@ -243,12 +243,69 @@ def test_what_cannot_be_released_is_refused_when_bound(digits: Dataset, numbers:
         Predictions(method="transform")  # type: ignore[arg-type]
 
 
-def test_the_last_record_of_a_class_cannot_be_deleted() -> None:
+def three_classes() -> Dataset:
+    """Twenty records of two classes, and the last one alone of a third."""
     x = np.random.default_rng(1).normal(size=(21, 2))
-    data = from_arrays(x, [0.0] * 10 + [1.0] * 10 + [2.0], kind="classification")
+    return from_arrays(x, [0.0] * 10 + [1.0] * 10 + [2.0], kind="classification")
+
+
+def test_without_the_last_record_of_a_class_the_shape_is_part_of_a_release() -> None:
     mechanism = from_estimator(GaussianNB(), unlearn=keep, releases=Predictions(method="predict_proba"))
-    with pytest.raises(InvalidInputError, match="do not delete the last record of a class"):
-        mechanism.bind(data, (20,))
+    deletion = mechanism.bind(three_classes(), (20,))
+    assert (deletion.release.shape, deletion.release.axes) == ((5,), 2)
+    unlearned, retrained = (drawn(deletion, world, 1)[0] for world in (World.UNLEARNED, World.RETRAINED))
+    assert unlearned[:2].tolist() == [1, 3]
+    assert retrained[:2].tolist() == [1, 2]
+    assert retrained[4] == 0
+    np.testing.assert_allclose([unlearned[2:].sum(), retrained[2:].sum()], 1.0)
+    assert deletion.parameters()["release_shapes"] == "(1, 3) with the deleted records, (1, 2) without"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "releases"),
+    [
+        (LinearSVC(), Predictions(method="decision_function")),
+        (LogisticRegression(), Predictions(method="predict_proba", probe=np.ones((2, 2)))),
+        (LogisticRegression(), Coefficients()),
+        (LogisticRegression(), Predictions(method="decision_function")),
+        (RidgeClassifier(), Predictions(method="predict")),
+    ],
+)
+def test_named_classes_give_every_model_the_same_columns(estimator: Any, releases: Any) -> None:
+    data = three_classes()
+    deletion = from_estimator(estimator, unlearn=keep, releases=releases, classes=range(3)).bind(data, (20,))
+    assert deletion.release.axes == 0
+    unlearned, retrained = (drawn(deletion, world, 1)[0] for world in (World.UNLEARNED, World.RETRAINED))
+    assert unlearned.shape == retrained.shape
+    if retrained.ndim == 2:
+        np.testing.assert_array_equal(retrained[:, 2], 0.0)
+        assert np.any(unlearned[:, 2] != 0)
+
+
+def test_weights_of_two_classes_are_those_against_the_first() -> None:
+    data = three_classes()
+    deletion = from_estimator(LogisticRegression(), unlearn=keep, classes=range(3)).bind(data, (20,))
+    retrained = drawn(deletion, World.RETRAINED, 1)[0]
+    model = LogisticRegression().fit(data.features[:20], data.targets[:20].argmax(axis=1))
+    np.testing.assert_array_equal(retrained[:, 0], 0.0)
+    np.testing.assert_allclose(retrained[:, 1], [*model.coef_[0], *model.intercept_])
+
+
+def test_classes_are_all_classes() -> None:
+    data = three_classes()
+    with pytest.raises(InvalidInputError, match="classes to be every class that the estimator may know"):
+        from_estimator(GaussianNB(), unlearn=keep, releases=PROBABILITIES, classes=(0, 1)).bind(data, (20,))
+    with pytest.raises(InvalidInputError, match="other estimators have none"):
+        from_estimator(Ridge(), unlearn=keep, classes=(0, 1, 2)).bind(data, (20,))
+    pairs = Predictions(method="decision_function")
+    digits = load_named("digits", rows=60)
+    with pytest.raises(InvalidInputError, match="one column for each of the model's 10 classes"):
+        from_estimator(SVC(decision_function_shape="ovo"), unlearn=keep, releases=pairs, classes=range(10)).bind(
+            digits, (3,)
+        )
+
+
+PROBABILITIES = Predictions(method="predict_proba")
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression, object(), None])
