@@ -13,7 +13,6 @@ import audit
 from attacks.outputs.shape import Shape
 from attacks.portfolio import MEAN
 from audit.errors import TrialError
-from audit.records.failure_text import describe
 from audit.records.verdict import Verdict
 from audit.running.binding import make_context
 from audit.statistics.bounds import ceiling
@@ -61,7 +60,7 @@ def test_the_last_record_of_a_class_is_told_at_once(data: Dataset, releases: Any
     n = result.plan.n_counted
     assert (best.counts.k_unlearned, best.counts.k_retrained) in ((n, 0), (0, n))
     assert best.value >= 0.9 * ceiling(n_null=n, level=best.level, delta=best.delta)
-    for words in (str(result), describe(result), summary(result)):
+    for words in (str(result), result.describe(), summary(result)):
         assert "Refuted by the shape of a release alone ((" in " ".join(words.split())
 
 
