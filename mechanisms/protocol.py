@@ -158,6 +158,19 @@ class HasTrajectory(Protocol):
 
 
 @runtime_checkable
+class ShowsLearned(Protocol):
+    """A deletion that shows models as they were learned, so that an audit can see what unlearning does to them."""
+
+    def learned(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
+        """Return n independent models of a world before and after unlearning, shape (n, *release.shape) each.
+
+        Both as they would be released: the second are what :meth:`Deletion.sample` would return. ``None`` where a
+        learned model has no such form.
+        """
+        ...
+
+
+@runtime_checkable
 class HasCertificates(Protocol):
     """A deletion that states certificates; they reach the auditor as data."""
 

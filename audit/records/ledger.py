@@ -25,7 +25,7 @@ class Control:
         it?". "replay": the same stream drawn twice must give the same releases. "duplicates": no two releases of a
         continuous mechanism are equal. "lag_one": scores are not correlated with those of the next trial.
         "step_noise": a trajectory's noise is drawn afresh at each step. "precision": given values of both worlds are
-        stored in steps that are alike.
+        stored in steps that are alike. "reference": unlearning nothing does not bring back what was deleted.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials
@@ -39,7 +39,7 @@ class Control:
     """
 
     __pydantic_config__ = JSON_CONFIG
-    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise", "precision"]
+    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise", "precision", "reference"]
     forget: tuple[int, ...]
     label: str
     as_expected: bool

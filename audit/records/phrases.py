@@ -26,6 +26,7 @@ CONTROLS = {
     "lag_one": "Neighbouring trials",
     "step_noise": "Noise of consecutive steps",
     "precision": "Precision of stored values",
+    "reference": "Reference world",
 }
 WHY = {
     Reason.CANNOT_BE_REFUTED_AT_THIS_N: "what is claimed lies above everything that this many trials could ever show",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from attacks.protocol import Attack
 from audit.controls.randomness import randomness_controls
+from audit.controls.reference import reference_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control, replay
 from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
 from audit.gathering.streaming import gather_until_decided, inquiries_of
@@ -219,11 +220,17 @@ def _audit_forget_set(
         )
     else:
         evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
-    return [_judge(plan, levels[s], service, index, evidence, s) for s, service in enumerate(services)]
+    return [_judge(plan, levels[s], service, index, evidence, s, engine) for s, service in enumerate(services)]
 
 
 def _judge(
-    plan: AuditPlan, level: float, record: BoundRecord, index: int, evidence: Mapping[Key, Evidence], service: int
+    plan: AuditPlan,
+    level: float,
+    record: BoundRecord,
+    index: int,
+    evidence: Mapping[Key, Evidence],
+    service: int,
+    engine: Engine,
 ) -> Audited:
     """Turn one service's evidence about one forget set into findings and controls."""
     forget, label = record.forget, record.label
@@ -231,7 +238,13 @@ def _judge(
     null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attackers))
     neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
     shown = evidence[Kind.CLAIMS, service]
-    controls = [replayed, null, neglected, *randomness_controls(record.deletion, shown, plan, index, forget, label)]
+    controls = [
+        replayed,
+        null,
+        neglected,
+        *randomness_controls(record.deletion, shown, plan, index, forget, label),
+        *reference_control(record.deletion, plan, index, forget, label, engine=engine),
+    ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
     findings = [

@@ -38,6 +38,7 @@ class Stream(IntEnum):
     TRAJECTORY = 20
     GIVEN = 21
     ESTIMATES = 22
+    REFERENCE = 23
     TIMING = 30
     RECORDS = 40
     COMPARISON = 50

@@ -104,6 +104,29 @@ class FunctionsDeletion:
             released = self._unlearn(self._learn(self.retained, rng), self.retained, self.data.take(()), rng)
         return self._checked(released)
 
+    def learned(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
+        """Return n models of a world as ``learn`` and then ``unlearn`` return them, shape (n, *release.shape) each.
+
+        ``None`` where what ``learn`` returns is no release.
+
+        Raises
+        ------
+        UserFunctionError, EmptyForgetSetError, InvalidInputError
+            As :meth:`sample`.
+        """
+        before, after = [], []
+        forget = self.deleted if world is World.UNLEARNED else self.data.take(())
+        for _ in range(n):
+            model = self._learn(self.retained if world is World.RETRAINED else self.data, rng)
+            try:
+                # Before unlearning, which may change the model in place.
+                before.append(self._checked(model))
+            except Exception:
+                return None
+            kept = self.data if world is World.NEGLECTED else self.retained
+            after.append(self._checked(self._unlearn(model, kept, forget, rng)))
+        return np.stack(before), np.stack(after)
+
     def _learn(self, data: Dataset, rng: np.random.Generator) -> Any:
         try:
             return self.mechanism.learn(data, rng)
@@ -208,7 +231,11 @@ def from_functions(
         first, in that order, and then any others.
     calibrate
         ``calibrate(data, forget) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
-        BOTH worlds.
+        BOTH worlds. It may set the size of the noise. It must not hold what the deleted records did to a model, such as
+        the difference of models with and without them: in the reference world ``unlearn`` could add that to a
+        retrained model, and an ignored deletion would agree with it. An audit measures how far the reference world is
+        from what ``learn(retained)`` returns, and decides nothing where it moves more than half of the way back; less
+        than that, or a change in other directions, is reported and not found.
     reference
         With ``RETRAIN_ONLY`` the retrained world releases what ``learn`` returns.
     name

@@ -208,7 +208,7 @@ def from_estimator(
         What an attacker sees: :class:`Coefficients` (default) or :class:`Predictions`.
     calibrate
         ``calibrate(data, deleted) -> value``: runs once for each deletion; the value is passed to ``unlearn`` in
-        every world.
+        every world, and must not hold what the deleted records did to a model (as :func:`from_functions`).
     reference
         With ``RETRAIN_ONLY`` the retrained world releases the retrained estimator as it was fitted.
     fit_once
