@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from attacks.linear.krylov import KrylovLda
     from attacks.linear.residual import TargetLoss
     from attacks.linear.score import LinearScore
+    from attacks.outputs.shape import Shape
     from attacks.outputs.u_lira import ULira
     from attacks.portfolio import Family
-    from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, Probe
+    from attacks.protocol import Attack, AttackContext, FittedAttack, Foresees, Needs, Probe
     from attacks.quadratic.clouds import Qda, Radius
     from attacks.quadratic.likelihood_ratio import LikelihoodRatio
     from attacks.quadratic.score import QuadraticScore
-    from attacks.registry import applicable_attacks, attacks_named
+    from attacks.registry import attacks_named, default_attacks
     from attacks.tails.classifier import Logistic, Mlp
     from attacks.tails.tail import Tail
 else:
@@ -38,13 +39,14 @@ else:
             "attacks.linear.krylov": "KrylovLda",
             "attacks.linear.residual": "TargetLoss",
             "attacks.linear.score": "LinearScore",
+            "attacks.outputs.shape": "Shape",
             "attacks.outputs.u_lira": "ULira",
             "attacks.portfolio": "Family",
-            "attacks.protocol": "Attack AttackContext FittedAttack Needs Probe",
+            "attacks.protocol": "Attack AttackContext FittedAttack Foresees Needs Probe",
             "attacks.quadratic.clouds": "Qda Radius",
             "attacks.quadratic.likelihood_ratio": "LikelihoodRatio",
             "attacks.quadratic.score": "QuadraticScore",
-            "attacks.registry": "applicable_attacks attacks_named",
+            "attacks.registry": "attacks_named default_attacks",
             "attacks.tails.classifier": "Logistic Mlp",
             "attacks.tails.tail": "Tail",
         },
@@ -56,6 +58,7 @@ __all__ = [
     "Family",
     "Fisher",
     "FittedAttack",
+    "Foresees",
     "Influence",
     "KrylovLda",
     "LikelihoodRatio",
@@ -68,12 +71,13 @@ __all__ = [
     "Qda",
     "QuadraticScore",
     "Radius",
+    "Shape",
     "Tail",
     "TargetLoss",
     "ULira",
-    "applicable_attacks",
     "attacks_named",
     "choose_records",
+    "default_attacks",
     "difficulty",
     "random_records",
     "remaining_shift",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Mechanism,
         Outputs,
         ReleaseSpec,
+        ShowsLearned,
         World,
     )
     from mechanisms.ridge.downdate import ExactDowndate
@@ -60,7 +61,7 @@ else:
             "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
             "mechanisms.protocol": (
                 "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasTrajectory Mechanism "
-                "Outputs ReleaseSpec World"
+                "Outputs ReleaseSpec ShowsLearned World"
             ),
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
@@ -101,6 +102,7 @@ __all__ = [
     "ReleaseSpec",
     "Released",
     "RidgeLangevin",
+    "ShowsLearned",
     "UnlearnAuditError",
     "UnreachableTargetError",
     "UserFunctionError",

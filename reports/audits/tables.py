@@ -172,8 +172,7 @@ def controls(result: AuditResult) -> TableView:
         title="Controls",
         caption="The audit checks itself: two retrained worlds must look alike, a deletion that is ignored should be "
         "seen (it may be out of any audit's reach), the same random stream must give the same releases, and trials "
-        "must be independent: no equal releases, no correlation between neighbours, fresh noise at every step. "
-        "Unlearning nothing must not bring back what was deleted.",
+        "must be independent: no equal releases, no correlation between neighbours, fresh noise at every step.",
         columns=("control", "record", "outcome", "what it found", "p-value", "level", "trials a world", "lower bound"),
         rows=rows,
         numeric=(False, False, False, False, True, True, True, True),
