@@ -101,13 +101,13 @@ def test_a_declared_threshold_tests_the_claim_at_the_plans_delta() -> None:
         audit.from_scores(*draw(0.5), claim=Claim(guarantee=GaussianDP(mu=math.inf)), threshold=0.3)
 
 
-def test_releases_are_attacked_by_lda() -> None:
+def test_releases_are_attacked_by_the_portfolio() -> None:
     rng = np.random.default_rng(4)
     unlearned, retrained = rng.normal(size=(400, 6)), rng.normal(size=(300, 6))
     unlearned[:, 2] += 2.5
     result = audit.from_scores(unlearned, retrained, claim=ONE)
     assert result.verdict is Verdict.REFUTED
-    assert result.plan.attacks == ("lda",)
+    assert result.plan.attacks == ("portfolio:mean", "portfolio:scale", "portfolio:tail")
     assert result.data.kind == "releases"
     assert result.findings[0].estimates[0].n_unlearned == result.plan.n_counted
     shaped = audit.from_scores(unlearned.reshape(400, 2, 3), retrained.reshape(300, 2, 3), claim=ONE)
