@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ def reference_control(
     aside of it by no more than that way. If it moves at most half of the way, a false alarm has at most the level's
     probability, approximately (:func:`pull_of`). A reference that is changed in other ways is not found, only measured.
     """
-    if deletion.reference is Reference.RETRAIN_ONLY or not isinstance(deletion, ShowsLearned):
+    if not _is_shown(deletion):
         return ()
     drawn = _drawn(deletion, plan, record, engine)
     pull = None if drawn is None else pull_of(*drawn)
@@ -138,6 +139,16 @@ def reference_control(
             n_trials=N_PAIRS + N_MODELS,
         ),
     )
+
+
+def n_drawn(deletion: Deletion) -> dict[World, int]:
+    """Return how many models of each world the control draws."""
+    drawn = {World.UNLEARNED: 0, World.RETRAINED: N_PAIRS + N_MODELS, World.NEGLECTED: N_MODELS}
+    return drawn if _is_shown(deletion) else dict.fromkeys(drawn, 0)
+
+
+def _is_shown(deletion: Deletion) -> TypeGuard[ShowsLearned]:
+    return deletion.reference is not Reference.RETRAIN_ONLY and isinstance(deletion, ShowsLearned)
 
 
 def _drawn(deletion: ShowsLearned, plan: AuditPlan, record: int, engine: Engine) -> tuple[Array, ...] | None:

@@ -220,7 +220,7 @@ def test_the_deleted_records_come_first_and_no_certificate_is_stated(digits: Dat
     assert deletion.release.shape == (4, 10)
     assert deletion.release.access is Access.BLACK_BOX
     assert deletion.release.outputs is not None
-    assert deletion.release.outputs.records == (3, 8, -1, -1)
+    assert deletion.release.outputs.records == (8, 3, -1, -1)
     assert deletion.release.outputs.kind == "logits"
     held_out = digits.held_out
     assert held_out is not None

@@ -13,6 +13,8 @@ from sklearn.linear_model import Ridge
 
 import audit
 from audit.controls.reference import pull_of
+from audit.plan.audit_plan import AuditPlan
+from audit.power.timing import estimate_cost
 from audit.records.ledger import Control
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
@@ -153,6 +155,15 @@ def test_plain_retraining_needs_no_control(data: Dataset) -> None:
 
 def noisy_learn(data: Dataset, rng: np.random.Generator) -> Array:
     return learn(data, rng) + SIGMA * rng.standard_normal(3)
+
+
+def test_its_models_are_in_the_price_of_an_audit(data: Dataset) -> None:
+    for reference, extra in ((Reference.RETRAIN_THEN_UNLEARN, (75, 25)), (Reference.RETRAIN_ONLY, (0, 0))):
+        deletion = from_functions(learn=learn, unlearn=renew, release=(3,), reference=reference).bind(data, (3,))
+        plan = AuditPlan(claims=(CLAIM,), forget=((3,),), trials=100)
+        cost = estimate_cost(deletion, plan, n_jobs=1)
+        counts = {"unlearned": 100, "retrained": 120 + extra[0], "neglected": 20 + extra[1]}
+        assert cost.seconds == pytest.approx(sum(cost.seconds_per_trial[world] * n for world, n in counts.items()))
 
 
 def test_estimators_that_are_changed_in_place_are_compared_before(data: Dataset) -> None:
