@@ -224,7 +224,7 @@ def test_the_deleted_records_come_first_and_no_certificate_is_stated(digits: Dat
     assert deletion.release.outputs.kind == "logits"
     held_out = digits.held_out
     assert held_out is not None
-    np.testing.assert_array_equal(deletion.probes, np.vstack([digits.features[[3, 8]], held_out.features[:2]]))
+    np.testing.assert_array_equal(deletion.probes, np.vstack([digits.features[[8, 3]], held_out.features[:2]]))
     assert not isinstance(deletion, HasCertificates | HasLaw)
     assert deletion.parameters()["sampler"] == "training"
     alone = replace(SMALL, n_probe=0).bind(replace(digits, held_out=None), (3,))
