@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ CANDIDATE_LEVELS = np.unique(
 _CAUTION = 1.25
 # An event refutes all but surely when its predicted score is this far above the critical value.
 _SURE_MARGIN = 3.0
+# Refuting is hopeless when no event's predicted score is nearer to the critical value than this (power of 5 %), and no
+# predicted bound exceeds this share of the claim: by one of the two alone, events that still had power were given up.
+_HOPELESS_MARGIN, _HOPELESS_SHARE = 1.645, 0.5
 _TINY = 1e-12
 # Scores this share apart may be those of equal releases.
 _TIE = 1e-10
@@ -51,9 +54,14 @@ class Event:
 
     def count(self, unlearned: Array, retrained: Array) -> Counts:
         """Return how often the event occurs among scores of both worlds."""
-        k1, k0 = (int(np.count_nonzero(scores > self.threshold)) for scores in (unlearned, retrained))
-        counts = Counts(k_unlearned=k1, n_unlearned=len(unlearned), k_retrained=k0, n_retrained=len(retrained))
-        return counts if self.tail == "upper" else counts.complement()
+        return count_event(self.threshold, self.tail, unlearned, retrained)
+
+
+def count_event(threshold: float, tail: Tail, unlearned: Array, retrained: Array) -> Counts:
+    """Return how often scores of both worlds lie above ("upper") or at most at ("lower") a threshold."""
+    k1, k0 = (int(np.count_nonzero(scores > threshold)) for scores in (unlearned, retrained))
+    counts = Counts(k_unlearned=k1, n_unlearned=len(unlearned), k_retrained=k0, n_retrained=len(retrained))
+    return counts if tail == "upper" else counts.complement()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,6 +140,7 @@ def choose_event(
     *,
     n_counted: tuple[int, int] | None = None,
     level: float = 0.05,
+    horizon: tuple[int, int] | None = None,
 ) -> Event:
     """Return the event and point that promise most, by smoothed rates on the fit split.
 
@@ -145,6 +154,9 @@ def choose_event(
         Trials of the unlearned and the retrained world that will be counted; as many as fit by default.
     level
         Level of the one test.
+    horizon
+        The most trials of both worlds that may ever be counted, where more than ``n_counted`` may follow: by these it
+        is judged whether refuting is hopeless.
 
     Raises
     ------
@@ -153,9 +165,12 @@ def choose_event(
 
     Notes
     -----
-    Of every candidate threshold, both tails and every point, the one with the largest predicted score; unless, at that
-    point, the event with the largest predicted lower bound refutes the claim all but surely as well: then that one,
-    which says more.
+    Of every candidate threshold, both tails and every point, the one with the largest predicted score. But the event
+    with the largest predicted lower bound, which says more,
+
+    * where it refutes the claim, at that point, all but surely as well;
+    * where refuting is hopeless: no event is predicted to refute with probability 0.05, and the largest predicted bound
+      at that point's delta, of all directions, is positive and below half of what is claimed.
     """
     if not points:
         raise UnlearnAuditError("no point to test: the claim promises nothing finite")
@@ -165,8 +180,26 @@ def choose_event(
     direction, point = points[int(row)]
     bounds = candidates.predicted_bounds(direction, delta=point.delta, level=level)
     strongest = int(np.argmax(bounds))
-    sure = z[row, strongest] >= -ndtri(level) + _SURE_MARGIN
-    return candidates.event(strongest if sure else int(column), direction, point)
+    if z[row, strongest] >= -ndtri(level) + _SURE_MARGIN:
+        return candidates.event(strongest, direction, point)
+    far = candidates if horizon is None else replace(candidates, n_counted=horizon)
+    hopeless = _hopeless(far, points, point.delta, level)
+    return hopeless or candidates.event(int(column), direction, point)
+
+
+def _hopeless(
+    candidates: _Candidates, points: Sequence[tuple[Direction, EpsilonDelta]], delta: float, level: float
+) -> Event | None:
+    """Return the event with the largest predicted bound at a delta where refuting is hopeless; else ``None``."""
+    if candidates.scores(points, level=level).max() >= -ndtri(level) - _HOPELESS_MARGIN:
+        return None
+    mine = [(direction, point) for direction, point in points if point.delta == delta]
+    bounds = np.stack([candidates.predicted_bounds(d, delta=delta, level=level) for d, _ in mine])
+    row, column = np.unravel_index(int(np.argmax(bounds)), bounds.shape)
+    direction, point = mine[int(row)]
+    if not 0 < bounds[row, column] < _HOPELESS_SHARE * point.epsilon:
+        return None
+    return candidates.event(int(column), direction, point)
 
 
 def choose_for_bound(

@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from audit.gathering import selection
 from audit.gathering.selection import Event, PreparedAttack, candidate_thresholds, choose_event, choose_for_bound
 from audit.gathering.split_bound import split_bound
+from audit.power.alternatives import gaussian_curve
 from audit.power.ceilings import best_power
 from audit.power.rehearsal import rehearsed_power
 from audit.statistics.bounds import exact_joint_bound
@@ -94,6 +96,58 @@ def test_a_claim_that_any_event_refutes_is_met_with_the_strongest_bound() -> Non
     assert ndtr(-easy.threshold) < 3 / 2000
     near = choose_event(scores, [(FORWARD, EpsilonDelta(epsilon=5.5, delta=1e-5))], n_counted=n)
     assert near.threshold >= easy.threshold - 0.5
+
+
+def test_a_claim_far_above_the_truth_is_met_with_the_strongest_bound_too() -> None:
+    """N(0.25, 1) against N(0, 1), 3,000 trials, delta 0.01: the truth is 0.36, and a claim of 3 was met with 0."""
+    delta, level, bounds = 0.01, 0.05, []
+    points = [(direction, EpsilonDelta(epsilon=3.0, delta=delta)) for direction in (FORWARD, BACKWARD)]
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 7])
+        unlearned, retrained = rng.normal(0.25, 1, 3000), rng.normal(0, 1, 3000)
+        event = choose_event(prepared(unlearned[:600], retrained[:600]), points, n_counted=(2400, 2400), level=level)
+        counts = event.count(unlearned[600:], retrained[600:])
+        bounds.append(exact_joint_bound(counts, delta=delta, direction=event.direction, level=level))
+    assert np.mean(bounds) >= 0.14
+    assert max(bounds) < 0.6
+
+
+@pytest.mark.parametrize("ratio", [1.2, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize(("mu", "delta", "n"), [(0.25, 0.01, 3000), (1.0, 1e-5, 3000), (1.0, 1e-5, 20_000)])
+def test_no_power_is_given_up_for_a_bound(
+    monkeypatch: pytest.MonkeyPatch, mu: float, delta: float, n: int, ratio: float
+) -> None:
+    """The truth is 1.2 to 3 times the claim; without the rule for hopeless claims the same fit splits choose alike."""
+    epsilon = gdp.epsilon(mu, delta) / ratio
+    claim, truth = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta)), gaussian_curve(mu)
+
+    def found() -> float:
+        rng = np.random.default_rng(3)
+        return rehearsed_power(
+            claim, truth.fpr, truth.tpr, n_fit=n // 5, n_counted=n - n // 5, level=0.05, rng=rng, repeats=20
+        )
+
+    now = found()
+    monkeypatch.setattr(selection, "_HOPELESS_SHARE", 0.0)
+    assert now == pytest.approx(found(), abs=0.005)
+
+
+def test_a_claim_is_hopeless_by_the_trials_that_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 trials that choose for a sequence of 50,000 do not make a claim hopeless that so many would refute."""
+    rng = np.random.default_rng(5)
+    fit = prepared(rng.normal(0.25, 1, 500), rng.normal(0, 1, 500))
+
+    def chosen(epsilon: float, horizon: int | None) -> Event:
+        point = [(FORWARD, EpsilonDelta(epsilon=epsilon, delta=0.01))]
+        return choose_event(fit, point, horizon=None if horizon is None else (horizon, horizon))
+
+    far = [chosen(3.0, horizon) for horizon in (None, 5_000, 50_000)]
+    for event, n in zip(far, (500, 5_000, 50_000), strict=True):
+        strongest = choose_for_bound(fit, delta=0.01, direction=FORWARD, n_counted=(n, n), level=0.05)
+        assert (event.tail, event.threshold) == (strongest.tail, strongest.threshold)
+    near = chosen(0.3, 50_000)
+    monkeypatch.setattr(selection, "_HOPELESS_SHARE", 0.0)
+    assert near == chosen(0.3, None)
 
 
 def test_the_row_with_most_power_is_chosen() -> None:
