@@ -83,7 +83,9 @@ def null_control(
 ) -> Control:
     """Test retrained against retrained, on independent streams, for any difference at all."""
     level = equal_share(FALSE_ALARM, n_controls)
-    tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), level=level)
+    tests = run_tests(
+        evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), levels={"claim_row": level}
+    )
     if not tests:
         return _not_run("null", forget, label)
     best = best_test(tests)
@@ -117,7 +119,7 @@ def neglected_control(
 ) -> Control:
     """Audit a deletion that was ignored against the first claim: would this audit have seen it?"""
     rows = claim_rows(claim)
-    tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", rows),)), level=level)
+    tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", rows),)), levels={"claim_row": level})
     if not tests:
         return _not_run("neglected", forget, label)
     best, n = best_test(tests), n_control_trials(evidence, plan)

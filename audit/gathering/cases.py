@@ -16,6 +16,7 @@ from audit.gathering.contrast import Contrast, Evidence, Key
 from audit.gathering.followed import Followed
 from audit.gathering.following import Hypothesis, Question, follow, without
 from audit.gathering.selection import PreparedAttack
+from audit.statistics.multiplicity import Role
 from audit.trials.chunks import ScoredChunk
 from audit.trials.independence import Prints, n_repeated
 
@@ -24,10 +25,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Inquiry:
-    """What to ask about one contrast: points by role, the level of each line, whether lines are judged together."""
+    """What to ask about one contrast: points and levels of lines by role, and whether lines are judged together."""
 
     hypotheses: tuple[Hypothesis, ...]
-    level: float
+    levels: Mapping[Role, float]
     combined: bool
 
 

@@ -72,8 +72,8 @@ def _history(question: Question, chosen: Sequence[EventTest], spent: Followed) -
         n_fit=spent.n_fit,
         budget=spent.budget,
         pairs=tuple(question.pairs[i] for i in kept),
-        p_values=tuple(p_value_of(question.log_best[i], question.n_asked * question.level) for i in kept),
-        level=question.n_asked * question.level,
+        p_values=tuple(p_value_of(question.log_best[i], question.asked) for i in kept),
+        level=question.asked,
         refits=tuple(n for n in spent.refits if question.pairs and n < question.pairs[-1]),
         refuted_at=question.refuted_at,
         curves=tuple(
@@ -107,15 +107,18 @@ def tests_of(question: Question) -> dict[LineKey, EventTest]:
     Notes
     -----
     Each p-value is that of the line alone. Only when all lines together refute the claim, the smallest becomes
-    level / sum(level * capital), which is then at most the level: the mean of m e-processes for one claim is an
-    e-process, so that m times this number is a valid p-value of the claim (Vovk and Wang 2021, arXiv:1912.06116,
-    Proposition 3.1, with Ville's inequality), as Bonferroni's and Holm's rules need.
+    level / sum(level * capital), which is then at most its level: the mean of e-processes for one claim, weighted by
+    levels, is an e-process, so that this number times all levels over the line's own is a valid p-value of the claim
+    (Vovk and Wang 2021, arXiv:1912.06116, Proposition 3.1, with Ville's inequality), as Bonferroni's and Holm's rules
+    need.
     """
-    own = {key: _own_p_value(line, question.level) for key, line in question.lines.items() if line.counts is not None}
+    lines = {key: line for key, line in question.lines.items() if line.counts is not None}
+    levels = {key: question.levels[line.role] for key, line in lines.items()}
+    own = {key: _own_p_value(line, levels[key]) for key, line in lines.items()}
     if own and question.refuted_at is not None:
-        strongest = min(own, key=lambda key: own[key])
-        own[strongest] = min(own[strongest], p_value_of(question.log_best[-1], question.level))
-    return {key: _test(question.lines[key], key[0], p_value, question.level) for key, p_value in own.items()}
+        strongest = min(own, key=lambda key: own[key] / levels[key])
+        own[strongest] = min(own[strongest], p_value_of(question.log_best[-1], levels[strongest]))
+    return {key: _test(lines[key], key[0], p_value, levels[key]) for key, p_value in own.items()}
 
 
 def _own_p_value(line: Line, level: float) -> float:

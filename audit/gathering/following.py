@@ -58,10 +58,12 @@ class Question:
     ----------
     hypotheses
         The points that may be tested, by role.
-    level
-        Of each line.
-    n_asked
-        Lines at the start; an attack that fails later leaves its share unspent.
+    levels
+        Of each line, by role.
+    asked
+        Levels of all lines at the start; an attack that fails later leaves its share unspent.
+    horizon
+        Pairs that may be counted at most.
     combined
         Whether the lines are judged together, by the mean of their capitals.
     lines
@@ -72,8 +74,9 @@ class Question:
     """
 
     hypotheses: tuple[Hypothesis, ...]
-    level: float
-    n_asked: int
+    levels: Mapping[Role, float]
+    asked: float
+    horizon: int
     combined: bool
     lines: Mapping[LineKey, Line]
     pairs: tuple[int, ...] = ()
@@ -83,12 +86,17 @@ class Question:
     @property
     def refuted_at(self) -> int | None:
         """Pairs after which the claim was refuted at its share of the level; ``None`` while it is not."""
-        refuted = (n for n, best in zip(self.pairs, self.log_best, strict=True) if _refutes(best, self.level))
+        refuted = (n for n, best in zip(self.pairs, self.log_best, strict=True) if _refutes(best))
         return next(refuted, None)
 
 
 def ask(
-    hypotheses: Sequence[Hypothesis], prepared: Mapping[str, PreparedAttack], *, level: float, combined: bool, n: int
+    hypotheses: Sequence[Hypothesis],
+    prepared: Mapping[str, PreparedAttack],
+    *,
+    levels: Mapping[Role, float],
+    combined: bool,
+    n: int,
 ) -> Question:
     """Return a question before its first pair; events are chosen on the fit split.
 
@@ -98,8 +106,8 @@ def ask(
         Roles with the points among which the fit split chooses one.
     prepared
         Fitted attacks with their scores of the fit split.
-    level
-        Of each line.
+    levels
+        Of each line, by role.
     combined
         Whether lines are judged together. Valid when all of them test one claim, and no order among them was declared.
     n
@@ -109,16 +117,17 @@ def ask(
     for name, attack in prepared.items():
         for role, points in hypotheses:
             if points:
-                event = choose_event(attack, points)
+                event = choose_event(attack, points, horizon=(n, n))
                 point = event.point
                 # No e-process can exceed the ceiling of its trials.
-                grid = epsilon_grid(point.epsilon, ceiling(n_null=n, level=level, delta=point.delta), GRID)
+                grid = epsilon_grid(point.epsilon, ceiling(n_null=n, level=levels[role], delta=point.delta), GRID)
                 process = make_e_process(epsilons=grid, delta=point.delta, past=_past(event, attack))
                 lines[name, role] = Line(role=role, event=event, process=process)
     return Question(
         hypotheses=tuple(hypotheses),
-        level=level,
-        n_asked=len(lines),
+        levels=levels,
+        asked=math.fsum(levels[line.role] for line in lines.values()),
+        horizon=n,
         combined=combined,
         lines=lines,
         bounds=dict.fromkeys(lines, ()),
@@ -129,7 +138,8 @@ def choose_again(question: Question, prepared: Mapping[str, PreparedAttack]) -> 
     """Return the question with events chosen anew, and bets weighed anew, from everything that was counted before."""
     lines = {}
     for (name, role), line in question.lines.items():
-        event = choose_event(prepared[name], ((line.event.direction, line.event.point),))
+        point = ((line.event.direction, line.event.point),)
+        event = choose_event(prepared[name], point, horizon=(question.horizon, question.horizon))
         process = line.process.with_new_event(_past(event, prepared[name]))
         lines[name, role] = replace(line, event=event, process=process)
     return replace(question, lines=lines)
@@ -147,12 +157,12 @@ def follow(question: Question, unlearned: Mapping[str, Array], retrained: Mappin
     steps = {key: _step(line, unlearned[key[0]], retrained[key[0]]) for key, line in question.lines.items()}
     first = next(iter(steps.values()))
     seen = next(iter(question.lines.values())).process.n_pairs
-    weights = [question.level] * len(steps)
+    weights = [question.levels[line.role] for line in question.lines.values()]
     claimed = [step.log_capital[:, claimed_index(question.lines[key])] for key, step in steps.items()]
     if question.combined:
         total = log_mean_capital(claimed, weights) + math.log(math.fsum(weights))
     else:
-        total = np.max(claimed, axis=0) + math.log(question.level)
+        total = np.max([c + math.log(weight) for c, weight in zip(claimed, weights, strict=True)], axis=0)
     best = np.maximum.accumulate(np.maximum(total, question.log_best[-1] if question.log_best else -math.inf))
     return replace(
         question,
@@ -160,7 +170,7 @@ def follow(question: Question, unlearned: Mapping[str, Array], retrained: Mappin
         pairs=question.pairs + tuple(int(seen + n) for n in first.looks),
         log_best=question.log_best + tuple(map(float, best)),
         bounds={
-            key: question.bounds[key] + tuple(map(float, _bounds(line.process, steps[key], question.level)))
+            key: question.bounds[key] + tuple(map(float, _bounds(line.process, steps[key], question.levels[line.role])))
             for key, line in question.lines.items()
         },
     )
@@ -215,5 +225,5 @@ def p_value_of(log_total: float, level: float) -> float:
     return min(1.0, level * math.exp(min(SAFETY - log_total, 700.0)))
 
 
-def _refutes(log_total: float, level: float) -> bool:
-    return p_value_of(log_total, level) <= level
+def _refutes(log_total: float) -> bool:
+    return log_total >= SAFETY

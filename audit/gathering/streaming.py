@@ -23,7 +23,7 @@ from audit.gathering.selection import claim_rows, plan_delta_points, prepare
 from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
-from audit.statistics.multiplicity import equal_share
+from audit.statistics.multiplicity import Role, equal_share
 from audit.trials.chunks import ChunkTask, ScoredChunk, Stream, draw, draw_chunk, make_generator, score_releases
 from audit.trials.engines import Engine, Progress, worker_limits
 from audit.trials.independence import FALSE_ALARM
@@ -37,28 +37,37 @@ AHEAD = 2
 
 
 def inquiries_of(
-    contrasts: Sequence[Contrast], plan: AuditPlan, claims: Sequence[Sequence[Claim]], levels: Sequence[float]
+    contrasts: Sequence[Contrast],
+    plan: AuditPlan,
+    claims: Sequence[Sequence[Claim]],
+    levels: Sequence[Sequence[Mapping[Role, float]]],
 ) -> dict[Key, tuple[Inquiry, ...]]:
     """Return what to ask about each contrast: every claim, the first claim of an ignored deletion, or any difference.
 
     Parameters
     ----------
     claims, levels
-        Of each service: its claims about the forget set, and the level of each line, from its ledger.
+        Of each service: its claims about the forget set, and for each the levels of its lines by role, from its ledger.
     """
     order = plan.correction.order if isinstance(plan.correction, FixedSequence) else ()
     # A declared order among attacks or rows gives each its own step, and a mean would mix steps.
     combined = not {"attacks", "rows"} & set(order)
-    null_level = equal_share(FALSE_ALARM, len(plan.forget) * len(plan.attackers))
+    null_level: Mapping[Role, float]
+    null_level = {"claim_row": equal_share(FALSE_ALARM, len(plan.forget) * len(plan.attackers))}
     found: dict[Key, tuple[Inquiry, ...]] = {}
     for kind, service in (contrast.key for contrast in contrasts):
-        level, stated = levels[service], claims[service]
+        stated = claims[service]
         if kind is Kind.NULL:
-            asked = [Inquiry(hypotheses=(("claim_row", IDENTICAL),), level=null_level, combined=True)]
+            asked = [Inquiry(hypotheses=(("claim_row", IDENTICAL),), levels=null_level, combined=True)]
         elif kind is Kind.NEGLECTED:
-            asked = [Inquiry(hypotheses=(("claim_row", claim_rows(stated[0])),), level=level, combined=True)]
+            asked = [
+                Inquiry(hypotheses=(("claim_row", claim_rows(stated[0])),), levels=levels[service][0], combined=True)
+            ]
         else:
-            asked = [Inquiry(hypotheses=_hypotheses(c, plan.delta), level=level, combined=combined) for c in stated]
+            asked = [
+                Inquiry(hypotheses=_hypotheses(claim, plan.delta), levels=mine, combined=combined)
+                for claim, mine in zip(stated, levels[service], strict=True)
+            ]
         found[kind, service] = tuple(asked)
     return found
 
@@ -179,7 +188,7 @@ def _chosen(
     era = replace(era, prepared={name: era.prepared[name] for name in usable})
     if begin == first:
         n = totals[case.n_chunks] - totals[first]
-        asked = [ask(i.hypotheses, usable, level=i.level, combined=i.combined, n=n) for i in case.inquiries]
+        asked = [ask(i.hypotheses, usable, levels=i.levels, combined=i.combined, n=n) for i in case.inquiries]
         return replace(case, era=era, failures=failures, questions=tuple(asked))
     questions = tuple(choose_again(question, usable) for question in case.questions)
     return replace(case, era=era, questions=questions, refits=(*case.refits, totals[begin] - totals[first]))

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from audit.gathering.contrast import Evidence
 from audit.gathering.selection import Event, choose_event
 from audit.records.evidence import EpsilonLowerBound, EventTest
 from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value, p_value_floor
+from audit.statistics.multiplicity import Role
 from mechanisms.claim import BOTH_DIRECTIONS, Direction, EpsilonDelta
 
-Role = Literal["claim_row", "plan_delta"]
 Points = Sequence[tuple[Direction, EpsilonDelta]]
 # What two worlds of one law satisfy.
 IDENTICAL = tuple((direction, EpsilonDelta(epsilon=0.0, delta=0.0)) for direction in BOTH_DIRECTIONS)
 
 
 def run_tests(
-    evidence: Evidence, hypotheses: Mapping[str, Sequence[tuple[Role, Points]]], *, level: float
+    evidence: Evidence, hypotheses: Mapping[str, Sequence[tuple[Role, Points]]], *, levels: Mapping[Role, float]
 ) -> tuple[EventTest, ...]:
     """Return one test for each attack and role: the event is chosen on the fit split and counted on the other.
 
@@ -28,13 +27,13 @@ def run_tests(
         Prepared attacks and counted scores; of an audit that stops when decided, the tests themselves.
     hypotheses
         For each attack name, the roles with the points among which the fit split chooses one to test.
-    level
-        Level of each single test.
+    levels
+        Level of each single test, by role.
     """
     if evidence.followed is not None:
         return evidence.followed.tests(hypotheses)
     return tuple(
-        run_test(evidence, attack, role, _chosen(evidence, attack, points, level), level)
+        run_test(evidence, attack, role, _chosen(evidence, attack, points, levels[role]), levels[role])
         for attack, roles in hypotheses.items()
         for role, points in roles
         if points

@@ -31,7 +31,7 @@ from audit.records.ledger import DeclaredThreshold, Family, PlanRecord, WorldTri
 from audit.records.provenance import environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.findings import make_finding, roles_of, settle
-from audit.statistics.multiplicity import MemberKey, ledger
+from audit.statistics.multiplicity import MemberKey, ledger, role_levels
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim, Direction, EpsilonDelta
@@ -143,7 +143,7 @@ def from_scores(
         label="",
         evidence=evidence,
         delta=plan.delta,
-        level=family.members[0].level,
+        levels=role_levels(family, claim=0, forget=()),
         reproducible=not any(control.spoils_verdicts for control in controls),
         n_counted=n_counted,
         certificates=(),

@@ -77,7 +77,9 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
         )
     evidence = gather_rows(retrained[:middle], retrained[middle:], plan.attackers, plan, Kind.NULL)
     level = equal_share(HALVES_SIGNIFICANCE, len(plan.attackers))
-    tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), level=level)
+    tests = run_tests(
+        evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), levels={"claim_row": level}
+    )
     if not tests:
         return _not_applicable("null", "Not run: no attack could be scored.")
     best = best_test(tests)

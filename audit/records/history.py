@@ -40,7 +40,7 @@ class History:
     refits
         Pairs counted when attacks and thresholds were chosen anew.
     refuted_at
-        Pairs after which the equal share of the level was reached; ``None`` when it was not.
+        Pairs after which the claim's share of the level was reached; ``None`` when it was not.
     curves
         One for each sandwich.
     """

@@ -70,7 +70,7 @@ class Member:
     claim, forget, attack, role
         Which hypothesis.
     level
-        Its equal share of the significance, fixed before the trials: the level of its lower bound, whatever the
+        Its share of the significance, fixed before the trials: the level of its lower bound, whatever the
         correction. All bounds of the family hold together with probability 1 - significance.
     tested_at
         Level at which its p-value was in fact compared; ``None`` when it was not tested.
@@ -92,7 +92,7 @@ class Member:
 class Family:
     """The ledger of levels: they add up to at most ``significance``.
 
-    Verdicts follow the correction, lower bounds the equal shares. Each of the two is wrong somewhere in the family with
+    Verdicts follow the correction, lower bounds the shares. Each of the two is wrong somewhere in the family with
     probability at most ``significance``; under Holm and the fixed sequence they are two statements, not one.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from audit.gathering.contrast import Evidence
 from audit.gathering.selection import candidate_thresholds, claim_rows, plan_delta_points
-from audit.gathering.testing import Role, best_test, run_tests
+from audit.gathering.testing import best_test, run_tests
 from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import ceiling, detectable_epsilon, refutable
 from audit.records.estimates import Estimate
@@ -21,7 +21,7 @@ from audit.records.history import History
 from audit.records.ledger import Family, Member
 from audit.records.previews import make_previews
 from audit.records.verdict import Reason, decide
-from audit.statistics.multiplicity import MemberKey, decide_family
+from audit.statistics.multiplicity import MemberKey, Role, decide_family
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.dataset import Dataset
 
@@ -41,7 +41,7 @@ def make_finding(
     label: str,
     evidence: Evidence,
     delta: float,
-    level: float,
+    levels: Mapping[Role, float],
     reproducible: bool,
     n_counted: tuple[int, int],
     certificates: tuple[Certificate, ...],
@@ -50,14 +50,14 @@ def make_finding(
     estimates: tuple[Estimate, ...] = (),
     tests: tuple[EventTest, ...] | None = None,
 ) -> Finding:
-    """Return the finding about one claim and forget set, decided as if each test had its equal share of the level.
+    """Return the finding about one claim and forget set, decided as if each test had its own share of the level.
 
     :func:`settle` decides anew when the p-values of the whole family are known.
 
     Parameters
     ----------
-    level
-        Equal share of the significance, from the ledger.
+    levels
+        Shares of the significance by role, from the ledger.
     n_counted
         Counted trials of the unlearned and the retrained world.
     tests
@@ -66,14 +66,14 @@ def make_finding(
     rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
     if tests is None:
         hypotheses = dict.fromkeys(evidence.prepared, (("claim_row", rows), ("plan_delta", at_delta)))
-        tests = run_tests(evidence, hypotheses, level=level)  # type: ignore[arg-type]
+        tests = run_tests(evidence, hypotheses, levels=levels)  # type: ignore[arg-type]
     verdict, reason = decide(
         rejected=any(test.rejected for test in tests),
         reproducible=reproducible,
         attack_failed=bool(evidence.failures),
-        refutable=refutable(claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=level),
+        refutable=refutable(claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=max(levels.values())),
     )
-    sandwiches = _sandwiches(claim, tests, certificates, n_counted, level)
+    sandwiches = _sandwiches(claim, tests, certificates, n_counted)
     return Finding(
         claim=claim,
         forget=forget,
@@ -81,7 +81,7 @@ def make_finding(
         verdict=verdict,
         reason=reason,
         p_value=min((test.p_value for test in tests), default=1.0),
-        level=level,
+        level=levels["claim_row"],
         tests=tests,
         sandwiches=sandwiches,
         roc=tuple(_roc(name, evidence) for name in evidence.prepared),
@@ -111,7 +111,7 @@ def settle(
 
     Notes
     -----
-    Verdicts follow from the decision; the bounds stay at their equal shares, at which they hold together. Evidence
+    Verdicts follow from the decision; the bounds stay at their shares, at which they hold together. Evidence
     from a sampler that is not reproducible rejects nothing, and so frees no level for other claims.
     """
     keys, seen = [], Counter[tuple[int, ...]]()
@@ -162,7 +162,7 @@ def _quoting(finding: Finding, levels: Mapping[EventTest, float], n_counted: tup
     sandwiches = finding.sandwiches
     if min(tests, key=lambda test: test.p_value) is not best:
         shown = [test for test in tests if test in quoted or test.role != "claim_row"]
-        sandwiches = _sandwiches(finding.claim, shown, finding.certificates, n_counted, finding.level)
+        sandwiches = _sandwiches(finding.claim, shown, finding.certificates, n_counted)
     return replace(finding, p_value=best.p_value, level=levels[best], sandwiches=sandwiches)
 
 
@@ -184,7 +184,6 @@ def _sandwiches(
     tests: Sequence[EventTest],
     certificates: Sequence[Certificate],
     n_counted: tuple[int, int],
-    level: float,
 ) -> tuple[Sandwich, ...]:
     found = []
     for role in ("claim_row", "plan_delta"):
@@ -192,7 +191,7 @@ def _sandwiches(
         if mine:
             # At a fixed delta the largest bound is the best; across rows of the table the strongest test is.
             best = best_test(mine) if role == "claim_row" else max(mine, key=lambda test: test.bound.value)
-            found.append(_sandwich(claim, best, certificates, n_counted, level))
+            found.append(_sandwich(claim, best, certificates, n_counted))
     return tuple(found)
 
 
@@ -201,9 +200,8 @@ def _sandwich(
     test: EventTest,
     certificates: Sequence[Certificate],
     n_counted: tuple[int, int],
-    level: float,
 ) -> Sandwich:
-    bound = test.bound
+    bound, level = test.bound, test.bound.level
     n1, n0 = n_counted if bound.direction is Direction.UNLEARNED_FROM_RETRAINED else n_counted[::-1]
     return Sandwich(
         role=test.role,

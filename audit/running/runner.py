@@ -23,6 +23,7 @@ from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind, check_attacks, default_plan, family_of
 from audit.running.findings import make_finding, settle
+from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress
 from mechanisms.claim import Claim
@@ -212,7 +213,10 @@ def _audit_forget_set(
         for s, service in enumerate(services)
         for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
     ]
-    levels = [family.members[0].level for family in families]
+    levels = [
+        [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
+        for family, service in zip(families, services, strict=True)
+    ]
     if isinstance(plan.counting, Sequential):
         inquiries = inquiries_of(contrasts, plan, [service.claims for service in services], levels)
         evidence = gather_until_decided(
@@ -225,7 +229,7 @@ def _audit_forget_set(
 
 def _judge(
     plan: AuditPlan,
-    level: float,
+    levels: Sequence[Mapping[Role, float]],
     record: BoundRecord,
     index: int,
     evidence: Mapping[Key, Evidence],
@@ -236,7 +240,9 @@ def _judge(
     forget, label = record.forget, record.label
     replayed = replay(record.deletion, plan, index, forget, label)
     null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attackers))
-    neglected = neglected_control(evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=level)
+    neglected = neglected_control(
+        evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=levels[0]["claim_row"]
+    )
     shown = evidence[Kind.CLAIMS, service]
     controls = [
         replayed,
@@ -254,7 +260,7 @@ def _judge(
             label=label,
             evidence=shown,
             delta=plan.delta,
-            level=level,
+            levels=levels[i],
             reproducible=not any(control.spoils_verdicts for control in controls),
             n_counted=(plan.n_counted, plan.n_counted),
             certificates=record.certificates,
@@ -262,6 +268,6 @@ def _judge(
             data=record.data,
             estimates=estimates,
         )
-        for claim in record.claims
+        for i, claim in enumerate(record.claims)
     ]
     return findings, controls

@@ -24,12 +24,17 @@ from mechanisms.errors import InvalidInputError
 
 Role = Literal["claim_row", "plan_delta"]
 MemberKey = tuple[int, tuple[int, ...], str, Role]
+# How an attack that tests one claim both at its own rows and at the plan's delta divides what its two tests have: in
+# fifths of an equal share. The rows refute: they have frequent events. The plan's delta hardly ever does, and is there
+# for its lower bound.
+_WHOLE = 5
+_DIVISION: dict[Role, int] = {"claim_row": 9, "plan_delta": 1}
 # Where in a member's key an axis of a fixed sequence stands.
 _POSITIONS: dict[Axis, int] = {"claims": 0, "records": 1, "attacks": 2, "rows": 3}
 
 
 def ledger(*, significance: float, correction: Correction, members: Sequence[MemberKey]) -> Family:
-    """Return the equal share of every member; together they add up to at most ``significance``.
+    """Return the share of every member; together they add up to at most ``significance``.
 
     Parameters
     ----------
@@ -54,7 +59,9 @@ def ledger(*, significance: float, correction: Correction, members: Sequence[Mem
 
     Notes
     -----
-    Conservative: the level is rounded down until its floating-point sum does not exceed the significance.
+    Shares are equal, but for an attack's two tests of one claim: of what these have together, the claim's rows get nine
+    tenths and the plan's delta one. Conservative: levels are rounded down until their floating-point sum does not
+    exceed the significance.
 
     Examples
     --------
@@ -64,7 +71,7 @@ def ledger(*, significance: float, correction: Correction, members: Sequence[Mem
     ...     members=[(0, (7,), "mean", "claim_row"), (0, (7,), "mean", "plan_delta")],
     ... )
     >>> [member.level for member in family.members]
-    [0.025, 0.025]
+    [0.045, 0.005]
     """
     if not 0 < significance < 1:
         raise InvalidInputError(field="significance", expected="in (0, 1)", got=significance, fix="0.05 is usual")
@@ -73,14 +80,13 @@ def ledger(*, significance: float, correction: Correction, members: Sequence[Mem
     key, times = Counter(members).most_common(1)[0]
     if times > 1:
         raise InvalidInputError(field="members", expected="distinct", got=key, fix="test each hypothesis once")
-    level = equal_share(significance, len(members))
     listed = _in_sequence(members, correction) if isinstance(correction, FixedSequence) else members
     return Family(
         significance=significance,
         correction=correction,
         members=tuple(
             Member(claim=claim, forget=forget, attack=attack, role=role, level=level)
-            for claim, forget, attack, role in listed
+            for (claim, forget, attack, role), level in zip(listed, _shares(significance, listed), strict=True)
         ),
     )
 
@@ -108,13 +114,14 @@ def decide_family(family: Family, p_values: Mapping[MemberKey, float]) -> Family
 
     Notes
     -----
-    *Bonferroni*: each member at its equal share.
+    *Bonferroni*: each member at its share.
 
-    *Holm*: every member at the significance divided by the number of members of claims that are not refuted yet,
-    again and again until nothing more is rejected. This is Holm's weighted procedure for the claims, each with its
-    smallest p-value times its number m of members and with weight m. It rejects whatever Bonferroni rejects.
+    *Holm*: the significance is shared anew among the members of claims that are not refuted yet, again and again until
+    nothing more is rejected. This is Holm's weighted procedure for the claims, each with weight m, its number of
+    members, and with m times the smallest of its weighted p-values: a member's own, over its part of their mean share.
+    It rejects whatever Bonferroni rejects.
 
-    *Fixed sequence*: step by step; the members of a step share the whole significance equally, and the next step is
+    *Fixed sequence*: step by step; the members of a step share the whole significance, and the next step is
     tested only when every claim (about its forget set) of this step is refuted. Before the first step with a claim that
     holds there are only false ones; in that step one that holds is refuted with at most the probability
     ``significance``, and if none is, the sequence ends. Members of later steps are not tested.
@@ -192,6 +199,11 @@ def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | No
     return math.fsum(w * e for w, e in zip(weights, e_values, strict=True) if w > 0)
 
 
+def role_levels(family: Family, *, claim: int, forget: tuple[int, ...]) -> dict[Role, float]:
+    """Return the levels of a claim's members by role, which are the same for every attack; empty where it has none."""
+    return {m.role: m.level for m in family.members if (m.claim, m.forget) == (claim, forget)}
+
+
 def equal_share(total: float, parts: int) -> float:
     """Return a share of a total level such that its sums, running and exact, stay within the total.
 
@@ -202,10 +214,23 @@ def equal_share(total: float, parts: int) -> float:
     parts
         How many equal shares, at least 1.
     """
-    share = total / parts
-    while max(math.fsum([share] * parts), sum([share] * parts)) > total:
-        share *= 1 - parts * 2.0**-53
-    return share
+    return _divided(total, [_WHOLE] * parts)[0]
+
+
+def _divided(total: float, fifths: Sequence[int]) -> list[float]:
+    """Return so many fifths of an equal share each, five on average, rounded down so that sums are within the total."""
+    share = total / len(fifths)
+    levels = [share * part / _WHOLE for part in fifths]
+    while max(math.fsum(levels), sum(levels)) > total:
+        share *= 1 - len(fifths) * 2.0**-53
+        levels = [share * part / _WHOLE for part in fifths]
+    return levels
+
+
+def _shares(total: float, members: Sequence[MemberKey]) -> list[float]:
+    """Return what every member has of a total level."""
+    tests = Counter(key[:3] for key in members)
+    return _divided(total, [_DIVISION[key[3]] if tests[key[:3]] == len(_DIVISION) else _WHOLE for key in members])
 
 
 def _key(member: Member) -> MemberKey:
@@ -232,17 +257,17 @@ def _bonferroni(family: Family, p_values: Mapping[MemberKey, float]) -> list[flo
 
 def _holm(family: Family, p_values: Mapping[MemberKey, float]) -> list[float | None]:
     levels: list[float | None] = [None] * len(family.members)
-    open_places = set(range(len(family.members)))
+    open_places = list(range(len(family.members)))
     while open_places:
-        level = equal_share(family.significance, len(open_places))
-        for i in open_places:
+        shares = _shares(family.significance, [_key(family.members[i]) for i in open_places])
+        refuted = set()
+        for i, level in zip(open_places, shares, strict=True):
             levels[i] = level
-        refuted = {
-            _claim(family.members[i]) for i in open_places if p_values.get(_key(family.members[i]), 1.0) <= level
-        }
+            if p_values.get(_key(family.members[i]), 1.0) <= level:
+                refuted.add(_claim(family.members[i]))
         if not refuted:
             break
-        open_places = {i for i in open_places if _claim(family.members[i]) not in refuted}
+        open_places = [i for i in open_places if _claim(family.members[i]) not in refuted]
     return levels
 
 
@@ -256,9 +281,9 @@ def _fixed_sequence(family: Family, p_values: Mapping[MemberKey, float]) -> list
         if not reached:
             levels += [None] * len(step)
             continue
-        level = equal_share(family.significance, len(step))
-        levels += [level] * len(step)
-        refuted = {_claim(member) for member in step if p_values.get(_key(member), 1.0) <= level}
+        shares = _shares(family.significance, [_key(member) for member in step])
+        levels += shares
+        refuted = {_claim(m) for m, level in zip(step, shares, strict=True) if p_values.get(_key(m), 1.0) <= level}
         reached = {_claim(member) for member in step} <= refuted
     return levels
 

@@ -43,6 +43,24 @@ def test_claims_that_hold_are_refuted_at_most_as_often_as_stated(
     assert wrong <= binomial_limits(REPLICATES, SIGNIFICANCE)[1]
 
 
+@pytest.mark.parametrize("correction", [Bonferroni(), Holm(), FixedSequence(), FixedSequence(order=("rows",))])
+def test_unequal_shares_keep_the_significance(correction: Correction) -> None:
+    """Two claims that hold and a false one, each with both tests of two attacks; the two of an attack go together."""
+    rng = np.random.default_rng(17)
+    members: list[MemberKey] = [
+        (c, (c,), a, role) for c in range(3) for a in "xy" for role in ("claim_row", "plan_delta")
+    ]
+    family = ledger(significance=SIGNIFICANCE, correction=correction, members=members)
+    means = np.array([6.0 if key[0] == 0 else 0.0 for key in members])
+    shared = np.repeat(rng.standard_normal((REPLICATES, 6)), 2, axis=1)
+    z = means + np.sqrt(0.5) * (shared + rng.standard_normal((REPLICATES, len(members))))
+    wrong = sum(
+        any(m.rejected and m.claim > 0 for m in decide_family(family, dict(zip(members, row, strict=True))).members)
+        for row in ndtr(-z).tolist()
+    )
+    assert 0 < wrong <= binomial_limits(REPLICATES, SIGNIFICANCE)[1]
+
+
 def test_holm_and_the_sequence_spend_nearly_everything_when_the_false_claims_are_obvious() -> None:
     # Three tests of true claims are left to share .1 after Holm: 1 - (1 - .1/3)^3.
     wrong, _ = wrong_refutations(Holm(), HOLDS, 20.0, 0.0)

@@ -145,13 +145,18 @@ def test_verdicts_follow_the_ledger(results: dict[str, AuditResult]) -> None:
     false = [f for f in plain.findings if isinstance(f.claim.guarantee, EpsilonDelta)]
     assert [f.verdict for f in false] == [Verdict.REFUTED] * 2
     # 2 records x 2 attacks x (2 roles of the profile + 1 row) = 12 tests.
-    assert {m.tested_at for m in plain.family.members} == {plain.family.members[0].level}
+    assert all(m.tested_at == m.level for m in plain.family.members)
+    # The two tests of a profile by one attack divide what they have together, nine to one.
+    shares = {m.role: m.level * 12 / 0.05 for m in plain.family.members if m.claim == 0}
+    assert shares == pytest.approx({"claim_row": 1.8, "plan_delta": 0.2})
+    assert [m.level for m in plain.family.members if m.claim == 1] == pytest.approx([0.05 / 12] * 4)
     # The four tests of the two false claims are gone: the others are tested at a larger level.
-    assert max(m.tested_at or 0 for m in holm.family.members) == pytest.approx(0.05 / 8)
+    assert max(m.tested_at or 0 for m in holm.family.members) == pytest.approx(1.8 * 0.05 / 8)
     # The exact claim comes first, holds, and ends the sequence.
     first, *rest = sequence.findings
     assert first.verdict is Verdict.NOT_REFUTED
-    assert first.level == pytest.approx(0.05 / 4)
+    assert first.level in {m.tested_at for m in sequence.family.members[:4]}
+    assert {m.tested_at for m in sequence.family.members[:4]} == {0.0225, 0.0025}
     assert [(f.verdict, f.reason, f.level) for f in rest] == [(Verdict.INCONCLUSIVE, Reason.NOT_TESTED, 0.0)] * 3
 
 
@@ -164,6 +169,6 @@ def test_results_round_trip_and_reports_say_it(results: dict[str, AuditResult]) 
     assert "in a fixed sequence, by records and claims" in captions["fixed_sequence"]
     assert "two statements" in captions["holm"]
     ledger = page(results["fixed_sequence"]).audits[0].ledger
-    assert {NONE, "0.0125"} <= {row[7] for row in ledger.rows}
+    assert {NONE, "0.0225", "0.0025"} <= {row[7] for row in ledger.rows}
     said = page(results["fixed_sequence"]).audits[0].findings[1].sentence
     assert "could not be decided: the plan tests its claims in a declared order" in said

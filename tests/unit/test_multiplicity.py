@@ -9,7 +9,7 @@ import pytest
 
 from audit.plan.audit_plan import Axis, Bonferroni, Correction, FixedSequence, Holm
 from audit.records.ledger import Family
-from audit.statistics.multiplicity import MemberKey, average_e_values, decide_family, ledger
+from audit.statistics.multiplicity import MemberKey, average_e_values, decide_family, ledger, role_levels
 from mechanisms.errors import InvalidInputError
 
 
@@ -36,6 +36,48 @@ def test_levels_add_up_to_at_most_the_significance_and_hardly_less(significance:
     assert sum(levels) <= significance
     assert math.fsum(levels) <= significance
     assert math.fsum(levels) >= significance * (1 - 1e-10)
+
+
+def roles(claims: int, *, alone: int = 0) -> list[MemberKey]:
+    """Claims with both roles of two attacks each, and after them claims that are one row."""
+    both: list[MemberKey] = [
+        (c, (3,), a, role) for c in range(claims) for a in "xy" for role in ("claim_row", "plan_delta")
+    ]
+    return [*both, *((claims + c, (3,), a, "claim_row") for c in range(alone) for a in "xy")]
+
+
+@pytest.mark.parametrize("significance", [0.05, 0.01, 0.1, 1e-3, 0.3, 1 / 3])
+@pytest.mark.parametrize(("claims", "alone"), [(1, 0), (1, 1), (3, 2), (11, 7), (600, 1)])
+def test_the_two_tests_of_an_attack_divide_their_share_nine_to_one(
+    significance: float, claims: int, alone: int
+) -> None:
+    members = roles(claims, alone=alone)
+    family = ledger(significance=significance, correction=Bonferroni(), members=members)
+    levels = [m.level for m in family.members]
+    assert max(sum(levels), math.fsum(levels)) <= significance
+    assert math.fsum(levels) >= significance * (1 - 1e-10)
+    share = significance / len(members)
+    assert role_levels(family, claim=0, forget=(3,)) == pytest.approx(
+        {"claim_row": 1.8 * share, "plan_delta": 0.2 * share}
+    )
+    # A claim that is one row has what it would have without the division.
+    assert levels[4 * claims :] == pytest.approx([share] * 2 * alone)
+    assert role_levels(family, claim=0, forget=(4,)) == {}
+
+
+def test_the_division_holds_under_every_correction() -> None:
+    members = roles(1, alone=1)
+    p_values = dict.fromkeys(members, 1.0) | {(1, (3,), "x", "claim_row"): 0.05 / 6}
+
+    def tested(correction: Correction, known: dict[MemberKey, float]) -> list[float | None]:
+        family = decide_family(ledger(significance=0.05, correction=correction, members=members), known)
+        return [m.tested_at for m in family.members]
+
+    # The other claim is refuted and leaves: four fifths of an equal share more for each of the two attacks.
+    assert tested(Holm(), p_values)[:4] == pytest.approx([0.0225, 0.0025] * 2)
+    assert tested(FixedSequence(order=("claims",)), p_values)[:4] == pytest.approx([0.0225, 0.0025] * 2)
+    # Where rows are steps of their own there is nothing to divide.
+    assert tested(FixedSequence(order=("rows",)), dict.fromkeys(members, 0.0))[:4] == pytest.approx([0.0125] * 4)
 
 
 @pytest.mark.parametrize("significance", [0.0, 1.0, -0.1, math.nan])
