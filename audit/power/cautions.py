@@ -65,7 +65,7 @@ def _low(found: ClaimForecast, margin: PowerStatement) -> str:
 def _more_trials(statement: PowerStatement) -> str:
     if statement.trials_needed is None:
         return "No number of trials is enough."
-    return f"About {rounded_up(statement.trials_needed):,} trials give 0.8 to the best event."
+    return f"About {rounded_up(statement.trials_needed):,} trials give 0.8."
 
 
 def _up(value: float) -> str:

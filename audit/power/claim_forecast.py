@@ -21,12 +21,13 @@ from audit.power.alternatives import Curve, gaussian_curve, gaussian_epsilon, ga
 from audit.power.cautions import LOW_POWER, cautions_of
 from audit.power.ceilings import best_power, detectable_shift, refutable
 from audit.power.forecasts import Alternative, ClaimForecast, LearnedAttack, PowerStatement
-from audit.power.rehearsal import rehearsed_power
-from audit.power.trials_needed import trials_needed, trials_to_refute
+from audit.power.rehearsal import rehearse
+from audit.power.trials_needed import Asymptotic, trials_needed, trials_to_refute
+from audit.power.trials_planned import NEAR, factor_to_target, planned_trials
 from audit.statistics.bounds import ceiling
 from mechanisms.claim import Claim, EpsilonDelta
 
-REHEARSALS = 40
+REHEARSALS = 50
 # Below this power a rehearsal has nothing to add, and from this power on no warning depends on it.
 NEGLIGIBLE_POWER, ENOUGH_POWER = 0.02, 0.95
 
@@ -84,7 +85,7 @@ def forecast_claim(claim: Claim, outlook: Outlook, *, rng: np.random.Generator) 
 
     Notes
     -----
-    Approximate: powers are within about .02 where the event is known, and have a standard error of at most .08 where
+    Approximate: powers are within about .02 where the event is known, and have a standard error of at most .07 where
     its choice is rehearsed. All are for one attack.
     """
     plan, level = outlook.plan, outlook.level
@@ -195,20 +196,48 @@ def _statement(
 ) -> PowerStatement:
     plan, level = outlook.plan, outlook.level
     known = best_power(claim, curve.fpr, curve.tpr, n=plan.n_counted, level=level) if can else 0.0
-    rehearsed = known
+    rehearsed, factor = known, math.inf
     if known > max(NEGLIGIBLE_POWER, level) and not (outlook.brief and known >= ENOUGH_POWER):
-        rehearsed = rehearsed_power(
-            claim, curve.fpr, curve.tpr, n_fit=last_fit(plan), n_counted=plan.n_counted, level=level, rng=rng,
+        chosen = rehearse(
+            claim,
+            curve.fpr,
+            curve.tpr,
+            n_fit=last_fit(plan),
+            n_counted=plan.n_counted,
+            level=level,
+            rng=rng,
             repeats=REHEARSALS,
-        )  # fmt: skip
-    needed = None if outlook.brief and rehearsed >= LOW_POWER else trials_needed(claim, curve, level=level)
+        )
+        powers = chosen.powers(plan.n_counted, level=level)
+        rehearsed, factor = float(powers.mean()), factor_to_target(powers, level=level)
+    enough = outlook.brief and rehearsed >= LOW_POWER
+    if enough or 1 / NEAR <= factor <= NEAR:
+        # From nearby, what was rehearsed for the power says it: the two then agree.
+        needed = None if enough else math.ceil(plan.trials * factor)
+    else:
+        needed = _trials_needed(claim, outlook, curve, rng.spawn(1)[0])
     return PowerStatement(
         alternative=alternative,
         ratio=ratio,
         power=rehearsed,
         power_known_event=known,
-        trials_needed=None if needed is None else plan_trials(plan, needed),
+        trials_needed=needed,
     )
+
+
+def _trials_needed(claim: Claim, outlook: Outlook, curve: Curve, rng: np.random.Generator) -> int | None:
+    """Return the plan's trials that give power 0.8 to an attack that loses nothing, its event chosen as planned."""
+    plan = outlook.plan
+    known = trials_needed(claim, curve, level=outlook.level, accuracy=Asymptotic())
+    if known is None:
+        return None
+
+    def split(trials: int) -> tuple[int, int]:
+        planned = replace(plan, trials=trials)
+        return last_fit(planned), planned.n_counted
+
+    start = plan_trials(plan, known)
+    return planned_trials(claim, curve, level=outlook.level, start=start, split=split, rng=rng)
 
 
 def _learns_blindly(attack: Attack, outlook: Outlook) -> bool:

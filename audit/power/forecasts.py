@@ -55,8 +55,8 @@ class PowerStatement:
     power_known_event
         The same with the best row and threshold known in advance; at least ``power`` up to simulation noise.
     trials_needed
-        The plan's ``trials`` from which ``power_known_event`` would be 0.8; ``None`` where no number is enough (and in
-        a brief forecast where ``power`` is enough).
+        The plan's ``trials`` from which ``power`` would be 0.8; ``None`` where no number is enough (and in a brief
+        forecast where ``power`` is enough).
     """
 
     __pydantic_config__ = JSON_CONFIG

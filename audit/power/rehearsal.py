@@ -6,6 +6,9 @@ thresholds and directions, and sometimes chooses worse; rehearsing that choice g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -54,31 +57,59 @@ def rehearsed_power(
     -----
     The choice is simulated, the test's power given the choice is computed.
     """
+    chosen = rehearse(claim, fpr, tpr, n_fit=n_fit, n_counted=n_counted, level=level, rng=rng, repeats=repeats)
+    return float(np.mean(chosen.powers(n_counted, level=level)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What rehearsed fit splits chose: by point of the claim, the events' probabilities in the worlds on its sides."""
+
+    events: Mapping[EpsilonDelta, tuple[tuple[float, float], ...]]
+
+    def powers(self, n: int, *, level: float) -> Array:
+        """Return the power of the test of each of these events when ``n`` trials of each world are counted."""
+        powers = []
+        for point, events in self.events.items():
+            p1, p0 = np.transpose(events)
+            powers.append(power_of_events(p1, p0, CriticalCounts(point=point, n1=n, n0=n, level=level)))
+        return np.concatenate(powers)
+
+
+def rehearse(
+    claim: Claim,
+    fpr: ArrayLike,
+    tpr: ArrayLike,
+    *,
+    n_fit: int,
+    n_counted: int,
+    level: float,
+    rng: np.random.Generator,
+    repeats: int,
+) -> Rehearsal:
+    """Return what an audit would choose to count, with the parameters of :func:`rehearsed_power`."""
     fpr, tpr = np.asarray(fpr, dtype=np.float64), np.asarray(tpr, dtype=np.float64)
     position = np.linspace(0.0, 1.0, len(fpr))
     rows = claim_rows(claim)
-    powers = []
-    boundaries: dict[EpsilonDelta, CriticalCounts] = {}
+    chosen: dict[EpsilonDelta, tuple[tuple[float, float], ...]] = {}
     for _ in range(repeats):
         # Scores fall along the curve: an event "score above" holds its beginning.
         unlearned, retrained = (-np.interp(rng.random(n_fit), curve, position) for curve in (tpr, fpr))
         prepared = PreparedAttack(name="", fitted=None, unlearned=unlearned, retrained=retrained)
         event = choose_event(prepared, rows, n_counted=(n_counted, n_counted), level=level)
         # Rehearsals that choose the same row share the boundary of its test.
-        fresh = CriticalCounts(point=event.point, n1=n_counted, n0=n_counted, level=level)
-        powers.append(_power(event, fpr, tpr, position, boundaries.setdefault(event.point, fresh)))
-    return float(np.mean(powers))
+        chosen[event.point] = (*chosen.get(event.point, ()), _probabilities(event, fpr, tpr, position))
+    return Rehearsal(events=chosen)
 
 
-def _power(event: Event, fpr: Array, tpr: Array, position: Array, boundary: CriticalCounts) -> float:
-    """Return the power of the test of a chosen event, whose probabilities the curve gives."""
+def _probabilities(event: Event, fpr: Array, tpr: Array, position: Array) -> tuple[float, float]:
+    """Return the probabilities of a chosen event in the worlds on the left and the right of its point."""
     p_retrained, p_unlearned = (float(np.interp(-event.threshold, position, curve)) for curve in (fpr, tpr))
     if event.tail == "lower":
         p_retrained, p_unlearned = 1 - p_retrained, 1 - p_unlearned
-    p1, p0 = p_unlearned, p_retrained
     if event.direction is Direction.RETRAINED_FROM_UNLEARNED:
-        p1, p0 = p0, p1
-    return float(power_of_events(np.array([p1]), np.array([p0]), boundary)[0])
+        return p_retrained, p_unlearned
+    return p_unlearned, p_retrained
 
 
 def rehearsed_verdict(

@@ -16,8 +16,8 @@ from reports.page.terminal import printed
 LEGEND = (
     "Ceiling: the largest ε that the counted trials could ever show. Detectable: the smallest true ε, of a Gaussian "
     "shift at the same δ, that the best threshold refutes with probability 0.8. Power: of an attack that loses "
-    "nothing, its threshold chosen on the fitting trials (rehearsed, ± 0.1). Trials: what a plan needs for power 0.8 "
-    "with the best threshold."
+    "nothing, its threshold chosen on the fitting trials (rehearsed, ± 0.1). Trials: what a plan needs for that power "
+    "to be 0.8."
 )
 SEQUENTIAL = (
     "This plan counts until it is decided. All numbers above are for a test of all planned trials at once; a test that "
@@ -125,13 +125,17 @@ def _family(forecast: Forecast) -> str:
     first = forecast.claims[0]
     levels = sorted({claim.level for claim in forecast.claims})
     each = f"{up(levels[0])} each" if len(levels) == 1 else f"{up(levels[0])} to {up(levels[-1])} each"
+    members = forecast.family.members if forecast.family else ()
+    # Older forecasts have equal shares.
+    if len({m.level for m in members if m.role == "plan_delta"} - {m.level for m in members if m.role == "claim_row"}):
+        each += ", less at the plan's δ"
     text = (
         f"{forecast.trials:,} trials a world and record: {first.n_fit:,} fit attacks and choose events, "
         f"{first.n_counted:,} are counted. {counted(forecast.n_tests, 'test')}, {up(forecast.significance)} together: "
         f"{each}"
     )
     if forecast.plan and forecast.family:
-        members, plan = forecast.family.members, forecast.plan
+        plan = forecast.plan
         sizes = (
             counted(len(plan.forget), "forget set"),
             counted(len(plan.claims), "claim"),

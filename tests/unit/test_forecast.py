@@ -197,17 +197,19 @@ class TestPlans:
         assert needed is not None
         assert "1.5 times the claimed one" in found.cautions[0].message
         enough = forecast(mechanism, data, replace(plan, trials=needed), margins=(1.5,)).claims[0].margins[0]
-        assert enough.power_known_event == pytest.approx(0.8, abs=0.03)
+        # By the event that is known in advance 0.8 would be reached at fewer trials, where an audit has some 0.7.
+        assert enough.power == pytest.approx(0.8, abs=0.06)
+        assert enough.power_known_event > 0.83
 
     def test_levels_are_those_of_the_ledger(self, data: Dataset) -> None:
         claims = (ONE, Claim(guarantee=GaussianDP(mu=0.5)))
         plan = make_plan(claims=claims, forget=((3,), (4,)), trials=300)
         found = forecast(Shift(states_law=False), data, plan, margins=())
         assert found.n_tests == 6
-        assert {claim.level for claim in found.claims} == {found.family.members[0].level}  # type: ignore[union-attr]
+        assert [claim.level for claim in found.claims] == pytest.approx([0.05 / 6, 1.8 * 0.05 / 6] * 2)
         in_sequence = forecast(Shift(states_law=False), data, replace(plan, correction=FixedSequence()), margins=())
         # A step is one claim about one deletion: one test of ONE, two rows of the Gaussian claim.
-        assert [claim.level for claim in in_sequence.claims] == pytest.approx([0.05, 0.025] * 2)
+        assert [claim.level for claim in in_sequence.claims] == pytest.approx([0.05, 0.045] * 2)
         assert "where every claim before it" in " ".join(forecast_summary(in_sequence).split())
 
     def test_brief_forecast_warns_alike(self, data: Dataset) -> None:
