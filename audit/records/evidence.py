@@ -103,8 +103,24 @@ class Sandwich:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The operating point of a curve that told the worlds apart best on the fit split.
+
+    ``position`` among the curve's thresholds; the event is the score above ("upper") or at most ("lower") it, whichever
+    was likelier in the unlearned world there.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    position: int
+    tail: Tail
+
+
+@dataclass(frozen=True, kw_only=True)
 class Roc:
-    """Counted operating points of one attack on the counting split: event "score > threshold", as counts."""
+    """Counted operating points of one attack on the counting split: event "score > threshold", as counts.
+
+    ``cut`` is what two audits are compared by; ``None`` where nothing was chosen on a fit split, and in older results.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     attack: str
@@ -113,6 +129,17 @@ class Roc:
     thresholds: tuple[float, ...]
     k_unlearned: tuple[int, ...]
     k_retrained: tuple[int, ...]
+    cut: Cut | None = None
+
+    def at(self, position: int, tail: Tail) -> Counts:
+        """Return how often the event at one of the thresholds occurred."""
+        counts = Counts(
+            k_unlearned=self.k_unlearned[position],
+            n_unlearned=self.n_unlearned,
+            k_retrained=self.k_retrained[position],
+            n_retrained=self.n_retrained,
+        )
+        return counts if tail == "upper" else counts.complement()
 
 
 @dataclass(frozen=True, kw_only=True)

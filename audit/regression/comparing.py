@@ -28,7 +28,7 @@ from audit.regression.comparison import (
 from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences, compare_numbers, matched
 from audit.regression.differences import compare_means
 from audit.regression.frozen import FrozenCount
-from audit.regression.rates import FindingKey, compare_all_rates
+from audit.regression.rates import FindingKey, compare_all_rates, is_blind
 from audit.statistics.multiplicity import equal_share
 from mechanisms.errors import InvalidInputError
 
@@ -50,7 +50,8 @@ def compare(
         How much worse is tolerated.
     frozen
         Of two results: :func:`audit.count_frozen_events`, the candidate's releases under the baseline's attacks and
-        thresholds. Without it, each side's rates are those of its own event, chosen by the same design.
+        thresholds. Without it, each side's rates are those of its own event, chosen by the same design: on its fit
+        split, the event that tells its worlds apart best.
 
     Returns
     -------
@@ -225,7 +226,7 @@ def _compare_audits(
         rates=rates,
         verdicts=tuple(_compare_verdicts(key, a, b) for key, a, b in matched(old, new)),
         absences=(*absences(*numbers), *undecidable),
-        notes=_audit_notes(baseline, candidate, rates),
+        notes=_audit_notes(baseline, candidate, rates, margins),
     )
 
 
@@ -273,8 +274,16 @@ def _compare_verdicts(key: FindingKey, old: Finding, new: Finding) -> VerdictCom
     )
 
 
-def _audit_notes(baseline: AuditResult, candidate: AuditResult, rates: Sequence[RateComparison]) -> tuple[str, ...]:
+def _audit_notes(
+    baseline: AuditResult, candidate: AuditResult, rates: Sequence[RateComparison], margins: Margins
+) -> tuple[str, ...]:
     notes = []
+    blind = dict.fromkeys(r.attack for r in rates if r.outcome is Outcome.UNDECIDED and is_blind(r.baseline, margins))
+    if blind:
+        notes.append(
+            f"Nothing could have been seen by {', '.join(blind)}: in the baseline its event occurs hardly ever or "
+            "nearly always in each of the two worlds, so that a loss may move it by less than the margin."
+        )
     own = sum(not rate.frozen for rate in rates)
     if own:
         notes.append(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMPARISON_SCHEMA: Literal["unlearn-audit/comparison/1"] = "unlearn-audit/comparison/1"
-Role = Literal["claim_row", "plan_delta"]
+Role = Literal["claim_row", "plan_delta", "telling_apart"]
 
 
 class Outcome(Enum):
@@ -177,7 +177,9 @@ class RateComparison:
     Parameters
     ----------
     forget, claim, role, attack
-        The baseline's test whose event it is; ``claim`` counts the claims about one forget set from 0.
+        Which event of the baseline it is. "telling_apart": the one that told the worlds apart best on its fit split.
+        The others (declared thresholds, older results): of that test; ``claim`` counts the claims about one forget set
+        from 0.
     frozen
         True where the candidate's releases were scored by the baseline's own fitted attack at the baseline's own
         threshold, or where both sides declared one threshold of one score in advance. False: the candidate's own event,
@@ -192,8 +194,12 @@ class RateComparison:
         Intervals for the difference of the rates.
     outcome
         WORSE: one rate moved for the worse by more than the margin, and more than the margin is left of that after what
-        the other made up for. NO_WORSE: neither moved for the worse by more than the margin. For the worse means true
-        positives more often, or false positives less often.
+        the other made up for; or the event now tells the worlds apart the other way round, and better by more than the
+        margin. NO_WORSE: none of this by more than the margin, at a baseline's rate that is not near 0 or 1. For the
+        worse means true positives more often, or false positives less often.
+    advantage
+        Interval for the candidate's true-positive rate minus its false-positive rate, below 0 where the event tells the
+        worlds apart the other way round; ``None`` in older files.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -213,6 +219,7 @@ class RateComparison:
     true_positives: Difference
     false_positives: Difference
     outcome: Outcome
+    advantage: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

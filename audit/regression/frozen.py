@@ -1,32 +1,31 @@
 """Count a candidate's releases at the events of a baseline: its fitted attacks, tails and thresholds, frozen.
 
-In the flow: a stored result names an event by attack, tail and threshold, but holds no fitted attack. The baseline's
-plan does: fitting is a function of its seed. The fit is checked by the thresholds, which have to come out as stored.
+In the flow: a stored result has the counts at many thresholds of every attack, but holds no fitted attack. The
+baseline's plan does: fitting is a function of its seed. The fit is checked by the thresholds, which have to come out as
+stored. Of these the one is frozen that told the worlds apart best on the fit split.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
 from audit.gathering.contrast import Kind, Sample
-from audit.gathering.selection import PreparedAttack, choose_event, claim_rows, plan_delta_points, prepare
+from audit.gathering.selection import PreparedAttack, count_event, prepare
+from audit.gathering.telling_apart import best_cut, roc_thresholds
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.counts import Counts
-from audit.records.evidence import EventTest, Finding, Tail
+from audit.records.evidence import Cut, Finding, Roc, Tail
 from audit.records.result import AuditResult
 from audit.running.binding import bind
 from audit.trials.chunks import Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress
-from mechanisms.claim import Direction
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
@@ -45,15 +44,12 @@ class Auditable:
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenCount:
-    """A candidate's counts at one event of a baseline; ``claim`` counts the claims about one forget set from 0."""
+    """A candidate's counts at one event of a baseline, which was likelier in the baseline's unlearned world."""
 
     forget: tuple[int, ...]
-    claim: int
     attack: str
-    role: Literal["claim_row", "plan_delta"]
     tail: Tail
     threshold: float
-    direction: Direction
     counts: Counts
 
 
@@ -65,7 +61,7 @@ def count_frozen_events(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> tuple[FrozenCount, ...]:
-    """Return how often a candidate's releases fall into the events that a baseline counted.
+    """Return how often a candidate's releases fall into the events that told a baseline's worlds apart best.
 
     Parameters
     ----------
@@ -89,7 +85,8 @@ def count_frozen_events(
 
     Notes
     -----
-    The candidate's releases are independent of the baseline's counted ones, whatever the two seeds.
+    The candidate's releases are independent of the baseline's counted ones, whatever the two seeds. The event that a
+    claim is tested with is not used: it may lie so far in a tail that a loss moves nothing there.
     """
     engine = engine or Engine()
     if isinstance(baseline.plan.counting, Sequential):
@@ -122,26 +119,29 @@ def _count(
     index = baseline.plan.forget.index(forget)
     record = bind(baseline.mechanism, baseline.data, baseline.plan, index)
     prepared = _fit(record, baseline.plan, index, engine)
-    level = result.family.members[0].level
     for finding in findings:
-        _check_thresholds(finding, prepared, baseline.plan, level)
+        _check_thresholds(finding, prepared)
+    curves = {roc.attack: roc for finding in findings for roc in finding.roc}
     fitted = {name: attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
     scores = {world: _scores(candidate, forget, world, fitted, engine) for world in (World.UNLEARNED, World.RETRAINED)}
     return [
-        FrozenCount(
-            forget=forget,
-            claim=position,
-            attack=test.bound.attack,
-            role=test.role,
-            tail=test.bound.tail,
-            threshold=test.bound.threshold,
-            direction=test.bound.direction,
-            counts=_counts(test, scores),
-        )
-        for position, finding in enumerate(findings)
-        for test in finding.tests
-        if all(test.bound.attack in side for side in scores.values())
+        _frozen(forget, curve, best_cut(prepared[name]), scores)
+        for name, curve in curves.items()
+        if all(name in side for side in scores.values())
     ]
+
+
+def _frozen(forget: tuple[int, ...], curve: Roc, cut: Cut, scores: Mapping[World, Mapping[str, Array]]) -> FrozenCount:
+    one, other = (scores[world][curve.attack] for world in (World.UNLEARNED, World.RETRAINED))
+    # The stored threshold, which is what the baseline's counts are of.
+    threshold = curve.thresholds[cut.position]
+    return FrozenCount(
+        forget=forget,
+        attack=curve.attack,
+        tail=cut.tail,
+        threshold=threshold,
+        counts=count_event(threshold, cut.tail, one, other),
+    )
 
 
 def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> dict[str, PreparedAttack]:
@@ -160,19 +160,19 @@ def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> di
     return {done[i].name: done[i] for i in range(len(calls))}
 
 
-def _check_thresholds(finding: Finding, prepared: Mapping[str, PreparedAttack], plan: AuditPlan, level: float) -> None:
-    """Refuse a fit that does not choose the events that the result stores."""
-    points = {"claim_row": claim_rows(finding.claim), "plan_delta": plan_delta_points(finding.claim, plan.delta)}
-    n_counted = (plan.n_counted, plan.n_counted)
-    for test in finding.tests:
-        attack = prepared.get(test.bound.attack)
+def _check_thresholds(finding: Finding, prepared: Mapping[str, PreparedAttack]) -> None:
+    """Refuse a fit whose scores do not have the quantiles that the result stores."""
+    for curve in finding.roc:
+        attack = prepared.get(curve.attack)
         if attack is None or attack.fitted is None:
-            raise _mismatch("attacks", test.bound.attack, ", ".join(prepared))
-        event = choose_event(attack, points[test.role], n_counted=n_counted, level=level)
+            raise _mismatch("attacks", curve.attack, ", ".join(prepared))
+        thresholds = roc_thresholds(attack)
         # Other hardware may round differently; another fit is further off than that.
-        if not math.isclose(event.threshold, test.bound.threshold, rel_tol=1e-6, abs_tol=1e-9):
-            name = f"{attack.name} on forget set {finding.forget}: threshold"
-            raise _mismatch(name, f"{test.bound.threshold:.9g}", f"{event.threshold:.9g}")
+        same = len(thresholds) == len(curve.thresholds)
+        if not same or not np.allclose(thresholds, curve.thresholds, rtol=1e-6, atol=1e-9):
+            name = f"{attack.name} on forget set {finding.forget}: thresholds"
+            middle = len(thresholds) // 2, len(curve.thresholds) // 2
+            raise _mismatch(name, f"{curve.thresholds[middle[1]]:.9g}", f"{thresholds[middle[0]]:.9g}")
 
 
 def _mismatch(what: str, expected: str, got: str) -> InvalidInputError:
@@ -203,10 +203,3 @@ def _scores(
         for name in fitted
         if all(name in chunk.scores for chunk in chunks.values())
     }
-
-
-def _counts(test: EventTest, scores: Mapping[World, Mapping[str, Array]]) -> Counts:
-    one, other = (scores[world][test.bound.attack] for world in (World.UNLEARNED, World.RETRAINED))
-    k1, k0 = (int(np.count_nonzero(side > test.bound.threshold)) for side in (one, other))
-    counts = Counts(k_unlearned=k1, n_unlearned=len(one), k_retrained=k0, n_retrained=len(other))
-    return counts if test.bound.tail == "upper" else counts.complement()

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from audit.gathering.contrast import Evidence
-from audit.gathering.selection import candidate_thresholds, claim_rows, plan_delta_points
+from audit.gathering.selection import claim_rows, plan_delta_points
+from audit.gathering.telling_apart import best_cut, roc_thresholds
 from audit.gathering.testing import best_test, run_tests
 from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import ceiling, detectable_epsilon, refutable
@@ -26,7 +27,6 @@ from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.dataset import Dataset
 
 MAX_PREVIEWS = 4
-MAX_ROC_POINTS = 60
 
 
 def roles_of(claim: Claim, delta: float) -> tuple[Role, ...]:
@@ -64,6 +64,8 @@ def make_finding(
         Of events that were declared in advance; by default they are chosen on the fit split.
     """
     rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
+    # A declared threshold has no fit split: what was prepared are the counted scores.
+    declared = tests is not None
     if tests is None:
         hypotheses = dict.fromkeys(evidence.prepared, (("claim_row", rows), ("plan_delta", at_delta)))
         tests = run_tests(evidence, hypotheses, levels=levels)  # type: ignore[arg-type]
@@ -84,7 +86,7 @@ def make_finding(
         level=levels["claim_row"],
         tests=tests,
         sandwiches=sandwiches,
-        roc=tuple(_roc(name, evidence) for name in evidence.prepared),
+        roc=tuple(_roc(name, evidence, not declared) for name in evidence.prepared),
         failures=dict(evidence.failures),
         certificates=certificates,
         parameters=dict(parameters),
@@ -227,11 +229,9 @@ def _exact(claim: Claim, bound: EpsilonLowerBound, certificates: Sequence[Certif
     return None
 
 
-def _roc(name: str, evidence: Evidence) -> Roc:
+def _roc(name: str, evidence: Evidence, chosen: bool) -> Roc:
     prepared = evidence.prepared[name]
-    thresholds = candidate_thresholds(prepared.unlearned, prepared.retrained)
-    if len(thresholds) > MAX_ROC_POINTS:
-        thresholds = thresholds[np.linspace(0, len(thresholds) - 1, MAX_ROC_POINTS).round().astype(int)]
+    thresholds = roc_thresholds(prepared)
     unlearned, retrained = np.sort(evidence.unlearned[name]), np.sort(evidence.retrained[name])
 
     def above(scores: np.ndarray) -> tuple[int, ...]:
@@ -244,6 +244,7 @@ def _roc(name: str, evidence: Evidence) -> Roc:
         thresholds=tuple(float(t) for t in thresholds),
         k_unlearned=above(unlearned),
         k_retrained=above(retrained),
+        cut=best_cut(prepared) if chosen else None,
     )
 
 

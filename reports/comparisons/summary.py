@@ -269,7 +269,7 @@ def _rates(rates: Sequence[RateComparison]) -> TableView:
 def _rate_row(rate: RateComparison) -> tuple[str, ...]:
     k_old, n_old, k0_old, n0_old = rate.baseline.oriented(rate.baseline_direction)
     k_new, n_new, k0_new, n0_new = rate.candidate.oriented(rate.candidate_direction)
-    event = "row with power" if rate.role == "claim_row" else "plan's δ"
+    event = {"claim_row": "row with power", "plan_delta": "plan's δ", "telling_apart": "tells most"}[rate.role]
     return (
         _record(rate.forget),
         rate.attack,

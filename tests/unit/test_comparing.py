@@ -16,8 +16,10 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import DataRecord, Environment
 from audit.records.result import AuditResult
 from audit.regression.comparison import Comparison, Margins, Outcome
+from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import Mechanism
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports.comparisons.summary import SYMBOLS, comparison_markdown, comparison_summary
@@ -186,7 +188,8 @@ def test_intervals_share_the_significance() -> None:
     found = audit.compare(certificates(routes=routes), certificates(routes=routes))
     assert sum(m.difference.level for m in found.means if m.difference) == pytest.approx(0.05)
     rates = audit.compare(scores(0.5, seed=1), scores(0.5, seed=2)).rates
-    assert sum(r.true_positives.level + r.false_positives.level for r in rates) == pytest.approx(0.05)
+    # The third interval of each event is that of the candidate's advantage, at the same level.
+    assert sum(1.5 * (r.true_positives.level + r.false_positives.level) for r in rates) == pytest.approx(0.05)
 
 
 def test_a_rate_that_rose_is_a_regression_of_this_attack() -> None:
@@ -224,6 +227,65 @@ def test_a_score_that_moved_in_both_worlds_decides_nothing() -> None:
     found = audit.compare(scores(0.5, seed=1, n=8000), moved)
     assert found.rates[0].true_positives.high < 0
     assert found.rates[0].outcome is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize(("threshold", "shift"), [(3.4, 0.2), (-3.4, 0.2), (5.0, 10.0)])
+def test_rates_near_0_or_1_are_never_a_pass(threshold: float, shift: float) -> None:
+    """The same law twice, with an event that hardly ever or nearly always occurs, or that gives everything away."""
+    rng = np.random.default_rng(6)
+    claim = Claim(guarantee=GaussianDP(mu=1.0))
+    one, other = (
+        audit.from_scores(rng.normal(shift, 1, 20_000), rng.normal(0, 1, 20_000), claim=claim, threshold=threshold)
+        for _ in range(2)
+    )
+    found = audit.compare(one, other)
+    assert {rate.outcome for rate in found.rates} == {Outcome.UNDECIDED}
+    assert found.notes[-1].startswith("Nothing could have been seen")
+    with pytest.raises(InconclusiveError):
+        found.assert_no_regression()
+
+
+def test_an_event_that_tells_more_the_other_way_round_is_worse() -> None:
+    """The true-positive rate fell; but now the worlds differ, and before they did not."""
+    found = audit.compare(scores(0.0, seed=1), scores(-1.5, seed=2))
+    assert found.rates[0].true_positives.high < 0
+    assert found.rates[0].advantage is not None
+    assert found.rates[0].advantage[1] < -0.1
+    assert found.rates[0].outcome is Outcome.WORSE
+    better = audit.compare(scores(1.0, seed=1, n=20_000), scores(0.2, seed=2, n=20_000))
+    assert better.rates[0].outcome is Outcome.BETTER
+
+
+def shifted(mu: float) -> Mechanism:
+    """Releases N(mu, 1) when something was deleted, N(0, 1) when not."""
+    return from_functions(
+        learn=lambda data, rng: np.zeros(1),
+        unlearn=lambda model, retained, forget, rng: rng.standard_normal(1) + mu * (len(forget) > 0),
+        release=1,
+    )
+
+
+def test_a_shift_that_grew_is_seen_although_the_claim_is_far_off() -> None:
+    """From 0.2 to 1 under a claim of 4: the event chosen to refute that claim occurred in 0 and 1 of 2,400 releases."""
+    data = load_named("digits", rows=50)
+    plan = AuditPlan(
+        claims=(Claim(guarantee=EpsilonDelta(epsilon=4.0, delta=1e-5)),),
+        forget=((3,),),
+        attacks=(LinearDiscriminant(),),
+        trials=3000,
+        control_trials=40,
+    )
+    sides = [
+        audit.Auditable(mechanism=shifted(mu), data=data, plan=replace(plan, seed=s)) for s, mu in ((0, 0.2), (1, 1.0))
+    ]
+    old, new = (audit.run(side.mechanism, side.data, side.plan) for side in sides)
+    frozen = audit.count_frozen_events(old, baseline=sides[0], candidate=sides[1])
+    for found in (audit.compare(old, new, frozen=frozen), audit.compare(old, new)):
+        (rate,) = found.rates
+        assert rate.role == "telling_apart"
+        assert 0.1 < rate.baseline.k_retrained / rate.baseline.n_retrained < 0.9
+        assert rate.outcome is Outcome.WORSE
+    assert "tells most" in comparison_summary(found, width=200)
 
 
 def test_a_claim_that_became_refuted_is_a_regression_and_one_that_was_is_no_baseline() -> None:
@@ -265,11 +327,17 @@ def test_frozen_events_are_those_of_the_baseline(audited: tuple[audit.Auditable,
     baseline, result = audited
     candidate = replace(baseline, plan=replace(baseline.plan, trials=300))
     frozen = audit.count_frozen_events(result, baseline=baseline, candidate=candidate)
-    assert [f.threshold for f in frozen] == [test.bound.threshold for test in result.findings[0].tests]
+    (curve,) = result.findings[0].roc
+    assert curve.cut is not None
+    assert [f.threshold for f in frozen] == [curve.thresholds[curve.cut.position]]
     assert {f.counts.n_unlearned for f in frozen} == {300}
     found = audit.compare(result, result, frozen=frozen)
     assert all(rate.frozen and rate.candidate.n_retrained == 300 for rate in found.rates)
+    assert [rate.baseline for rate in found.rates] == [curve.at(curve.cut.position, curve.cut.tail)]
     assert not found.notes
+    # A result from before the point was stored has the same counts, and the fit says where.
+    older = replace(result, findings=(replace(result.findings[0], roc=(replace(curve, cut=None),)),))
+    assert audit.count_frozen_events(older, baseline=baseline, candidate=candidate) == frozen
     own = audit.compare(result, result)
     assert not any(rate.frozen for rate in own.rates)
     assert "frozen event" in own.notes[0]
