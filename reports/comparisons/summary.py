@@ -31,7 +31,8 @@ HEADLINES = {
 THIS_ATTACK = (
     "The rates are about these attacks at these events, and bound no epsilon: another attack may do better, and lower "
     "bounds cannot show that a mechanism is no worse. Worse: true positives more often, or false positives less often, "
-    "by more than the margin, after what the other rate makes up for."
+    "by more than the margin, after what the other rate makes up for; or the worlds told apart better the other way "
+    "round."
 )
 SEEN = (
     "Could have been seen: the smallest change for the worse (of a rate: true positives up, or false positives down) "
