@@ -200,7 +200,20 @@ def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | No
 
 
 def role_levels(family: Family, *, claim: int, forget: tuple[int, ...]) -> dict[Role, float]:
-    """Return the levels of a claim's members by role, which are the same for every attack; empty where it has none."""
+    """Return the levels of a claim's members by role, which are the same for every attack.
+
+    Parameters
+    ----------
+    family
+        The ledger.
+    claim, forget
+        Position of the claim in the plan, and the forget set that it is about.
+
+    Returns
+    -------
+    dict
+        Empty where the family has no such member.
+    """
     return {m.role: m.level for m in family.members if (m.claim, m.forget) == (claim, forget)}
 
 

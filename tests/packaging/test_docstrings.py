@@ -38,6 +38,7 @@ PLAIN = {
     "audit.statistics.gdp.GaussianBound",
     "audit.statistics.multiplicity.equal_share",
     "audit.statistics.multiplicity.ledger",
+    "audit.statistics.multiplicity.role_levels",
     "audit.power.ceilings.ranked_events",
     "audit.power.ceilings.expected_verdict",
     "audit.power.ceilings.refutable",
