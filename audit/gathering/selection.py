@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from attacks.protocol import Attack, AttackContext, FittedAttack
+from audit.gathering.row_by_row import N_TOGETHER, batch_dependence
 from audit.records.counts import Counts
 from audit.records.evidence import Tail
 from audit.statistics.bounds import score_statistic
@@ -26,6 +27,7 @@ from mechanisms.errors import UnlearnAuditError
 
 Array = NDArray[np.float64]
 N_FOLDS = 2
+HALF = N_TOGETHER // 2
 # Candidate thresholds: quantiles of the pooled fit scores, dense in both tails.
 CANDIDATE_LEVELS = np.unique(
     np.concatenate([np.linspace(0.02, 0.98, 49), np.geomspace(5e-4, 0.02, 12), 1 - np.geomspace(5e-4, 0.02, 12)])
@@ -83,12 +85,15 @@ def prepare(
         try:
             fitted = attack.fit(unlearned, retrained, context, rng=rng)
             scores = _cross_fitted(attack, unlearned, retrained, context, rng)
+            said = batch_dependence(fitted, np.concatenate([unlearned[:HALF], retrained[:HALF]]))
         except UnlearnAuditError as error:
             return _failed(attack, str(error))
         except Exception as error:
             return _failed(attack, f"fitting raised {type(error).__name__}: {error}")
     if isinstance(scores, str):
         return _failed(attack, scores)
+    if said is not None:
+        return _failed(attack, said)
     return PreparedAttack(name=attack.name, fitted=fitted, unlearned=scores[0], retrained=scores[1])
 
 
