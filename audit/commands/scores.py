@@ -40,6 +40,14 @@ file_type = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--column", default=None, help="Which column is the score: its name in the header, or 1, 2, ...")
 @click.option("--releases", is_flag=True, help="Every column is a parameter of the model, also whole numbers.")
+@click.option(
+    "--model-ids",
+    type=(file_type, file_type),
+    default=None,
+    metavar="UNLEARNED_IDS RETRAINED_IDS",
+    help="Files (.npy, .txt, .csv) with the model of each row, where some are of one model: one row of each counts.",
+)
+@click.option("--discrete", is_flag=True, help="Independent models may have equal scores: equal rows are no fault.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which rows fit, which count.")
 @click.option(
     "--out",
@@ -61,6 +69,8 @@ def scores(
     fixed_threshold: float | None,
     column: str | None,
     releases: bool,
+    model_ids: tuple[Path, Path] | None,
+    discrete: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -78,6 +88,7 @@ def scores(
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
+    from audit.given.models import read_ids
     from mechanisms.claim import Claim, EpsilonDelta, Reference
 
     check_writable(out, {"--junit": junit})
@@ -85,6 +96,9 @@ def scores(
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
     words += [] if fixed_threshold is None else [f"--fixed-threshold={fixed_threshold!r}"]
+    words += [] if model_ids is None else ["--model-ids", *map(str, model_ids)]
+    words += ["--discrete"] if discrete else []
+    ids = None if model_ids is None else (read_ids(model_ids[0]), read_ids(model_ids[1]))
     words += [] if column is None else [f"--column={column}"]
     words += ["--releases"] if releases else []
     if column is not None and releases:
@@ -104,6 +118,8 @@ def scores(
         releases=releases,
         names=(unlearned.name, retrained.name),
         command=shlex.join(words),
+        model_ids=ids,
+        continuous=not discrete,
     )
     publish(result, out, as_json, junit=junit, redact=redact)
     return exit_code(result, allow_inconclusive=allow_inconclusive)

@@ -19,7 +19,8 @@ from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import worker_limits
-from audit.trials.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, lag_one
+from audit.trials.independence import FALSE_ALARM, SMALLEST_SHARE, common_step_noise, strongest_lag
+from audit.trials.watching import Seen
 from mechanisms.protocol import Deletion, HasTrajectory, World
 from mechanisms.reading.arrays import real_numbers
 
@@ -28,14 +29,14 @@ WORLDS = (World.UNLEARNED, World.RETRAINED)
 
 
 def duplicates_control(
-    repeated: tuple[int, int], n: tuple[int, int], *, continuous: bool, forget: tuple[int, ...], label: str
+    seen: tuple[Seen, Seen], n: tuple[int, int], *, continuous: bool, forget: tuple[int, ...], label: str
 ) -> Control:
     """Look for equal releases among the counted trials of each world, across chunks as well.
 
     Parameters
     ----------
-    repeated, n
-        Releases equal to an earlier one, and counted releases, of the unlearned and the retrained world.
+    seen, n
+        What was seen of the counted releases, and how many there are, of the unlearned and the retrained world.
     continuous
         What the mechanism declares of its releases: that two of them are equal with probability 0.
 
@@ -43,7 +44,7 @@ def duplicates_control(
     -----
     False alarm at most about n^2 2^-59 for two worlds of n releases, from equal fingerprints of unequal releases.
     """
-    found = [f"{k:,} of {m:,} {world.value}" for k, m, world in zip(repeated, n, WORLDS, strict=True) if k]
+    found = [f"{s.repeated:,} of {m:,} {w.value}" for s, m, w in zip(seen, n, WORLDS, strict=True) if s.repeated]
     if not continuous:
         message = "Not applicable: the mechanism declares that its releases may be equal (continuous=False)."
     elif found:
@@ -73,6 +74,9 @@ def lag_one_control(
     n_controls: int,
     forget: tuple[int, ...],
     label: str,
+    rng: np.random.Generator,
+    n_lags: int = 1,
+    cause: str = "Draw every random number of a trial anew from rng.",
 ) -> Control:
     """Test whether the scores of neighbouring trials are correlated.
 
@@ -82,6 +86,12 @@ def lag_one_control(
         Scores by attack, in the order in which the trials were drawn.
     n_controls
         Forget sets of the audit, which share the level.
+    rng
+        Breaks ties among scores.
+    n_lags
+        How far apart trials are compared; of several, all share the level.
+    cause
+        What is to be done about a correlation.
     """
     sides = [
         (world, name, scores)
@@ -92,12 +102,13 @@ def lag_one_control(
         message = "Not run: no attack could be scored."
         return Control(name="lag_one", forget=forget, label=label, as_expected=True, applicable=False, message=message)
     level = equal_share(FALSE_ALARM, len(sides) * n_controls)
-    found = [(*lag_one(scores), world, name) for world, name, scores in sides]
-    correlation, p_value, world, name = min(found, key=lambda item: item[1])
+    found = [(*strongest_lag(scores, n_lags, rng=rng), world, name) for world, name, scores in sides]
+    lag, correlation, p_value, world, name = min(found, key=lambda item: item[2])
     rejected = p_value <= level
+    which = f"neighbouring {world.value} trials" if lag == 1 else f"{world.value} trials {lag:,} apart"
     message = (
-        f"Scores of neighbouring {world.value} trials are correlated ({name}: {correlation:+.3f}), so the trials are "
-        "not independent and counting them says less than it seems. Draw every random number of a trial anew from rng."
+        f"Scores of {which} are correlated ({name}: {correlation:+.3f}), so the trials are not independent and "
+        f"counting them says less than it seems. {cause}"
         if rejected
         else "Scores of neighbouring trials are not correlated beyond chance, in either world."
     )
@@ -169,13 +180,20 @@ def randomness_controls(
     n = plan.n_counted if followed is None else followed.n_drawn - followed.n_fit
     return (
         duplicates_control(
-            evidence.repeated,
+            evidence.seen,
             (n, n),
             continuous=deletion.release.continuous,
             forget=forget,
             label=label,
         ),
-        lag_one_control(evidence.unlearned, evidence.retrained, n_controls=n_controls, forget=forget, label=label),
+        lag_one_control(
+            evidence.unlearned,
+            evidence.retrained,
+            n_controls=n_controls,
+            forget=forget,
+            label=label,
+            rng=make_generator(plan.seed, Stream.TIES, record),
+        ),
         *step_noise_control(deletion, seed=plan.seed, record=record, n_controls=n_controls, forget=forget, label=label),
     )
 

@@ -21,6 +21,8 @@ from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
 from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
+from audit.given.models import one_row_a_model
+from audit.given.order import sorted_column
 from audit.given.precision import LARGEST, precision_control
 from audit.given.rows import GivenRows, gather_rows, n_fit, no_context, no_data
 from audit.plan.audit_plan import AuditPlan
@@ -56,6 +58,8 @@ def from_scores(
     title: str | None = None,
     names: tuple[str, str] = ("unlearned", "retrained"),
     command: str | None = None,
+    model_ids: tuple[ArrayLike, ArrayLike] | None = None,
+    continuous: bool = True,
 ) -> AuditResult:
     """Audit a claim on given scores: return a verdict that is wrong with probability at most ``significance``.
 
@@ -91,6 +95,12 @@ def from_scores(
         stamps are refused: an attack would find in them which file a row is from.
     title, names, command
         For the report: its title, what the two arrays are called, and the command that runs it again.
+    model_ids
+        Where several rows are of one model: the model of each row of ``unlearned`` and of ``retrained``, whole numbers
+        or words. One row of each model is then drawn by the seed and counts (:func:`one_row_a_model`).
+    continuous
+        False when independent models may give equal rows (sparse coefficients, trees, rounded answers): equal rows are
+        then no sign of a model that was filed twice.
 
     Returns
     -------
@@ -104,8 +114,9 @@ def from_scores(
     Notes
     -----
     The test is exact for independent rows (see :func:`audit.statistics.bounds.exact_joint_p_value`). Equal rows,
-    correlated neighbours, a drift over the retrained rows, or worlds that are stored with unlike precision make the
-    finding INCONCLUSIVE.
+    correlated neighbours, a drift over the retrained rows, rows of the two worlds that go together, or worlds that are
+    stored with unlike precision make the finding INCONCLUSIVE. Where rows were sorted the order shows nothing, and the
+    verdict says "independence unchecked".
 
     Examples
     --------
@@ -117,6 +128,8 @@ def from_scores(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     given = GivenRows.of(unlearned, retrained, names, column=column, releases=releases)
+    if model_ids is not None:
+        given = one_row_a_model(given, model_ids, seed=seed)
     data, precision = given.data_record(), precision_control(given)
     given = given.clipped(LARGEST)
     plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
@@ -135,7 +148,7 @@ def from_scores(
         # Nothing was fitted, so that estimates and checks may look at every row.
         name = plan.attackers[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
-    controls = (*given_controls(given, ordered, plan), precision)
+    controls = (*given_controls(given, ordered, plan, continuous=continuous), precision)
     n_counted = (sizes[0].n_counted, sizes[1].n_counted)
     finding = make_finding(
         claim=claim,
@@ -151,6 +164,7 @@ def from_scores(
         data=no_data(),
         estimates=estimates_of(*ordered, rng=make_generator(plan.seed, Stream.ESTIMATES, 0)),
         tests=tests,
+        independence_checked=not sorted_column(given),
     )
     findings, family = settle([finding], family, n_counted=n_counted)
     return AuditResult(

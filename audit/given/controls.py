@@ -14,20 +14,31 @@ from numpy.typing import NDArray
 from audit.controls.randomness import lag_one_control
 from audit.gathering.contrast import Kind
 from audit.gathering.testing import IDENTICAL, best_test, run_tests
+from audit.given.order import paired_rows_control, sorted_column
 from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
+from audit.trials.chunks import Stream, make_generator
 from audit.trials.independence import at_extremes, chance_repeats, fingerprints, n_repeated
 
 Array = NDArray[np.float64]
 
 # Higher than the level of the other controls: code or data that changed on the way shows as a small drift of few rows.
 HALVES_SIGNIFICANCE = 1e-3
+MAX_LAGS = 1000
+_CAUSE = (
+    "Are several rows of one model (say which by model_ids=), or does a model start from the one before? Rows that "
+    "were grouped or partly sorted afterwards look like this too: give them in the order in which the models were made."
+)
 
 
 def given_controls(
-    given: GivenRows, ordered: tuple[Mapping[str, Array], Mapping[str, Array]], plan: AuditPlan
+    given: GivenRows,
+    ordered: tuple[Mapping[str, Array], Mapping[str, Array]],
+    plan: AuditPlan,
+    *,
+    continuous: bool = True,
 ) -> tuple[Control, ...]:
     """Return the controls of an audit of given rows.
 
@@ -39,19 +50,27 @@ def given_controls(
         Scores of the unlearned and the retrained world by attack, in the order of the rows.
     plan
         Attacks, seed and split.
+    continuous
+        Whether independent models never give equal rows.
     """
-    if given.are_scores and (_is_sorted(given.unlearned) or _is_sorted(given.retrained)):
-        message = "Not applicable: the scores are sorted, so their order says nothing of when the models were made."
-        order = (_not_applicable("null", message), _not_applicable("lag_one", message))
+    rng = make_generator(plan.seed, Stream.TIES, 0)
+    where = sorted_column(given)
+    if where:
+        message = f"Not applicable: {where} is sorted, so the order of its rows says nothing of when models were made."
+        order = tuple(_not_applicable(name, message) for name in ("null", "lag_one", "paired_rows"))
     else:
-        lag_one = lag_one_control(*ordered, n_controls=1, forget=(), label="")
-        order = (_halves(given.retrained, plan), lag_one)
-    return (order[0], _equal_rows(given), order[1])
-
-
-def _is_sorted(rows: Array) -> bool:
-    steps = np.diff(rows[:, 0])
-    return bool(np.any(steps)) and bool(np.all(steps >= 0) or np.all(steps <= 0))
+        n = min(len(given.unlearned), len(given.retrained))
+        lag_one = lag_one_control(
+            *ordered,
+            n_controls=1,
+            forget=(),
+            label="",
+            rng=rng,
+            n_lags=min(n // 4, MAX_LAGS),
+            cause=_CAUSE,
+        )
+        order = (_halves(given.retrained, plan), lag_one, paired_rows_control(given, rng=rng))
+    return (order[0], _equal_rows(given, continuous=continuous), *order[1:])
 
 
 def _not_applicable(name: str, message: str) -> Control:
@@ -102,8 +121,11 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
     )
 
 
-def _equal_rows(given: GivenRows) -> Control:
+def _equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     """Look for models that were filed twice, in one file or in both."""
+    if not continuous:
+        message = "Not applicable: independent models may give equal rows, as was declared (continuous=False)."
+        return _not_applicable("duplicates", message)
     both = np.concatenate([given.unlearned, given.retrained])
     if np.all(both == np.round(both)) and np.any(both != both[0]):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
@@ -114,8 +136,8 @@ def _equal_rows(given: GivenRows) -> Control:
         if n_repeated(prints) == len(rows) - 1:
             found.append(f"all {len(rows):,} rows of {name} are the same")
             continue
-        # Clipped scores pile up at the ends; stored scores are rounded.
-        prints = prints[~at_extremes(rows)]
+        # Clipped scores pile up at the ends, and sparse ones at zero; stored scores are rounded.
+        prints = prints[~at_extremes(rows) & np.any(rows != 0, axis=1)]
         repeats, allowed = n_repeated(prints), chance_repeats(rows)
         if allowed >= len(rows) // 2 and not found:
             message = "Not applicable: numbers are stored so coarsely that independent models share them."
@@ -128,7 +150,8 @@ def _equal_rows(given: GivenRows) -> Control:
     if found:
         message = (
             f"Equal rows: {'; '.join(found)}. These are not independent models: look for a fixed seed, a file that was "
-            "appended twice, or a model filed in both worlds."
+            "appended twice, or a model filed in both worlds. If independent models may well give equal rows (trees, "
+            "thresholds, rounded answers), say so by continuous=False."
         )
     elif forgiven:
         message = f"{forgiven:,} rows are equal to an earlier one, no more than rounding of the numbers explains."

@@ -11,7 +11,18 @@ from html import escape
 
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
-from audit.records.phrases import REMINDER, WEAK, bound_text, detectable_text, plain, promise, spoken, subject, tally
+from audit.records.phrases import (
+    REMINDER,
+    UNCHECKED,
+    WEAK,
+    bound_text,
+    detectable_text,
+    plain,
+    promise,
+    spoken,
+    subject,
+    tally,
+)
 from audit.records.remarks import remarks
 from audit.records.rounding import counted, down, enough_digits, nearest, up
 from audit.records.verdict import Verdict
@@ -97,13 +108,17 @@ def found(finding: Finding) -> str:
     if finding.verdict is Verdict.REFUTED and quoted.bound.value < quoted.claimed:
         return (
             f"its tests together contradict the claim ({promise(claimed)} at δ = {nearest(delta)}); no single bound "
-            f"exceeds it (largest: {bound})"
+            f"exceeds it (largest: {bound}){_unchecked(finding)}"
         )
     is_just = finding.verdict is Verdict.REFUTED and quoted.bound.value == quoted.claimed
     text = bound_text(bound, claimed, nearest(delta), excludes_bound=is_just)
     if finding.verdict is Verdict.NOT_REFUTED:
         text += f"; {detectable_text(quoted.detectable_epsilon, delta)}"
-    return text
+    return f"{text}{_unchecked(finding)}"
+
+
+def _unchecked(finding: Finding) -> str:
+    return "" if finding.independence_checked else f"; {UNCHECKED}"
 
 
 def _spoken(finding: Finding) -> str:

@@ -184,6 +184,8 @@ class Finding:
         How the evidence grew, in an audit that stops when decided.
     histograms
         One a scored attack, for pictures; empty in results of before they were kept.
+    independence_checked
+        False where rows were given in an order that shows nothing of their independence, for example sorted.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -204,6 +206,7 @@ class Finding:
     estimates: tuple[Estimate, ...] = ()
     history: History | None = None
     histograms: tuple[ScoreHistogram, ...] = ()
+    independence_checked: bool = True
 
     def __repr__(self) -> str:
         """Return one line: whole, a finding fills many pages."""

@@ -12,6 +12,20 @@ from audit.records.evidence import EpsilonLowerBound
 from mechanisms.claim import JSON_CONFIG
 from mechanisms.protocol import Access
 
+ControlName = Literal[
+    "null",
+    "neglected",
+    "replay",
+    "duplicates",
+    "lag_one",
+    "step_noise",
+    "reused_models",
+    "unchanged_data",
+    "paired_rows",
+    "precision",
+    "reference",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
@@ -24,8 +38,10 @@ class Control:
         be rejected. "neglected": the deletion was ignored, tested against the first claim: "would we have seen
         it?". "replay": the same stream drawn twice must give the same releases. "duplicates": no two releases of a
         continuous mechanism are equal. "lag_one": scores are not correlated with those of the next trial.
-        "step_noise": a trajectory's noise is drawn afresh at each step. "precision": given values of both worlds are
-        stored in steps that are alike. "reference": unlearning nothing does not bring back what was deleted.
+        "step_noise": a trajectory's noise is drawn afresh at each step. "reused_models": each trial learns a model of
+        its own. "unchanged_data": no trial changed the data. "paired_rows": given rows of one number in the two
+        files do not depend on each other. "precision": given values of both worlds are stored in steps that are
+        alike. "reference": unlearning nothing does not bring back what was deleted.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials
@@ -39,7 +55,7 @@ class Control:
     """
 
     __pydantic_config__ = JSON_CONFIG
-    name: Literal["null", "neglected", "replay", "duplicates", "lag_one", "step_noise", "precision", "reference"]
+    name: ControlName
     forget: tuple[int, ...]
     label: str
     as_expected: bool

@@ -27,6 +27,9 @@ CONTROLS = {
     "step_noise": "Noise of consecutive steps",
     "precision": "Precision of stored values",
     "reference": "Reference world",
+    "reused_models": "Learned models",
+    "unchanged_data": "Data unchanged",
+    "paired_rows": "Rows of equal number in both files",
 }
 WHY = {
     Reason.CANNOT_BE_REFUTED_AT_THIS_N: "what is claimed lies above everything that this many trials could ever show",
@@ -43,6 +46,8 @@ WEAK = (
     f"Weak: no true ε below {WEAK_MULTIPLE} times the claimed one would have been refuted with probability 0.8, so "
     "that not refuting says little."
 )
+# Of rows whose order was lost: nothing shows whether they depend on each other.
+UNCHECKED = "independence unchecked"
 REMINDER = "A lower bound is no proof that a claim is true."
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
-from audit.records.phrases import CONTROLS, WHY
+from audit.records.phrases import CONTROLS, UNCHECKED, WHY, upper_first
 from audit.records.rounding import listed, nearest, up
 from audit.records.verdict import Reason, Verdict
 
@@ -62,12 +62,20 @@ def by_shape(finding: Finding) -> str:
     return f"Refuted by the shape of a release alone{told}, whatever its numbers: deletion must not change it."
 
 
+_UNCHECKED = (
+    f"{upper_first(UNCHECKED)}: the rows were sorted, so nothing shows whether several are of one model, or made from "
+    "one another."
+)
+
+
 def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
     """Return what one line leaves out: why a claim could not be decided, or that the audit saw little."""
     if finding.verdict is Verdict.INCONCLUSIVE:
         blamed = [control.message for control in failed_controls(finding, controls)]
         return (f"Could not be decided: {why(finding, controls)}", *blamed)
+    unchecked = [] if finding.independence_checked else [_UNCHECKED]
     bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
     if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
-        return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.",)
-    return tuple(text for text in (by_shape(finding), unseen(finding, controls, trials)) if text)
+        return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.", *unchecked)
+    told = (by_shape(finding), unseen(finding, controls, trials), *unchecked)
+    return tuple(text for text in told if text)

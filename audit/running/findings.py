@@ -49,6 +49,7 @@ def make_finding(
     data: Dataset,
     estimates: tuple[Estimate, ...] = (),
     tests: tuple[EventTest, ...] | None = None,
+    independence_checked: bool = True,
 ) -> Finding:
     """Return the finding about one claim and forget set, decided as if each test had its own share of the level.
 
@@ -62,6 +63,8 @@ def make_finding(
         Counted trials of the unlearned and the retrained world.
     tests
         Of events that were declared in advance; by default they are chosen on the fit split.
+    independence_checked
+        Whether the order of the trials could show that they depend on each other.
     """
     rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
     # A declared threshold has no fit split: what was prepared are the counted scores.
@@ -94,6 +97,7 @@ def make_finding(
         estimates=estimates,
         history=_history(evidence, rows, tests, sandwiches),
         histograms=tuple(_histogram(name, evidence) for name in evidence.prepared if len(evidence.unlearned[name])),
+        independence_checked=independence_checked,
     )
 
 

@@ -6,7 +6,7 @@ on nothing else, so results are the same for any number of workers and any order
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
-from audit.trials.independence import Prints, fingerprints
+from audit.trials.independence import fingerprints
+from audit.trials.watching import Watched
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
-from mechanisms.protocol import Deletion, World
+from mechanisms.protocol import Deletion, HasData, HasModels, LearnedModels, World
 from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
@@ -38,7 +39,9 @@ class Stream(IntEnum):
     TRAJECTORY = 20
     GIVEN = 21
     ESTIMATES = 22
-    REFERENCE = 23
+    TIES = 23
+    MODELS = 24
+    REFERENCE = 25
     TIMING = 30
     RECORDS = 40
     COMPARISON = 50
@@ -94,13 +97,14 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
     TrialError
         When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
     """
-    return sampled(
-        deletion,
-        task.source.world,
-        task.n,
-        rng=task.generator(),
-        where=f"forget set {task.source.record}, chunk {task.chunk}, seed {task.seed}",
-    )
+    return sampled(deletion, task.source.world, task.n, rng=task.generator(), where=_where(task))
+
+
+def _where(task: ChunkTask) -> str:
+    """Return what replays a chunk, in words."""
+    source = task.source
+    stream = "" if source.stream is Stream.RELEASES else f", stream {source.stream.name.lower()}"
+    return f"forget set {source.record}, chunk {task.chunk}, seed {task.seed}{stream}"
 
 
 def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generator, where: str) -> Array:
@@ -111,10 +115,62 @@ def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generato
     TrialError
         When the mechanism raises, or returns a wrong shape or a value that is not finite.
     """
+    return _checked(deletion, world, n, lambda: (deletion.sample(world, n, rng=rng), None), where)[0]
+
+
+def draw_watched(deletion: Deletion, task: ChunkTask) -> tuple[Array, Watched]:
+    """Return the releases of :func:`draw`, and what was seen of them.
+
+    Raises
+    ------
+    TrialError
+        As :func:`draw`.
+    """
+    releases, models = sampled_with_models(
+        deletion, task.source.world, task.n, rng=task.generator(), where=_where(task)
+    )
+    return releases, Watched(
+        releases=fingerprints(releases),
+        models=None if models is None else models.prints,
+        opaque="" if models is None else models.opaque,
+        changed=deletion.changed_data() if isinstance(deletion, HasData) else (),
+    )
+
+
+def sampled_with_models(
+    deletion: Deletion, world: World, n: int, *, rng: np.random.Generator, where: str
+) -> tuple[Array, LearnedModels | None]:
+    """Return the releases of :func:`sampled`, with the learned model of each where the mechanism shows them.
+
+    Raises
+    ------
+    TrialError
+        As :func:`sampled`.
+    """
+
+    def drawn() -> tuple[Array, LearnedModels | None]:
+        if isinstance(deletion, HasModels):
+            return deletion.sample_with_models(world, n, rng=rng)
+        return deletion.sample(world, n, rng=rng), None
+
+    return _checked(deletion, world, n, drawn, where)
+
+
+def _checked(
+    deletion: Deletion, world: World, n: int, drawn: Callable[[], tuple[Array, LearnedModels | None]], where: str
+) -> tuple[Array, LearnedModels | None]:
+    """Return what was drawn, with releases of the right shape; whatever goes wrong becomes an error that says where.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism raises, or returns a wrong shape or a value that is not finite.
+    """
     where = f"world {world.value}, {where}"
     try:
+        found, models = drawn()
         # Row by row in memory, in every world: the last digit of a score depends on how a release lies there.
-        releases = np.ascontiguousarray(real_numbers(deletion.sample(world, n, rng=rng), "release"))
+        releases = np.ascontiguousarray(real_numbers(found, "release"))
     except InvalidInputError as error:
         raise TrialError(f"The mechanism failed ({where}): {error}") from error
     except UserFunctionError as error:
@@ -129,19 +185,24 @@ def sampled(deletion: Deletion, world: World, n: int, *, rng: np.random.Generato
         raise TrialError(f"Expected releases of shape {expected}, got {releases.shape} ({where}); mend sample().")
     if not np.all(np.isfinite(releases)):
         raise TrialError(f"Expected finite releases, got NaN or infinity ({where}); does the training diverge?")
-    return releases
+    return releases, models
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredChunk:
     """Scores of one chunk by the keys of its attacks, and the message of every attack that failed on it.
 
-    ``prints`` holds 64 bits for each release, by which equal releases are found.
+    ``watched`` is what was seen of the trials besides.
     """
 
     scores: Mapping[Any, Array]
     failures: Mapping[Any, str]
-    prints: Prints
+    watched: Watched
+
+    @property
+    def n(self) -> int:
+        """Number of trials."""
+        return len(self.watched.releases)
 
 
 def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
@@ -153,10 +214,10 @@ def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
 def score_chunk(deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: ChunkTask) -> ScoredChunk:
     """Draw one chunk in a worker and score it with every attack; the releases never leave the worker."""
     with worker_limits():
-        return score_releases(draw(deletion, task), attacks)
+        return score_releases(*draw_watched(deletion, task), attacks)
 
 
-def score_releases(releases: Array, attacks: Mapping[Any, FittedAttack]) -> ScoredChunk:
+def score_releases(releases: Array, watched: Watched, attacks: Mapping[Any, FittedAttack]) -> ScoredChunk:
     """Score drawn releases with every attack, by the keys of the attacks."""
     scores: dict[Any, Array] = {}
     failures: dict[Any, str] = {}
@@ -166,7 +227,7 @@ def score_releases(releases: Array, attacks: Mapping[Any, FittedAttack]) -> Scor
             failures[key] = outcome
         else:
             scores[key] = outcome
-    return ScoredChunk(scores=scores, failures=failures, prints=fingerprints(releases))
+    return ScoredChunk(scores=scores, failures=failures, watched=watched)
 
 
 def score(attack: FittedAttack, releases: Array) -> Array | str:

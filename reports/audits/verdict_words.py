@@ -20,6 +20,7 @@ def sentence(finding: Finding, view: SandwichView | None, result: AuditResult) -
     about = f"The claim about {phrases.subject(finding.forget, finding.label)}, {claimed},"
     level = f"level {up(finding.level)} a test, {up(result.plan.significance)} over the whole audit"
     floors = [test.p_value_floor for test in finding.tests if test.p_value_floor is not None]
+    level += "" if finding.independence_checked else f"; {phrases.UNCHECKED}"
     level += f"; smallest p-value {phrases.p_text(finding.p_value, min(floors, default=None)).removeprefix('p = ')}"
     if finding.verdict is Verdict.INCONCLUSIVE:
         return f"{about} could not be decided: {why(finding, result.controls)}"

@@ -23,7 +23,7 @@ def test_given_scores_are_refuted_and_say_how() -> None:
     assert " REFUTED" in declared
     assert "360 and 300 models counted" in declared
     assert estimates.startswith("estimates, not bounds")
-    assert [line.split(":")[0] for line in controls] == ["null", "duplicates", "lag_one", "precision"]
+    assert [line.split(":")[0] for line in controls] == ["null", "duplicates", "lag_one", "paired_rows", "precision"]
 
 
 def test_audit_my_mechanism_tells_the_true_claim_from_the_false_one() -> None:

@@ -163,7 +163,7 @@ def test_results_from_before_these_fields_still_load() -> None:
 
 def test_controls_that_need_draws_are_absent() -> None:
     result = audit.from_scores(*draw(0.1), claim=ONE)
-    assert [c.name for c in result.controls] == ["null", "duplicates", "lag_one", "precision"]
+    assert [c.name for c in result.controls] == ["null", "duplicates", "lag_one", "paired_rows", "precision"]
     assert all(c.as_expected and c.applicable for c in result.controls)
 
 
