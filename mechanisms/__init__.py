@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
-    from mechanisms.adapters.functions import EmptyForgetSetError, from_functions
+    from mechanisms.adapters.deletion import EmptyForgetSetError
+    from mechanisms.adapters.functions import from_functions
     from mechanisms.adapters.observed import ObservedOutputs
     from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
     from mechanisms.adapters.sklearn import from_estimator
@@ -47,7 +48,8 @@ else:
     __getattr__, __dir__ = lend(
         __name__,
         {
-            "mechanisms.adapters.functions": "EmptyForgetSetError from_functions",
+            "mechanisms.adapters.deletion": "EmptyForgetSetError",
+            "mechanisms.adapters.functions": "from_functions",
             "mechanisms.adapters.observed": "ObservedOutputs",
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",

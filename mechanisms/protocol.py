@@ -157,11 +157,49 @@ class HasTrajectory(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedModels:
+    """Which models a sample was made from.
+
+    Parameters
+    ----------
+    prints
+        64 bits for each learned model, shape (n,): equal for equal models. ``None`` where they cannot be told apart.
+    opaque
+        Why not.
+    """
+
+    prints: NDArray[np.uint64] | None
+    opaque: str = ""
+
+
+@runtime_checkable
+class HasModels(Protocol):
+    """A deletion that shows which learned models its releases were made from, so that an audit sees reused ones."""
+
+    def sample_with_models(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, LearnedModels]:
+        """Return the releases of :meth:`Deletion.sample` for this generator, and the model of each."""
+        ...
+
+    def learned(self, world: World | None, *, rng: np.random.Generator) -> Array:
+        """Return the numbers of one model, learned on a world's data; with ``None``, on data that no world has."""
+        ...
+
+
+@runtime_checkable
+class HasData(Protocol):
+    """A deletion that knows whether the data that all trials share were changed."""
+
+    def changed_data(self) -> tuple[str, ...]:
+        """Return which arrays are no longer what they were when the deletion was bound, in words."""
+        ...
+
+
 @runtime_checkable
 class ShowsLearned(Protocol):
     """A deletion that shows models as they were learned, so that an audit can see what unlearning does to them."""
 
-    def learned(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
+    def before_and_after(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
         """Return n independent models of a world before and after unlearning, shape (n, *release.shape) each.
 
         Both as they would be released: the second are what :meth:`Deletion.sample` would return. ``None`` where a

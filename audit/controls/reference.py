@@ -185,7 +185,8 @@ def learned_chunk(
     where = f"world {world.value}, forget set {record}, reference control, seed {seed}"
     with worker_limits():
         try:
-            return deletion.learned(world, CHUNK, rng=make_generator(seed, Stream.REFERENCE, record, part, chunk))
+            rng = make_generator(seed, Stream.REFERENCE, record, part, chunk)
+            return deletion.before_and_after(world, CHUNK, rng=rng)
         except UnlearnAuditError as error:
             raise TrialError(f"{error} ({where})") from error
 

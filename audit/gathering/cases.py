@@ -18,7 +18,7 @@ from audit.gathering.following import Hypothesis, Question, follow, without
 from audit.gathering.selection import PreparedAttack
 from audit.statistics.multiplicity import Role
 from audit.trials.chunks import ScoredChunk
-from audit.trials.independence import Prints, n_repeated
+from audit.trials.watching import Watched, together
 
 Array = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Era:
             self,
             unlearned={name: (*self.unlearned.get(name, ()), scored.scores[key, name]) for name in names},
             retrained={name: (*self.retrained.get(name, ()), other.scores[key, name]) for name in names},
-            n=self.n + len(scored.prints),
+            n=self.n + scored.n,
         )
 
     def past(self) -> dict[str, PreparedAttack]:
@@ -74,7 +74,7 @@ class Case:
     shown: Era = Era(prepared={})
     questions: tuple[Question, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    prints: tuple[tuple[Prints, Prints], ...] = ()
+    watched: tuple[tuple[Watched, Watched], ...] = ()
     refits: tuple[int, ...] = ()
     n_counted: int = 0
 
@@ -105,7 +105,7 @@ def look_at(case: Case, scored: ScoredChunk, base: ScoredChunk) -> Case:
     era = case.era.extended(scored, base, key)
     era = replace(era, prepared={name: a for name, a in era.prepared.items() if name not in failed})
     first, second = ({name: s.scores[k, name] for (k, name) in s.scores if k == key} for s in (scored, base))
-    n = len(scored.prints)
+    n = scored.n
     after = tuple(follow(question, first, second) for question in questions)
     if after and all(q.refuted_at is not None for q in after):
         n = max(q.refuted_at or 0 for q in after) - case.n_counted
@@ -117,7 +117,7 @@ def look_at(case: Case, scored: ScoredChunk, base: ScoredChunk) -> Case:
         shown=era if era.n >= case.shown.n else case.shown,
         questions=after,
         failures={**case.failures, **failed},
-        prints=(*case.prints, (scored.prints, base.prints)),
+        watched=(*case.watched, (scored.watched, base.watched)),
         n_counted=case.n_counted + n,
     )
 
@@ -126,13 +126,12 @@ def evidence_of(case: Case, n_fit: int, budget: int) -> Evidence:
     """Return the evidence of one contrast; scores are those of the fit that counted most pairs."""
     era = case.shown
     names = [name for name in era.prepared if name not in case.failures]
-    repeated = tuple(n_repeated(np.concatenate(side)) for side in zip(*case.prints, strict=True)) or (0, 0)
     return Evidence(
         prepared={name: era.prepared[name] for name in names},
         unlearned={name: np.concatenate(era.unlearned[name]) for name in names},
         retrained={name: np.concatenate(era.retrained[name]) for name in names},
         failures=dict(case.failures),
-        repeated=(repeated[0], repeated[1]),
+        seen=(together([first for first, _ in case.watched]), together([second for _, second in case.watched])),
         followed=Followed(
             questions=case.questions,
             n_fit=n_fit,

@@ -21,7 +21,7 @@ from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
 from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress
-from audit.trials.independence import Prints, n_repeated
+from audit.trials.watching import Seen, Watched, together
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
@@ -82,7 +82,7 @@ class Contrast:
 class Evidence:
     """Counted scores of one contrast by attack name; attacks that failed are in ``failures`` only.
 
-    ``repeated`` says how many counted releases of the unlearned and of the retrained world are equal to an earlier one.
+    ``seen`` says what else was seen of the counted trials of the unlearned and of the retrained world.
     ``followed`` holds the tests of an audit that stops when decided; its scores are those of one fit among several.
     """
 
@@ -90,7 +90,7 @@ class Evidence:
     unlearned: Mapping[str, Array]
     retrained: Mapping[str, Array]
     failures: Mapping[str, str]
-    repeated: tuple[int, int] = (0, 0)
+    seen: tuple[Seen, Seen] = (Seen(), Seen())
     followed: Followed | None = None
 
 
@@ -185,16 +185,12 @@ ScoreKey = tuple[Key, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scores:
-    """Scores by (contrast, attack) and chunk for each side, what failed, and fingerprints of the releases."""
+    """Scores by (contrast, attack) and chunk for each side, what failed, and what else was seen of each sample."""
 
     unlearned: dict[ScoreKey, dict[int, Array]]
     retrained: dict[ScoreKey, dict[int, Array]]
     failures: dict[ScoreKey, str]
-    prints: dict[Key | None, list[Prints]]
-
-    def repeated(self, key: Key | None) -> int:
-        """Return how many releases of a contrast's sample, or of the retrained world, are equal to an earlier one."""
-        return n_repeated(np.concatenate(self.prints[key]))
+    watched: dict[Key | None, list[Watched]]
 
 
 def _score(
@@ -214,12 +210,12 @@ def _score(
         sharing = [key for key in scorers if position < len(tasks[key])]
         calls.append((retrained.deletion, {k: v for key in sharing for k, v in scorers[key].items()}, task))
     owners = [c.key for c in contrasts for _ in tasks[c.key]]
-    found = _Scores(unlearned={}, retrained={}, failures={}, prints={})
+    found = _Scores(unlearned={}, retrained={}, failures={}, watched={})
     results = engine.stream(score_chunk, calls)
     for i, scored in _ticking(results, [c[-1] for c in calls], "counted trials", progress):
         found.failures.update(scored.failures)
         side = found.unlearned if i < n_unlearned else found.retrained
-        found.prints.setdefault(owners[i] if i < n_unlearned else None, []).append(scored.prints)
+        found.watched.setdefault(owners[i] if i < n_unlearned else None, []).append(scored.watched)
         for key, scores in scored.scores.items():
             side.setdefault(key, {})[calls[i][-1].chunk] = scores
     return found
@@ -242,5 +238,5 @@ def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores)
         unlearned={name: assembled(scores.unlearned, name) for name in scored},
         retrained={name: assembled(scores.retrained, name) for name in scored},
         failures=failed,
-        repeated=(scores.repeated(key), scores.repeated(None)),
+        seen=(together(scores.watched[key]), together(scores.watched[None])),
     )

@@ -24,7 +24,15 @@ from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
 from audit.statistics.multiplicity import Role, equal_share
-from audit.trials.chunks import ChunkTask, ScoredChunk, Stream, draw, draw_chunk, make_generator, score_releases
+from audit.trials.chunks import (
+    ChunkTask,
+    ScoredChunk,
+    Stream,
+    draw_chunk,
+    draw_watched,
+    make_generator,
+    score_releases,
+)
 from audit.trials.engines import Engine, Progress, worker_limits
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.claim import Claim
@@ -279,6 +287,6 @@ def _drawn(
 def draw_and_score(deletion: Deletion, attacks: Scorers, task: ChunkTask, keep: bool) -> tuple[ScoredChunk, Array]:
     """Draw and score one chunk in a worker; the releases come back only if they are to be fitted on."""
     with worker_limits():
-        releases = draw(deletion, task)
+        releases, watched = draw_watched(deletion, task)
         # Row by row in memory, like what comes back from another process: sums depend on it in their last digit.
-        return score_releases(releases, attacks), np.ascontiguousarray(releases if keep else releases[:0])
+        return score_releases(releases, watched, attacks), np.ascontiguousarray(releases if keep else releases[:0])

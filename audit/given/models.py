@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def one_row_a_model(given: GivenRows, ids: tuple[ArrayLike, ArrayLike], *, seed:
                 got=f"{len(kept)} models in {len(rows)} rows",
                 fix="add models: further rows of the same models add nothing",
             )
-    return GivenRows(unlearned=chosen[0], retrained=chosen[1], names=given.names)
+    return replace(given, unlearned=chosen[0], retrained=chosen[1])
 
 
 def _models(labels: ArrayLike, n: int, name: str) -> Ids:

@@ -8,17 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from attacks.protocol import Attack
+from audit.controls.models import reused_models_control, unchanged_data_control
 from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
-from audit.controls.worlds import check_same_retraining, neglected_control, null_control, replay
+from audit.controls.replay import Replayed, replay
+from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
-from audit.records.estimates import estimates_of
+from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
-from audit.records.ledger import Control, Family
+from audit.records.ledger import Control, DataRecord, Family
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind, check_attacks, default_plan, family_of
@@ -96,6 +98,8 @@ def run(
             field="mechanism", expected="an object with a name and bind(data, forget)", got=mechanism,
             fix="make one by mechanisms.from_functions",
         )  # fmt: skip
+    # Before any code of the user has run.
+    audited_data = data_record(data)
     if plan is None:
         plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
     elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
@@ -108,7 +112,16 @@ def run(
     if stop_when_decided and not isinstance(plan.counting, Sequential):
         plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
     services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
-    return run_services(services, data, plan, engine=engine, progress=progress, announce=announce, command=command)[0]
+    return run_services(
+        services,
+        data,
+        plan,
+        engine=engine,
+        progress=progress,
+        announce=announce,
+        command=command,
+        audited_data=audited_data,
+    )[0]
 
 
 def run_services(
@@ -120,6 +133,7 @@ def run_services(
     progress: Progress | None = None,
     announce: Announce | None = None,
     command: str | None = None,
+    audited_data: DataRecord | None = None,
 ) -> tuple[AuditResult, ...]:
     """Audit several unlearning services against one retrained world, whose releases are drawn once.
 
@@ -133,6 +147,8 @@ def run_services(
         worlds give the same releases.
     data, plan, engine, progress, announce, command
         As for :func:`run`; ``announce`` is called for every service.
+    audited_data
+        What the data were before any code of the user ran; now, by default.
 
     Raises
     ------
@@ -140,6 +156,7 @@ def run_services(
         As for :func:`run`; also when two services do not retrain alike.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    audited_data = audited_data or data_record(data)
     engine = engine or Engine()
     # Calibration takes most of a second for each, so that binding is work for the workers too.
     calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
@@ -156,7 +173,13 @@ def run_services(
             check_attacks(plan, record)
     audited = [
         _audit_forget_set(
-            plan, families, row, i, engine=engine, progress=_shown_progress(progress, i, len(plan.forget))
+            plan,
+            families,
+            row,
+            i,
+            sha256=audited_data.sha256,
+            engine=engine,
+            progress=_shown_progress(progress, i, len(plan.forget)),
         )
         for i, row in enumerate(bound)
     ]
@@ -179,7 +202,7 @@ def run_services(
             findings=settled[s][0],
             controls=tuple(control for row in audited for control in row[s][1]),
             family=settled[s][1],
-            data=data_record(data, mechanism),
+            data=replace(data_record(data, mechanism), sha256=audited_data.sha256),
             environment=environment,
         )
         for s, (title, mechanism) in enumerate(services.items())
@@ -201,21 +224,25 @@ def _audit_forget_set(
     services: Sequence[BoundRecord],
     index: int,
     *,
+    sha256: str,
     engine: Engine,
     progress: Progress | None,
 ) -> list[Audited]:
-    """Return findings and controls of every service about one forget set."""
+    """Return findings and controls of every service about one forget set; nothing is counted where no replay agrees."""
     check_same_retraining([service.deletion for service in services], plan, index)
+    levels = [
+        [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
+        for family, service in zip(families, services, strict=True)
+    ]
+    replays = [replay(service.deletion, plan, index, service.forget, service.label) for service in services]
+    if not any(replayed.control.as_expected for replayed in replays):
+        return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
     source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
     retrained = Sample(deletion=services[0].deletion, source=source, trials=plan.trials)
     contrasts = [
         contrast
         for s, service in enumerate(services)
         for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
-    ]
-    levels = [
-        [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
-        for family, service in zip(families, services, strict=True)
     ]
     if isinstance(plan.counting, Sequential):
         inquiries = inquiries_of(contrasts, plan, [service.claims for service in services], levels)
@@ -224,7 +251,23 @@ def _audit_forget_set(
         )
     else:
         evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
-    return [_judge(plan, levels[s], service, index, evidence, s, engine) for s, service in enumerate(services)]
+    return [
+        _judge(plan, levels[s], service, index, evidence, s, replays[s], sha256, engine)
+        for s, service in enumerate(services)
+    ]
+
+
+def _stopped(
+    plan: AuditPlan, levels: Sequence[Mapping[Role, float]], record: BoundRecord, replayed: Replayed, sha256: str
+) -> Audited:
+    """Return findings and controls of a service that was stopped before its first chunk."""
+    forget, label = record.forget, record.label
+    nothing = Evidence(prepared={}, unlearned={}, retrained={}, failures={})
+    controls = [
+        replayed.control,
+        *unchanged_data_control(record.deletion, record.data, nothing.seen, sha256=sha256, forget=forget, label=label),
+    ]
+    return _findings(plan, levels, record, nothing, controls, ()), controls
 
 
 def _judge(
@@ -234,31 +277,47 @@ def _judge(
     index: int,
     evidence: Mapping[Key, Evidence],
     service: int,
+    replayed: Replayed,
+    sha256: str,
     engine: Engine,
 ) -> Audited:
     """Turn one service's evidence about one forget set into findings and controls."""
     forget, label = record.forget, record.label
-    replayed = replay(record.deletion, plan, index, forget, label)
     null = null_control(evidence[Kind.NULL, 0], plan, forget, label, n_controls=len(plan.forget) * len(plan.attackers))
     neglected = neglected_control(
         evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=levels[0]["claim_row"]
     )
     shown = evidence[Kind.CLAIMS, service]
+    continuous = record.deletion.release.continuous
     controls = [
-        replayed,
+        replayed.control,
         null,
         neglected,
         *randomness_controls(record.deletion, shown, plan, index, forget, label),
+        *reused_models_control(shown.seen, replayed, continuous=continuous, forget=forget, label=label),
+        *unchanged_data_control(record.deletion, record.data, shown.seen, sha256=sha256, forget=forget, label=label),
         *reference_control(record.deletion, plan, index, forget, label, engine=engine),
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
-    findings = [
+    return _findings(plan, levels, record, shown, controls, estimates), controls
+
+
+def _findings(
+    plan: AuditPlan,
+    levels: Sequence[Mapping[Role, float]],
+    record: BoundRecord,
+    evidence: Evidence,
+    controls: Sequence[Control],
+    estimates: tuple[Estimate, ...],
+) -> list[Finding]:
+    """Return one finding a claim."""
+    return [
         make_finding(
             claim=claim,
-            forget=forget,
-            label=label,
-            evidence=shown,
+            forget=record.forget,
+            label=record.label,
+            evidence=evidence,
             delta=plan.delta,
             levels=levels[i],
             reproducible=not any(control.spoils_verdicts for control in controls),
@@ -270,4 +329,3 @@ def _judge(
         )
         for i, claim in enumerate(record.claims)
     ]
-    return findings, controls

@@ -90,6 +90,7 @@ class EstimatorMechanism:
             retained=bound.retained,
             deleted=bound.deleted,
             calibration=bound.calibration,
+            sealed=bound.sealed,
         )
 
     def _functions(

@@ -18,10 +18,12 @@ from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError, TrialError
 from audit.plan.audit_plan import AuditPlan
 from audit.running.forecast_plan import forecast
+from audit.trials.chunks import ChunkTask, Source, Stream, draw
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import World
 from reports.audits.terminal import summary
 from reports.audits.view import page
 from reports.forecasts.summary import forecast_summary
@@ -113,6 +115,38 @@ def test_a_users_own_error_is_said_to_be_that(data: Dataset, changes: dict[str, 
 def test_only_an_empty_forget_set_is_blamed_for_what_it_does(data: Dataset) -> None:
     with pytest.raises(Exception, match=r"failed on an empty forget set \(IndexError.*and not on the deleted records"):
         run(data, unlearn=only_something)
+
+
+def rarely(rate: float, *, empty_only: bool) -> Callable[..., Array]:
+    """An unlearn that fails now and then, for a reason of its own: the linear algebra of an unlucky draw."""
+
+    def unlearn(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        if rng.random() < rate and (len(forget) == 0 or not empty_only):
+            raise np.linalg.LinAlgError("Singular matrix")
+        return model + rng.standard_normal(model.shape)
+
+    return unlearn
+
+
+@pytest.mark.parametrize("empty_only", [True, False])
+def test_a_rare_failure_is_not_blamed_on_the_empty_forget_set(data: Dataset, empty_only: bool) -> None:
+    """Before: "unlearn failed on an empty forget set", with advice that changes the claim, and no chunk or seed."""
+    with pytest.raises(TrialError, match=r"unlearn raised LinAlgError: Singular matrix \(world \w+") as caught:
+        run(data, unlearn=rarely(0.01, empty_only=empty_only), seed=11, trials=400)
+    said = str(caught.value)
+    assert "RETRAIN_ONLY" not in said
+    assert "forget set 0, chunk " in said
+    assert "seed 11" in said
+
+
+def test_a_failure_names_the_stream_that_replays_it(data: Dataset) -> None:
+    """The null control samples the retrained world too, from a stream of its own."""
+    task = ChunkTask(
+        seed=11, source=Source(stream=Stream.NULL_CONTROL, world=World.RETRAINED, record=0), chunk=3, n=500
+    )
+    mechanism = from_functions(learn=learn, unlearn=rarely(0.02, empty_only=True), release=(3,))
+    with pytest.raises(TrialError, match=r"world retrained, forget set 0, chunk 3, seed 11, stream null_control"):
+        draw(mechanism.bind(data, (4,)), task)
 
 
 @pytest.mark.parametrize("returned", [lambda *_: {"w": 1.0}, lambda *_: object(), lambda *_: "weights"])

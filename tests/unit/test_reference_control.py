@@ -173,7 +173,7 @@ def test_estimators_that_are_changed_in_place_are_compared_before(data: Dataset)
 
     deletion = from_estimator(Ridge(fit_intercept=False), unlearn=add, fit_once=True).bind(data, (3,))
     assert isinstance(deletion, ShowsLearned)
-    pair = deletion.learned(World.RETRAINED, 4, rng=np.random.default_rng(0))
+    pair = deletion.before_and_after(World.RETRAINED, 4, rng=np.random.default_rng(0))
     assert pair is not None
     before, after = pair
     assert np.all(before == before[0])

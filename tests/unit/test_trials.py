@@ -21,7 +21,9 @@ from audit.records.result import AuditResult, load_json
 from audit.records.verdict import Reason, Verdict
 from audit.trials.chunks import ChunkTask, Source, Stream, draw, make_generator, sampled, score, score_releases
 from audit.trials.engines import Engine
+from audit.trials.independence import fingerprints
 from audit.trials.progress import show_progress
+from audit.trials.watching import Watched
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset
@@ -300,6 +302,6 @@ def test_equal_releases_have_equal_scores_however_a_sampler_holds_them() -> None
             "linear": LinearScore(weights=np.random.default_rng(1).standard_normal((5, 4))),
             "memory": InMemoryOrder(),
         }
-        scores[world] = score_releases(releases, attacks).scores
+        scores[world] = score_releases(releases, Watched(releases=fingerprints(releases)), attacks).scores
     for name, values in scores[World.UNLEARNED].items():
         np.testing.assert_array_equal(values, scores[World.RETRAINED][name])

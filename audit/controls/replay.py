@@ -1,0 +1,213 @@
+"""Replay before the first chunk: one random stream gives one release, here, again, and in a process that is new.
+
+In the flow: the runner asks before anything is counted, and stops where the answer is no. An unseeded service, or one
+that answers from what it kept, then costs a few trainings and not an audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.plan.audit_plan import AuditPlan
+from audit.records.ledger import Control
+from audit.trials.chunks import Stream, make_generator, sampled_with_models
+from audit.trials.engines import worker_limits
+from audit.trials.fresh import Unasked, copy_of, in_fresh_process
+from mechanisms.errors import UnlearnAuditError
+from mechanisms.protocol import Deletion, HasModels, World
+
+Array = NDArray[np.float64]
+WORLDS = (World.UNLEARNED, World.RETRAINED)
+# Two processes may order a sum differently; a model that was kept, or noise that was, is off by far more.
+_LAST_DIGITS = 1e-9
+# Position in the key of a random stream, after the forget set: 0 and 1 are the worlds, 2 compares services.
+_LEARNING = 3
+_SAME = "Drawing the same random stream twice gave the same releases in both worlds"
+
+
+class Learning(Enum):
+    """Whether a learned model is a function of the data and the random stream alone, as far as was seen."""
+
+    OF_ITS_STREAM = "of its stream"
+    KEEPS_MODELS = "keeps models"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """The control, and what it showed of learning: whether a world learns one model whatever the stream."""
+
+    control: Control
+    learning: Learning = Learning.UNKNOWN
+    one_model: tuple[bool | None, bool | None] = (None, None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """One release, with 64 bits of the model that it was made from where the mechanism shows them."""
+
+    release: Array
+    model: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fresh:
+    """What a process drew that had drawn nothing before.
+
+    Parameters
+    ----------
+    trials
+        One of each world.
+    elsewhere, retained
+        Numbers of a model learned on data that no world has, and on the retained records, from one stream.
+    """
+
+    trials: tuple[Trial, Trial]
+    elsewhere: Array | None
+    retained: Array | None
+
+
+def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str) -> Replayed:
+    """Draw one stream twice here, and another one here and in a fresh process; releases must agree in both worlds.
+
+    Parameters
+    ----------
+    deletion
+        Of the reference mechanisms, which keep nothing, a fresh process is not asked.
+    plan, record
+        The seed, and the position of the forget set.
+    forget, label
+        For the control.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism fails while drawing.
+    """
+
+    def concluded(as_expected: bool, message: str) -> Control:
+        return Control(name="replay", forget=forget, label=label, as_expected=as_expected, message=message)
+
+    # Before the first draw, so that whatever trials leave behind is not in it.
+    untouched = copy_of(deletion) if _may_keep(deletion) else None
+    before, used = [], []
+    for i, world in enumerate(WORLDS):
+        first, again = (_trial(deletion, world, plan.seed, record, i, 0) for _ in range(2))
+        if not np.array_equal(first.release, again.release):
+            return Replayed(control=concluded(False, _differs(world)))
+        before.append(first)
+        used.append(_trial(deletion, world, plan.seed, record, i, 1))
+    if untouched is None:
+        return Replayed(control=concluded(True, f"{_SAME}."))
+    fresh = untouched if isinstance(untouched, Unasked) else in_fresh_process(_fresh, untouched, plan.seed, record)
+    if isinstance(fresh, Unasked) or isinstance(untouched, Unasked):
+        return Replayed(control=concluded(True, _here_only(fresh)))
+    pairs = list(zip(WORLDS, used, fresh.trials, strict=True))
+    kept = [world for world, here, there in pairs if not _alike(here.release, there.release)]
+    if kept:
+        return Replayed(control=concluded(False, _kept(kept)))
+    first_of, second_of = (
+        None if here.model is None else here.model == there.model
+        for here, there in zip(before, fresh.trials, strict=True)
+    )
+    return Replayed(
+        control=concluded(True, f"{_SAME}, and so did a fresh process."),
+        learning=_learning(untouched, fresh, plan.seed, record),
+        one_model=(first_of, second_of),
+    )
+
+
+def _may_keep(deletion: Deletion) -> bool:
+    """Return whether code of the user draws; what this project's own samplers hold is frozen."""
+    module = type(deletion).__module__
+    return module.startswith("mechanisms.adapters.") or not module.startswith("mechanisms.")
+
+
+def _generator(seed: int, record: int, which: int, again: int) -> np.random.Generator:
+    key = (record, which, again) if again else (record, which)
+    return make_generator(seed, Stream.REPLAY, *key)
+
+
+def _trial(deletion: Deletion, world: World, seed: int, record: int, which: int, again: int) -> Trial:
+    with worker_limits():
+        releases, models = sampled_with_models(
+            deletion,
+            world,
+            1,
+            rng=_generator(seed, record, which, again),
+            where=f"forget set {record}, replay, seed {seed}",
+        )
+    prints = None if models is None else models.prints
+    return Trial(release=releases[0], model=None if prints is None else int(prints[0]))
+
+
+def _fresh(deletion: Deletion, seed: int, record: int) -> Fresh:
+    """Draw the second stream of both worlds, and learn where no world has learned; runs in a fresh process."""
+    first, second = (_trial(deletion, world, seed, record, i, 1) for i, world in enumerate(WORLDS))
+    elsewhere, retained = (
+        _numbers(deletion, world, _generator(seed, record, _LEARNING, 1)) for world in (None, World.RETRAINED)
+    )
+    return Fresh(trials=(first, second), elsewhere=elsewhere, retained=retained)
+
+
+def _numbers(deletion: Deletion, world: World | None, rng: np.random.Generator) -> Array | None:
+    if not isinstance(deletion, HasModels):
+        return None
+    with worker_limits():
+        try:
+            return deletion.learned(world, rng=rng)
+        except UnlearnAuditError:
+            # Half of the records may be too few to learn from, and some models hold no numbers.
+            return None
+
+
+def _learning(untouched: Deletion, fresh: Fresh, seed: int, record: int) -> Learning:
+    """Learn on data that no world has, after another stream: is it what a fresh process learned?
+
+    A cache has no model for such data before the first training, wherever it lies and however long ago it was filled.
+    The copy is thrown away afterwards. What is learned without looking at the data proves nothing.
+    """
+    if fresh.elsewhere is None or (fresh.retained is not None and _alike(fresh.elsewhere, fresh.retained)):
+        return Learning.UNKNOWN
+    _numbers(untouched, None, _generator(seed, record, _LEARNING, 0))
+    after = _numbers(untouched, None, _generator(seed, record, _LEARNING, 1))
+    if after is None:
+        return Learning.UNKNOWN
+    return Learning.OF_ITS_STREAM if _alike(after, fresh.elsewhere) else Learning.KEEPS_MODELS
+
+
+def _alike(first: Array, second: Array) -> bool:
+    if first.shape != second.shape:
+        return False
+    largest = float(np.abs(first).max(initial=0.0))
+    return bool(np.all(np.abs(first - second) <= _LAST_DIGITS * largest))
+
+
+def _here_only(fresh: Fresh | Unasked) -> str:
+    why = fresh.why if isinstance(fresh, Unasked) else "it could not be copied"
+    return (
+        f"{_SAME}, in this process only: a fresh process could not draw it ({why}). What the mechanism keeps from one "
+        "trial to the next may have gone unseen."
+    )
+
+
+def _differs(world: World) -> str:
+    return (
+        f"The {world.value} world gave other releases for the same random stream: it draws randomness from elsewhere, "
+        "or keeps something from one trial to the next, so nothing can be replayed, and nothing more was drawn. "
+        "Take every random number from rng, and learn anew in each trial."
+    )
+
+
+def _kept(worlds: Sequence[World]) -> str:
+    return (
+        f"The {' and '.join(world.value for world in worlds)} world gave another release in a fresh process than here, "
+        "after other trials, for the same random stream: it keeps something from one trial to the next (a model, or "
+        "noise that was drawn once). Such trials are not independent, and nothing more was drawn. Learn anew in each "
+        "trial, and take every random number from rng."
+    )
