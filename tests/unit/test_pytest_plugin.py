@@ -287,7 +287,7 @@ def test_a_session_in_which_every_audit_crashed_is_reported(suite: pytest.Pytest
     (error,) = ElementTree.parse(suite.path / "out" / "junit.xml").getroot().iter("error")
     message = error.get("message")
     assert message is not None
-    assert message.startswith("TrialError: The mechanism raised RuntimeError (world retrained, forget set 0")
+    assert message.startswith("TrialError: The mechanism raised RuntimeError (world unlearned, forget set 0")
     assert message.endswith("diverged")
     assert "test_claims.py::test_crashes" in (suite.path / "out" / "report.html").read_text()
 
