@@ -128,10 +128,10 @@ def from_scores(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     given = GivenRows.of(unlearned, retrained, names, column=column, releases=releases)
-    if model_ids is not None:
-        given = one_row_a_model(given, model_ids, seed=seed)
     data, precision = given.data_record(), precision_control(given)
     given = given.clipped(LARGEST)
+    if model_ids is not None:
+        given = one_row_a_model(given, model_ids, seed=seed)
     plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
     tests: tuple[EventTest, ...] | None = None
     if threshold is None:

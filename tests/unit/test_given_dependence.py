@@ -29,7 +29,7 @@ def control(result: AuditResult, name: str) -> Control:
 
 
 def given(unlearned: np.ndarray, retrained: np.ndarray) -> GivenRows:
-    return GivenRows.of(unlearned, retrained, NAMES)
+    return GivenRows.of(unlearned, retrained, NAMES, releases=True)
 
 
 def of_20_models(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
