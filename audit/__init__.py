@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from audit.power.forecasts import Forecast
     from audit.records.estimates import Estimate
     from audit.records.evidence import Finding
-    from audit.records.result import AuditCollection, AuditResult, load_json
+    from audit.records.result import AuditCollection, AuditResult
     from audit.records.verdict import Reason, Verdict
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
     from audit.running.forecast_plan import forecast
     from audit.running.runner import run
+    from audit.running.stored import load_json
     from audit.trials.engines import Engine
 else:
     __getattr__, __dir__ = lend(
@@ -37,13 +38,14 @@ else:
             "audit.power.forecasts": "Forecast",
             "audit.records.estimates": "Estimate",
             "audit.records.evidence": "Finding",
-            "audit.records.result": "AuditCollection AuditResult load_json",
+            "audit.records.result": "AuditCollection AuditResult",
             "audit.records.verdict": "Reason Verdict",
             "audit.regression.comparing": "compare",
             "audit.regression.comparison": "Comparison Margins Outcome",
             "audit.regression.frozen": "Auditable count_frozen_events",
             "audit.running.forecast_plan": "forecast",
             "audit.running.runner": "run",
+            "audit.running.stored": "load_json",
             "audit.trials.engines": "Engine",
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -19,7 +20,13 @@ from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.writable import check_writable
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
-from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, UnreachableTargetError
+from mechanisms.errors import (
+    InvalidInputError,
+    NotApplicableError,
+    UnlearnAuditError,
+    UnreachableTargetError,
+    printable,
+)
 
 if TYPE_CHECKING:
     pass
@@ -266,7 +273,7 @@ def _certify(
         )
     click.echo(certification.to_json() if as_json else certification_summary(certification))
     for path in write_certification(certification, out) if out is not None else ():
-        click.echo(path, err=True)
+        click.echo(printable(str(path)), err=True)
     return ExitCode.OK
 
 
@@ -283,10 +290,12 @@ def guarded(arguments: list[str]) -> int:
         click.echo(error.format_message())
         return ExitCode.USAGE
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _say(shown.getvalue().rstrip())
         return ExitCode.USAGE
     except USAGE_ERRORS as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted; nothing was written.", err=True)
@@ -297,14 +306,14 @@ def guarded(arguments: list[str]) -> int:
         return ExitCode.INTERNAL
     except TrialError as error:
         _show_cause(error)
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
         return ExitCode.INTERNAL
     except UnlearnAuditError as error:
-        click.echo(f"Error: {error}", err=True)
+        _say(f"Error: {error}")
         return ExitCode.INTERNAL
     except (Exception, SystemExit) as error:
         _show_cause(error)
-        click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
+        _say(f"Internal error: {type(error).__name__}: {error}")
         return ExitCode.INTERNAL
 
 
@@ -313,4 +322,9 @@ def _show_cause(error: BaseException) -> None:
     import traceback
 
     cause = error.__cause__ or error
-    click.echo("".join(traceback.format_exception(cause)), err=True)
+    _say("".join(traceback.format_exception(cause)))
+
+
+def _say(text: str) -> None:
+    """Print to standard error. Messages quote files and exceptions of others, and a terminal obeys what it is sent."""
+    click.echo(printable(text), err=True)

@@ -57,6 +57,8 @@ class Reference(Enum):
     RETRAIN_ONLY = "retrain_only"
 
 
+# The two worlds then share no event, to any number of digits, and the square still is a number.
+_HOPELESS_MU = 1e100
 Provenance = Literal["exact", "repaired", "published", "user"]
 
 
@@ -112,7 +114,7 @@ class GaussianDP:
         """Return the claim's (epsilon, delta) points on a fixed grid, delta rounded up (each is implied)."""
         if self.mu == 0:
             return (EpsilonDelta(epsilon=0.0, delta=0.0),)
-        if math.isinf(self.mu):
+        if self.mu > _HOPELESS_MU:
             return (EpsilonDelta(epsilon=math.inf, delta=1.0),)
         # Events of probability .97 down to 1e-9 under P: x is the threshold on the Gaussian score.
         x = np.linspace(-2.0, 6.0, 33)
@@ -273,7 +275,7 @@ def _gaussian_epsilon(mu: float, delta: float) -> float:
     """Smallest epsilon >= 0 with delta(epsilon) <= delta for mu-GDP, rounded up."""
     if mu == 0:
         return 0.0
-    if math.isinf(mu) or delta <= 0:
+    if mu > _HOPELESS_MU or delta <= 0:
         return math.inf
 
     def promised(epsilon: float) -> float:
@@ -338,3 +340,12 @@ class Certificate:
     delta: float
     numerical_error: float
     epsilon_without_unlearning: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "epsilon_without_unlearning"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, name, expected="at least 0", got=value, fix="give epsilon in nats")
+        for name in ("delta", "numerical_error"):
+            value = getattr(self, name)
+            small = 0 <= value < math.inf
+            require(small, name, expected="at least 0, finite", got=value, fix="give a small number")

@@ -238,7 +238,13 @@ def from_arrays(
     if resolved == "classification" and y.shape[1] == 1:
         labels = np.unique(y[:, 0])
         y = (y == labels[None, :]).astype(np.float64)
-    x = x / divide_by
+    with np.errstate(over="ignore"):
+        x = x / divide_by
+    if not np.all(np.isfinite(x)):
+        raise InvalidInputError(
+            field="divide_by", expected="large enough that features stay finite", got=divide_by,
+            fix="divide by about their usual size",
+        )  # fmt: skip
     if intercept:
         x = np.hstack([x, np.ones((len(x), 1))])
     return Dataset(name=name, features=x, targets=y, kind=resolved, notes=notes)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Characters of one value that an error quotes; of longer ones it shows both ends.
+LONGEST_SHOWN = 600
+
 
 class UnlearnAuditError(Exception):
     """Base class of every error that this project raises on purpose."""
@@ -26,11 +29,33 @@ class InvalidInputError(UnlearnAuditError, ValueError):
 
     def __init__(self, *, field: str, expected: str, got: Any, fix: str) -> None:
         self.field, self.expected, self.got, self.fix = field, expected, got, fix
-        shown = got if isinstance(got, str) else repr(got)
-        super().__init__(f"Expected {field} to be {expected}, got {shown}; {fix}.")
+        got_shown = _short(got) if isinstance(got, str) else shown(got)
+        super().__init__(printable(f"Expected {_short(field)} to be {_short(expected)}, got {got_shown}; {fix}."))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild_invalid_input, (self.field, self.expected, self.got, self.fix))
+
+
+def printable(text: str) -> str:
+    """Return text with control characters spelled out: names are data, and a terminal obeys what it is sent.
+
+    Line breaks stay.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(value: Any) -> str:
+    """Return the repr of a value for an error, both ends of it where it is long."""
+    try:
+        return _short(repr(value))
+    except Exception:
+        # A number of thousands of digits, a structure that is too deep, or a repr of the user's own that raises.
+        return f"a {type(value).__name__} that cannot be written"
+
+
+def _short(text: str) -> str:
+    half = LONGEST_SHOWN // 2
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:half]} ... {text[-half:]}"
 
 
 def _rebuild_invalid_input(field: str, expected: str, got: Any, fix: str) -> InvalidInputError:

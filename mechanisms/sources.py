@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mechanisms.dataset import Dataset, TargetKind, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.reading.cells import fix_of, may_have_decimal_commas, number_of
+from mechanisms.reading.numpy_files import check_table, names_in, read_arrays
 
 Array = NDArray[np.float64]
 # Features, targets, and the names of features where they have any.
-Table = tuple[Array, Array, list[str] | None]
+Table = tuple[ArrayLike, ArrayLike, list[str] | None]
 
 
 def _digits() -> Dataset:
@@ -115,9 +116,9 @@ def load_file(
         When the file cannot be read, or any value in it is unusable.
     """
     path = Path(path)
-    if not path.is_file():
+    if not _is_file(path):
         raise InvalidInputError(field="data.path", expected="an existing file", got=str(path), fix="check the path")
-    readers = {".csv": _read_csv, ".npz": _read_npz}
+    readers: dict[str, Callable[[Path, str], Table]] = {".csv": _read_csv, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
         raise InvalidInputError(
             field="data.path", expected="a .csv or .npz file", got=path.name, fix="convert the file to one of the two"
@@ -133,6 +134,14 @@ def load_file(
         feature_names=names,
     )
     return _hold_out(data, data.n_records if rows is None else rows, constant=kind != "auto")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have: too long, or with a null byte.
+        return False
 
 
 def _hold_out(data: Dataset, rows: int, *, constant: bool) -> Dataset:
@@ -155,13 +164,14 @@ def _hold_out(data: Dataset, rows: int, *, constant: bool) -> Dataset:
 
 def _read_csv(path: Path, target: str) -> Table:
     try:
+        check_table(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = next(reader, [])
             table = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InvalidInputError(
-            field=path.name, expected="a UTF-8 csv file", got=str(error), fix="export it again"
+            field=path.name, expected="a readable UTF-8 csv file", got=str(error), fix="export it again"
         ) from None
     if not header:
         raise InvalidInputError(
@@ -222,22 +232,13 @@ def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[f
 
 
 def _read_npz(path: Path, target: str) -> Table:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise InvalidInputError(
-            field=path.name,
-            expected="an .npz file of plain numeric arrays",
-            got=str(error),
-            fix="save it with numpy.savez",
-        ) from None
+    arrays = read_arrays(path, wanted=("X", target))
     for name in ("X", target):
         if name not in arrays:
             raise InvalidInputError(
                 field=path.name,
                 expected=f"an array named {name}",
-                got=f"arrays {', '.join(arrays) or 'none'}",
+                got=f"arrays {', '.join(names_in(path)) or 'none'}",
                 fix="save features as X and name the target array in data.target",
             )
     return arrays["X"], arrays[target], None

@@ -15,11 +15,12 @@ from audit.commands.user_code import load_mechanism
 from audit.errors import SchemaError
 from audit.plan.split import Sequential
 from audit.records.json_text import schema_of
-from audit.records.result import AuditCollection, AuditResult, load_json
+from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparing import compare
 from audit.regression.comparison import Comparison, Margins
 from audit.regression.frozen import Auditable, FrozenCount, count_frozen_events
 from audit.running.runner import run
+from audit.running.stored import load_json
 from audit.trials.engines import Engine, Progress
 from mechanisms.claim import Reference
 from mechanisms.errors import InvalidInputError

@@ -10,7 +10,7 @@ import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.errors import ExitCode
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, printable
 
 if TYPE_CHECKING:
     from audit.commands.plan_file.reading import ResolvedPlan
@@ -109,7 +109,7 @@ def warner(margin: float | None) -> Announce:
         for line in caution_lines(
             forecast_bound(plan, records, family, margins=margins, title="", mechanism="", brief=True)
         ):
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
 
     return announce
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.errors import ExitCode, SchemaError, TrialError
-from mechanisms.errors import InvalidInputError, UnlearnAuditError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
     from audit.records.result import AuditCollection, AuditResult
@@ -55,7 +55,7 @@ def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: boo
         value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
         written = _write(reports.redact(value) if redact else value, out, junit)
     for path in written:
-        click.echo(path)
+        click.echo(printable(str(path)))
     return ExitCode.OK
 
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> str:
 
 
 def _loaded(path: Path, text: str) -> AuditResult | AuditCollection:
-    from audit.records.result import load_json
+    from audit.running.stored import load_json
 
     try:
         return load_json(text)
@@ -115,7 +115,7 @@ def publish(
         click.echo(summary(result))
     # Printed first: what was found is not lost where it cannot be written.
     for path in _write(result, out, junit):
-        click.echo(path, err=True)
+        click.echo(printable(str(path)), err=True)
 
 
 def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:

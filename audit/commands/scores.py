@@ -90,6 +90,7 @@ def scores(
     from audit.given.files import read_scores
     from audit.given.models import read_ids
     from mechanisms.claim import Claim, EpsilonDelta, Reference
+    from mechanisms.errors import printable
 
     check_writable(out, {"--junit": junit})
     claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference))
@@ -106,7 +107,7 @@ def scores(
     rows = [read_scores(path, column=column, releases=releases) for path in (unlearned, retrained)]
     for path, values in zip((unlearned, retrained), rows, strict=True):
         # A column too many or too few shows here.
-        click.echo(f"{path.name}: an array of shape {values.shape}, one row a model", err=True)
+        click.echo(f"{printable(path.name)}: an array of shape {values.shape}, one row a model", err=True)
     result = from_scores(
         *rows,
         claim=claim,

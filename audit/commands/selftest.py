@@ -9,6 +9,7 @@ import click
 
 from audit.commands.writable import check_writable
 from audit.errors import ExitCode
+from mechanisms.errors import printable
 
 
 @click.command()
@@ -45,5 +46,5 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
         result = run_selftest(settings, engine=Engine(n_jobs=jobs), progress=progress)
     click.echo(result.to_json() if as_json else selftest_summary(result))
     for path in write_selftest(result, out) if out is not None else ():
-        click.echo(path, err=True)
+        click.echo(printable(str(path)), err=True)
     return ExitCode.OK if result.as_expected else ExitCode.REFUTED

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from audit.given.tables import read_csv
 from mechanisms.errors import InvalidInputError
+from mechanisms.reading.numpy_files import read_arrays
 
 
 def read_scores(path: Path, *, column: str | None = None, releases: bool = False) -> NDArray[np.generic]:
@@ -54,21 +55,7 @@ def read_scores(path: Path, *, column: str | None = None, releases: bool = False
 
 
 def _read_numpy(path: Path) -> NDArray[np.generic]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {path.name: loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
-    except Exception as error:
-        # numpy raises errors of many kinds on a damaged file, and refuses object arrays, which would run code. What it
-        # then says is how to load them all the same.
-        said = (
-            "Python objects, or no numpy file at all" if "pickle" in str(error) else f"{type(error).__name__}: {error}"
-        )
-        raise InvalidInputError(
-            field=str(path),
-            expected="a numpy file of plain numbers",
-            got=said,
-            fix="save a plain array of floats, numpy.save(path, scores.astype(float))",
-        ) from None
+    arrays = read_arrays(path)
     if len(arrays) != 1:
         raise InvalidInputError(
             field=str(path),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mechanisms.errors import InvalidInputError
 from mechanisms.reading.cells import fix_of, has_padded_decimals, may_have_decimal_commas, number_of
+from mechanisms.reading.numpy_files import check_table
 
 Array = NDArray[np.float64]
 Line = tuple[int, list[str]]
@@ -49,6 +50,7 @@ def read_csv(path: Path, *, column: str | None = None, releases: bool = False) -
 
 
 def _lines(path: Path) -> list[Line]:
+    check_table(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

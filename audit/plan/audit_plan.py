@@ -19,6 +19,10 @@ from mechanisms.protocol import Access
 Axis = Literal["records", "claims", "attacks", "rows"]
 # A release a microsecond: a quarter of an hour for a world.
 MAX_TRIALS = 10**9
+# Each chunk has a generator and a place in a list.
+MAX_CHUNKS = 10**6
+# No audit of MAX_TRIALS trials tells a smaller level from never refuting, and shares of it vanish in rounding.
+SMALLEST_SIGNIFICANCE = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +154,19 @@ class AuditPlan:
         require(whole, "trials", expected="a whole number", got=trials, fix="an audit needs thousands")
         require(trials >= 20, "trials", expected="at least 20", got=trials, fix="an audit needs thousands")
         require(trials <= MAX_TRIALS, "trials", expected=f"at most {MAX_TRIALS:,}", got=trials, fix="use fewer")
-        require(0 < level < 0.5, "significance", expected="in (0, 0.5)", got=level, fix="0.05 is usual")
+        levels = f"in (0, 0.5), at least {SMALLEST_SIGNIFICANCE:g}"
+        is_level = SMALLEST_SIGNIFICANCE <= level < 0.5
+        require(is_level, "significance", expected=levels, got=level, fix="0.05 is usual")
         require(0 <= delta < 1, "delta", expected="in [0, 1)", got=delta, fix=probability)
         require(self.seed >= 0, "seed", expected="a non-negative integer", got=self.seed, fix="choose any")
         require(chunk >= 1, "chunk_size", expected="at least 1", got=chunk, fix="1000 is usual")
+        smallest = math.ceil(max(trials, self.control_trials or 0) / MAX_CHUNKS)
+        fits = f"at least {smallest:,} for so many trials"
+        require(chunk >= smallest, "chunk_size", expected=fits, got=chunk, fix="raise it")
         require(
-            self.control_trials is None or self.control_trials >= 20,
+            self.control_trials is None or 20 <= self.control_trials <= MAX_TRIALS,
             "control_trials",
-            expected="at least 20",
+            expected=f"in [20, {MAX_TRIALS:,}]",
             got=self.control_trials,
             fix="leave it out for a fifth of the trials",
         )

@@ -47,6 +47,8 @@ class Account:
         Of its plan.
     command
         That runs it again, where there is one.
+    uncovered
+        Planned tests that no finding is about.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Account:
     trials: int
     seed: int
     command: str | None
+    uncovered: int = 0
 
 
 def as_line(kind: str, title: str, findings: Sequence[Finding]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.plan.ranges import check
 from mechanisms.claim import JSON_CONFIG
 
 Array = NDArray[np.float64]
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 CHALLENGE_DELTA = 1e-5
 CHALLENGE_MODELS = 512
 N_SPLITS = 21
+# Scores below 2 to this power have squares whose sum is finite.
+_LARGEST_EXPONENT = 480
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,14 @@ class Estimate:
     challenge_floor: float
     challenge_floor_high: float
     challenge_models: int
+
+    def __post_init__(self) -> None:
+        check("mu", self.mu, low=-math.inf)
+        check("mu_se", self.mu_se)
+        check("auc", self.auc, high=1.0)
+        check("auc_se", self.auc_se)
+        for name in ("challenge_epsilon", "challenge_floor", "challenge_floor_high"):
+            check(name, getattr(self, name), finite=False)
 
 
 def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.Generator) -> Estimate:
@@ -161,11 +172,20 @@ def gaussian_mu(unlearned: Array, retrained: Array) -> tuple[float | None, float
     n1, n0 = len(unlearned), len(retrained)
     if n1 + n0 < 3:
         return None, None
+    unlearned, retrained = _squarable(unlearned, retrained)
     within = float(np.sum((unlearned - unlearned.mean()) ** 2) + np.sum((retrained - retrained.mean()) ** 2))
     if within <= 0:
         return None, None
     mu = float(unlearned.mean() - retrained.mean()) / math.sqrt(within / (n1 + n0 - 2))
     return mu, math.sqrt(1 / n1 + 1 / n0 + mu**2 / (2 * (n1 + n0 - 2)))
+
+
+def _squarable(unlearned: Array, retrained: Array) -> tuple[Array, Array]:
+    """Return scores whose squares are finite: huge ones are divided by a power of two, which changes no ratio."""
+    _, exponent = np.frexp(max(np.abs(unlearned).max(), np.abs(retrained).max()))
+    if exponent < _LARGEST_EXPONENT:
+        return unlearned, retrained
+    return np.ldexp(unlearned, -exponent), np.ldexp(retrained, -exponent)
 
 
 def auc(unlearned: Array, retrained: Array) -> tuple[float, float]:

@@ -6,10 +6,12 @@ stored result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.plan.ranges import check, check_all, check_lengths
 from audit.records.counts import Counts
 from audit.records.estimates import Estimate
 from audit.records.histograms import ScoreHistogram
@@ -53,6 +55,12 @@ class EpsilonLowerBound:
     threshold: float
     counts: Counts
 
+    def __post_init__(self) -> None:
+        check("value", self.value)
+        check("delta", self.delta, high=1.0)
+        check("level", self.level, high=1.0)
+        check("threshold", self.threshold, low=-math.inf)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EventTest:
@@ -70,6 +78,10 @@ class EventTest:
     rejected: bool
     bound: EpsilonLowerBound
     p_value_floor: float | None = None
+
+    def __post_init__(self) -> None:
+        check("p_value", self.p_value, high=1.0)
+        check("p_value_floor", self.p_value_floor, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +112,11 @@ class Sandwich:
     claimed: float
     ceiling: float
     detectable_epsilon: float
+
+    def __post_init__(self) -> None:
+        check("ceiling", self.ceiling)
+        for name in ("exact", "claimed", "detectable_epsilon"):
+            check(name, getattr(self, name), finite=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +158,12 @@ class Roc:
         )
         return counts if tail == "upper" else counts.complement()
 
+    def __post_init__(self) -> None:
+        check_lengths("counts", len(self.thresholds), k_unlearned=self.k_unlearned, k_retrained=self.k_retrained)
+        check_all("thresholds", self.thresholds)
+        check_all("k_unlearned", self.k_unlearned, low=0, high=self.n_unlearned)
+        check_all("k_retrained", self.k_retrained, low=0, high=self.n_retrained)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
@@ -151,6 +174,12 @@ class Preview:
     target: str
     image_shape: tuple[int, int] | None
     values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_all("values", self.values)
+        if self.image_shape is not None:
+            check_all("image_shape", self.image_shape, low=1)
+            check_lengths("pixels", math.prod(self.image_shape), values=self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +236,10 @@ class Finding:
     history: History | None = None
     histograms: tuple[ScoreHistogram, ...] = ()
     independence_checked: bool = True
+
+    def __post_init__(self) -> None:
+        check("p_value", self.p_value, high=1.0)
+        check("level", self.level, high=1.0)
 
     def __repr__(self) -> str:
         """Return one line: whole, a finding fills many pages."""

@@ -33,16 +33,20 @@ def describe(account: Account) -> str:
         Lines for a terminal, the first of which says what happened; without a line break at the end.
     """
     verdict = overall(finding.verdict for finding in account.findings)
+    if account.uncovered and verdict is Verdict.NOT_REFUTED:
+        verdict = Verdict.INCONCLUSIVE
     lines = [f"{plain(account.title)}: {_HEADLINES[verdict]}"]
     for finding in account.findings:
         lines += _finding(finding, account)
+    if account.uncovered or not account.findings:
+        lines.append(f"  {account.uncovered} planned tests belong to no finding")
     lines.append(
         f"  Were every claim of this audit true, it would refute any with probability at most "
         f"{up(account.significance)} (seed {account.seed}, {account.trials} releases a world)."
     )
     if account.command is not None:
         lines.append(f"  Run it again: {account.command}")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def one_line(finding: Finding, significance: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.plan.ranges import check_all, check_lengths
 from mechanisms.claim import JSON_CONFIG
 
 Array = NDArray[np.float64]
@@ -39,6 +40,13 @@ class ScoreHistogram:
     unlearned: tuple[int, ...]
     retrained: tuple[int, ...]
     member: str | None = None
+
+    def __post_init__(self) -> None:
+        check_lengths("ends of bins", len(self.unlearned) + 1, edges=self.edges)
+        check_lengths("bins", len(self.unlearned), retrained=self.retrained)
+        check_all("edges", self.edges, rising=True)
+        check_all("unlearned", self.unlearned, low=0)
+        check_all("retrained", self.retrained, low=0)
 
 
 def histogram_of(attack: str, unlearned: Array, retrained: Array, *, member: str | None = None) -> ScoreHistogram:

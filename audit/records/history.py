@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from audit.plan.ranges import FIX, check, check_all, check_lengths
 from mechanisms.claim import JSON_CONFIG, Direction
+from mechanisms.errors import InvalidInputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,11 @@ class BoundCurve:
     direction: Direction
     claimed: float
     bounds: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check("delta", self.delta, high=1.0)
+        check("claimed", self.claimed, finite=False)
+        check_all("bounds", self.bounds, low=0.0, rising=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +61,14 @@ class History:
     refits: tuple[int, ...]
     refuted_at: int | None
     curves: tuple[BoundCurve, ...]
+
+    def __post_init__(self) -> None:
+        n_looks = len(self.pairs)
+        check_lengths("looks", n_looks, p_values=self.p_values)
+        for i, curve in enumerate(self.curves):
+            check_lengths("looks", n_looks, **{f"curves[{i}].bounds": curve.bounds})
+        check_all("pairs", self.pairs, low=1, high=max(self.budget, 0), rising=True)
+        check_all("p_values", self.p_values, low=0.0, high=1.0)
+        check("level", self.level, high=1.0)
+        if self.refuted_at is not None and self.refuted_at not in self.pairs:
+            raise InvalidInputError(field="refuted_at", expected="one of the looks", got=self.refuted_at, fix=FIX)

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit.errors import SchemaError
+from mechanisms.errors import printable
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -28,7 +29,7 @@ def schema_of(text: str) -> str:
     """Return the schema that a JSON text names, such as "unlearn-audit/result/1"; "" when it names none."""
     try:
         return str(json.loads(text)["schema"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -50,7 +51,8 @@ def load(text: str, kind: type[T], *, schemas: tuple[str, ...]) -> T:
         if named and named not in schemas:
             raise SchemaError(f"Expected JSON of {expected}, got JSON of {named}.") from None
         problems = [f"  {'.'.join(map(str, e['loc'])) or 'text'}: {e['msg']}" for e in error.errors()[:_MOST_PROBLEMS]]
-        raise SchemaError("\n".join([f"Expected JSON of {expected}, got something else:", *problems])) from None
+        said = "\n".join([f"Expected JSON of {expected}, got something else:", *problems])
+        raise SchemaError(printable(said)) from None
     return loaded
 
 

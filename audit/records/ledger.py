@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from audit.plan.audit_plan import Correction
+from audit.plan.audit_plan import MAX_TRIALS, Correction
+from audit.plan.ranges import check, check_lengths
 from audit.plan.split import Counting
 from audit.records.evidence import EpsilonLowerBound
 from mechanisms.claim import JSON_CONFIG
@@ -66,6 +68,11 @@ class Control:
     bound: EpsilonLowerBound | None = None
     applicable: bool = True
 
+    def __post_init__(self) -> None:
+        check("p_value", self.p_value, high=1.0)
+        check("level", self.level, high=1.0)
+        check("n_trials", self.n_trials)
+
     @property
     def spoils_verdicts(self) -> bool:
         """Whether it shows trials that no verdict may rest on.
@@ -103,6 +110,11 @@ class Member:
     tested_at: float | None = None
     rejected: bool = False
 
+    def __post_init__(self) -> None:
+        check("claim", self.claim)
+        check("level", self.level, high=1.0)
+        check("tested_at", self.tested_at, high=1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
@@ -127,6 +139,9 @@ class WorldTrials:
     n_fit: int
     n_counted: int
 
+    def __post_init__(self) -> None:
+        _check_trials(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredThreshold:
@@ -135,6 +150,9 @@ class DeclaredThreshold:
     __pydantic_config__ = JSON_CONFIG
     threshold: float
     kind: Literal["declared_threshold"] = "declared_threshold"
+
+    def __post_init__(self) -> None:
+        check("threshold", self.threshold, low=-math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +181,16 @@ class PlanRecord:
     retrained: WorldTrials | None = None
     access: Access | None = None
 
+    def __post_init__(self) -> None:
+        _check_trials(self)
+        check("control_trials", self.control_trials, high=MAX_TRIALS)
+        check("significance", self.significance, high=1.0)
+        check("delta", self.delta, high=1.0)
+        check("seed", self.seed, finite=False)
+        check("chunk_size", self.chunk_size, low=1)
+        if self.labels:
+            check_lengths("words, one a forget set", len(self.forget), labels=self.labels)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
@@ -182,6 +210,10 @@ class DataRecord:
     kind: str
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("n_records", "n_features", "n_targets"):
+            check(name, getattr(self, name))
+
     @property
     def is_given(self) -> bool:
         """Whether scores or releases were given, and nothing was drawn."""
@@ -200,3 +232,13 @@ class Environment:
     libraries: Mapping[str, str]
     n_jobs: int
     command: str | None = None
+
+    def __post_init__(self) -> None:
+        check("seconds", self.seconds)
+        check("n_jobs", self.n_jobs)
+
+
+def _check_trials(sizes: WorldTrials | PlanRecord) -> None:
+    check("trials", sizes.trials, high=MAX_TRIALS)
+    check("n_fit", sizes.n_fit, high=sizes.trials)
+    check("n_counted", sizes.n_counted, low=sizes.trials - sizes.n_fit, high=sizes.trials - sizes.n_fit)

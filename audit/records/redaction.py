@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit.plan.ranges import check
 from mechanisms.claim import JSON_CONFIG
 
 
@@ -32,6 +33,11 @@ class Average:
     claimed: float
     exact: float | None
     detectable: float
+
+    def __post_init__(self) -> None:
+        check("delta", self.delta, high=1.0)
+        for name in ("bound", "claimed", "exact", "detectable"):
+            check(name, getattr(self, name), finite=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +69,8 @@ class Redaction:
     ceiling: float | None
     detectable: tuple[float | None, ...]
     averages: tuple[Average, ...]
+
+    def __post_init__(self) -> None:
+        check("ceiling", self.ceiling, finite=False)
+        for i, value in enumerate(self.detectable):
+            check(f"detectable[{i}]", value, finite=False)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
 
-from audit.errors import ClaimRefutedError, InconclusiveError
+from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
+from audit.plan.ranges import check_lengths
 from audit.records import json_text
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Environment, Family, PlanRecord
@@ -105,12 +108,20 @@ class AuditResult:
             trials=self.plan.trials,
             seed=self.plan.seed,
             command=self.environment.command,
+            uncovered=self.uncovered,
         )
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on everything in the plan."""
-        return overall(finding.verdict for finding in self.findings)
+        """The verdict on everything in the plan; inconclusive while a planned hypothesis has no finding."""
+        found = overall(finding.verdict for finding in self.findings)
+        return Verdict.INCONCLUSIVE if self.uncovered and found is Verdict.NOT_REFUTED else found
+
+    @property
+    def uncovered(self) -> int:
+        """How many of the hypotheses in the ledger no finding is about."""
+        seen: Counter[tuple[int, ...]] = Counter(finding.forget for finding in self.findings)
+        return sum(member.claim >= seen[member.forget] for member in self.family.members)
 
     def assert_holds(self) -> None:
         """Raise unless no claim was refuted and every one could have been.
@@ -133,14 +144,19 @@ class AuditResult:
 
     @staticmethod
     def from_json(text: str) -> AuditResult:
-        """Return the result that :meth:`to_json` wrote.
+        """Return the result that :meth:`to_json` wrote, checked as by :func:`audit.load_json`.
 
         Raises
         ------
         SchemaError
-            When the text is not a result of this schema, with every problem and its path.
+            When the text is not a result of this schema, with every problem and its path; or when what it says does not
+            follow from the counts in it.
         """
-        return json_text.load(text, AuditResult, schemas=(RESULT_SCHEMA,))
+        # By its public name: the check rests on the statistics, which rest on the records of this folder.
+        loaded = import_module("audit").load_json(text)
+        if not isinstance(loaded, AuditResult):
+            raise SchemaError(f"Expected JSON of {RESULT_SCHEMA}, got JSON of {COLLECTION_SCHEMA}.")
+        return loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +168,10 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for i, row in enumerate(self.rows):
+            check_lengths("cells, one a column", len(self.columns), **{f"rows[{i}]": row})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,21 +222,22 @@ class AuditCollection:
     @property
     def verdict(self) -> Verdict:
         """The verdict on everything in all audits; each of them is a family of its own."""
-        return overall(finding.verdict for finding in self.findings)
+        return overall(result.verdict for result in self.results)
 
     def to_json(self) -> str:
         """Return the collection as JSON text."""
         return json_text.dump(self)
 
 
-def load_json(text: str) -> AuditResult | AuditCollection:
-    """Return the result or collection in a JSON text.
+def read_json(text: str) -> AuditResult | AuditCollection:
+    """Return the result or collection in a JSON text as it stands; :func:`audit.load_json` also checks what it says.
 
     Raises
     ------
     SchemaError
         When the text is neither.
     """
-    either: Any = AuditResult | AuditCollection
-    loaded: AuditResult | AuditCollection = json_text.load(text, either, schemas=(RESULT_SCHEMA, COLLECTION_SCHEMA))
-    return loaded
+    # By the schema that it names: problems are then those of one kind, and not of both.
+    is_collection = json_text.schema_of(text) == COLLECTION_SCHEMA
+    kind: type[AuditResult | AuditCollection] = AuditCollection if is_collection else AuditResult
+    return json_text.load(text, kind, schemas=(RESULT_SCHEMA, COLLECTION_SCHEMA))

@@ -56,8 +56,8 @@ def decide(
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of a whole family: refuted if any is, else inconclusive if any is."""
-    found = set(verdicts)
+    """Return the verdict of a whole family: refuted if any is, else inconclusive if any is, or if there is none."""
+    found = set(verdicts) or {Verdict.INCONCLUSIVE}
     for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
         if verdict in found:
             return verdict

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from audit.errors import InconclusiveError, RegressionError
+from audit.plan.audit_plan import SMALLEST_SIGNIFICANCE
 from audit.records import json_text
 from audit.records.counts import Counts
 from audit.records.evidence import Tail
@@ -86,9 +87,12 @@ class Margins:
                     got=value,
                     fix=f"{getattr(Margins, name):g} is the default",
                 )
-        if not 0 < self.significance < 0.5:
+        if not SMALLEST_SIGNIFICANCE <= self.significance < 0.5:
             raise InvalidInputError(
-                field="margins.significance", expected="in (0, 0.5)", got=self.significance, fix="0.05 is usual"
+                field="margins.significance",
+                expected=f"in (0, 0.5), at least {SMALLEST_SIGNIFICANCE:g}",
+                got=self.significance,
+                fix="0.05 is usual",
             )
 
 

@@ -235,7 +235,8 @@ def _divided(total: float, fifths: Sequence[int]) -> list[float]:
     share = total / len(fifths)
     levels = [share * part / _WHOLE for part in fifths]
     while max(math.fsum(levels), sum(levels)) > total:
-        share *= 1 - len(fifths) * 2.0**-53
+        # At least one number down: among the smallest numbers a product may round back to where it was.
+        share = min(share * (1 - len(fifths) * 2.0**-53), math.nextafter(share, 0.0))
         levels = [share * part / _WHOLE for part in fifths]
     return levels
 

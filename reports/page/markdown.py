@@ -6,12 +6,14 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from reports.page.parts import map_text
+from reports.page.parts import map_text, plain
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-
+# What GitHub links in the text that is left once Markdown is done: no backslash helps there, a space of no width does.
+_LINKED = re.compile(r"@(?=\w)|:(?=//)|\bwww(?=\.)|#(?=\d)|\bGH-(?=\d)", re.IGNORECASE)
+_APART = r"\g<0>&#8203;"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~$#])")
 
 
@@ -22,10 +24,13 @@ def filled(name: str, view: object, **others: object) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown prints as it is, on one line: names are data and may hold anything."""
-    one_line = " ".join(text.split())
+    """Return text that Markdown prints as it is, on one line: names are data and may hold anything.
+
+    Addresses, names behind an @ and numbers of issues become no links and notify nobody.
+    """
+    one_line = " ".join(plain(text).split())
     html_free = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", html_free)
+    return _LINKED.sub(_APART, _SPECIAL.sub(r"\\\1", html_free))
 
 
 def fence(code: str) -> str:

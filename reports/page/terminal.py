@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
-from reports.page.parts import TableView
+from reports.page.parts import TableView, map_text, plain
 
 # Longer names are broken, so that a hostile one cannot push the numbers out of the table.
 _LONGEST_NAME = 24
 
 
 def printed(parts: Iterable[str | TableView], width: int) -> str:
-    """Return paragraphs and tables as plain text."""
+    """Return paragraphs and tables as plain text, without control characters: a terminal obeys what it is sent."""
     from rich.console import Console
     from rich.text import Text
 
@@ -20,7 +20,8 @@ def printed(parts: Iterable[str | TableView], width: int) -> str:
     # Text and not markup: names are data and may hold square brackets.
     console = Console(file=buffer, width=width, color_system=None, force_terminal=False, highlight=False, emoji=False)
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else _drawn(part))
+        shown = map_text(part, plain)
+        console.print(Text(shown) if isinstance(shown, str) else _drawn(shown))
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from audit.records.phrases import spoken
 from audit.records.rounding import total
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
+from reports.page.markdown import escape
 from reports.page.numbers import INFINITE, down, nearest, up
-from reports.page.parts import NONE, TableView
+from reports.page.parts import NONE, TableView, plain
 from reports.page.terminal import printed
 
 COLUMNS = ("fault", "δ", "true ε", "claimed ε", "lower bound", "verdict", "fired", "expected", "ok")
@@ -24,12 +25,17 @@ def selftest_summary(result: SelftestResult, *, width: int = 160) -> str:
 def selftest_markdown(result: SelftestResult) -> str:
     """Return the same as Markdown, with what each fault does."""
     view = _table(result)
-    lines = ["# Self-test", "", f"`{result.command}`", "", "| " + " | ".join(view.columns) + " |"]
+    lines = ["# Self-test", "", _code(result.command), "", "| " + " | ".join(view.columns) + " |"]
     lines.append("|" + "|".join("---:" if numeric else "---" for numeric in view.numeric) + "|")
-    lines += ["| " + " | ".join(row) + " |" for row in view.rows]
-    lines += ["", *(f"{sentence}\n" for sentence in _sentences(result)), "## What each service does", ""]
-    lines += [f"* `{row.name}` ({row.mechanism}): {row.description}" for row in result.rows]
+    lines += ["| " + " | ".join(map(escape, row)) + " |" for row in view.rows]
+    lines += ["", *(f"{escape(sentence)}\n" for sentence in _sentences(result)), "## What each service does", ""]
+    lines += [f"* {_code(row.name)} ({escape(row.mechanism)}): {escape(row.description)}" for row in result.rows]
     return "\n".join(lines) + "\n"
+
+
+def _code(text: str) -> str:
+    """Return text letter by letter in Markdown; a backtick would end it."""
+    return f"`{' '.join(plain(text).replace('`', chr(39)).split())}`"
 
 
 def write_selftest(result: SelftestResult, directory: Path) -> tuple[Path, ...]:

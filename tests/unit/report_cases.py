@@ -17,7 +17,7 @@ from audit.records.estimates import Estimate, estimate
 from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
 from audit.records.histograms import ScoreHistogram, histogram_of
 from audit.records.ledger import Control, DataRecord, Environment, Family, Member, PlanRecord
-from audit.records.result import AuditCollection, AuditResult, Table, load_json
+from audit.records.result import AuditCollection, AuditResult, Table, read_json
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import (
     BOTH_DIRECTIONS,
@@ -348,6 +348,6 @@ def hostile_collection() -> AuditCollection:
             return [poison(item, key) for item in value]
         return f"{value}{HOSTILE}" if isinstance(value, str) and key in names | lists else value
 
-    made = load_json(json.dumps(poison(loaded)))
+    made = read_json(json.dumps(poison(loaded)))
     assert isinstance(made, AuditCollection)
     return made

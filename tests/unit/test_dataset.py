@@ -104,7 +104,7 @@ def test_broken_npz(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"a\.npz"):
         load_file(path)
     np.savez(path, X=np.array([["a", "b"]], dtype=object), y=np.arange(1.0))
-    with pytest.raises(InvalidInputError, match="plain numeric arrays"):
+    with pytest.raises(InvalidInputError, match="plain numbers"):
         load_file(path)
 
 

@@ -12,7 +12,7 @@ import audit
 from attacks.linear.influence import Influence
 from audit.records.counts import Counts
 from audit.records.ledger import Control
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
 from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, GaussianDP, Reference
@@ -134,7 +134,7 @@ def test_json_round_trip_and_every_renderer() -> None:
         audit.from_scores(*draw(0.1), claim=ONE, threshold=1.0),
         audit.from_scores(*draw(0.1), claim=Claim(guarantee=GaussianDP(mu=0.4), reference=Reference.RETRAIN_ONLY)),
     ):
-        assert load_json(result.to_json()) == result
+        assert read_json(result.to_json()) == result
         for text in (markdown.render(result), html.render(result)):
             assert "Nothing could be drawn again." in text
             assert "nothing was drawn" in text
@@ -154,7 +154,7 @@ def test_results_from_before_these_fields_still_load() -> None:
         del finding["estimates"]
     for entry in old["controls"]:
         del entry["applicable"]
-    loaded = load_json(json.dumps(old))
+    loaded = read_json(json.dumps(old))
     assert isinstance(loaded, AuditResult)
     assert loaded.findings[0].estimates == ()
     assert loaded.controls == result.controls

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import reports
-from audit.records.result import AuditCollection, AuditResult, load_json
+from audit.records.result import AuditCollection, AuditResult, read_json
 from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, GaussianDP
 from reports.audits import terminal
@@ -155,7 +155,7 @@ def test_a_withheld_claim_promises_nothing() -> None:
 def test_redacted_results_survive_the_json_and_a_second_redaction(tmp_path: Path) -> None:
     collection = redact(make_collection())
     assert isinstance(collection, AuditCollection)
-    again = load_json(collection.to_json())
+    again = read_json(collection.to_json())
     assert again == collection
     assert redact(again) == collection
     assert collection.tables == ()

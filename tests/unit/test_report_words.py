@@ -9,7 +9,7 @@ from pathlib import Path
 
 import reports
 from audit.records.evidence import Finding
-from audit.records.result import AuditCollection, load_json
+from audit.records.result import AuditCollection, read_json
 from audit.records.verdict import Reason, Verdict
 from reports.audits import html, terminal
 from reports.audits.view import page
@@ -107,7 +107,7 @@ def test_a_claim_of_no_finite_epsilon_is_drawn_and_said() -> None:
 def test_a_claim_of_no_finite_epsilon_survives_the_json(tmp_path: Path) -> None:
     made = result("One", (promising_nothing(),))
     (path,) = reports.write(made, tmp_path, formats=("json",))
-    assert load_json(path.read_text(encoding="utf-8")) == made
+    assert read_json(path.read_text(encoding="utf-8")) == made
 
 
 def test_no_word_makes_more_of_a_verdict_than_it_is(texts: dict[str, str]) -> None:

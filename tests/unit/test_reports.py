@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import reports
-from audit.records.result import AuditCollection, AuditResult, load_json
+from audit.records.result import AuditCollection, AuditResult, read_json
 from audit.records.verdict import Verdict
 from mechanisms.errors import InvalidInputError
 from reports.audits import figures, html, markdown, terminal
@@ -116,7 +116,7 @@ def test_tests_table_shows_counts_and_ledger_adds_up(collection: AuditCollection
 def test_pages_are_byte_stable_and_rendered_from_the_json_alone(collection: AuditCollection, document: str) -> None:
     import matplotlib
 
-    again = load_json(collection.to_json())
+    again = read_json(collection.to_json())
     assert not isinstance(again, AuditResult)
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path", "figure.dpi": 300}):
         assert html.render(again) == document
@@ -177,16 +177,16 @@ def test_write_makes_the_named_files(collection: AuditCollection, tmp_path: Path
     paths = reports.write(collection.results, tmp_path / "new", formats=("md", "json"))
     assert [path.name for path in paths] == ["report.md", "report.json"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["report.json", "report.md"]
-    loaded = load_json(paths[1].read_text(encoding="utf-8"))
+    loaded = read_json(paths[1].read_text(encoding="utf-8"))
     assert isinstance(loaded, AuditCollection)
     assert loaded.results == collection.results
     (mixed,) = reports.write([collection, collection.results[0]], tmp_path, formats=("json",))
-    joined = load_json(mixed.read_text(encoding="utf-8"))
+    joined = read_json(mixed.read_text(encoding="utf-8"))
     assert isinstance(joined, AuditCollection)
     assert (joined.title, joined.tables) == ("4 audits", collection.tables)
     assert joined.results == (*collection.results, collection.results[0])
     one = reports.write(collection.results[0], tmp_path, formats=("json",))
-    assert load_json(one[0].read_text(encoding="utf-8")) == collection.results[0]
+    assert read_json(one[0].read_text(encoding="utf-8")) == collection.results[0]
 
 
 def test_write_refuses_what_it_cannot_do(collection: AuditCollection, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from audit.errors import PlanError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim, FixedSequence
 from audit.plan.split import Sequential, Split
 from audit.records.ledger import Environment
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
 from audit.running.runner import run_services
 from audit.trials.engines import Engine
@@ -129,7 +129,7 @@ def test_results_go_through_json_and_older_results_still_load(result: AuditResul
     for finding in old["findings"]:
         del finding["history"]
     old["plan"]["counting"] = {"fit_fraction": 0.3, "max_fit": 20000, "kind": "split"}
-    loaded = load_json(json.dumps(old))
+    loaded = read_json(json.dumps(old))
     assert isinstance(loaded, AuditResult)
     assert loaded.findings[0].history is None
     assert loaded.plan.counting == Split(fit_fraction=0.3)
@@ -274,7 +274,7 @@ def test_reports_say_when_it_stopped_and_why_that_is_valid(early: AuditResult, t
         assert "EVER" in rendered
         assert f"{history.pairs[0]:,}" in rendered
     assert 'aria-label="Lower bound on epsilon over' in page
-    assert page == html.render(load_json(early.to_json()))
+    assert page == html.render(read_json(early.to_json()))
     written = {path.name for path in reports.write(early, tmp_path)}
     assert {"report.html", "report.json", "report.md", "history.csv"} <= written
 

@@ -17,7 +17,7 @@ from attacks.protocol import AttackContext, FittedAttack, Needs
 from attacks.registry import ATTACKS
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
 from audit.trials.chunks import ChunkTask, Source, Stream, draw, make_generator, sampled, score, score_releases
 from audit.trials.engines import Engine
@@ -87,7 +87,7 @@ def test_another_seed_is_another_audit(digits: Dataset, result: AuditResult) -> 
 
 def test_json_round_trip_is_exact(result: AuditResult) -> None:
     assert AuditResult.from_json(result.to_json()) == result
-    assert load_json(result.to_json()) == result
+    assert read_json(result.to_json()) == result
 
 
 def test_family_holds_every_hypothesis_and_spends_at_most_the_significance(result: AuditResult) -> None:

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from audit.commands.plan_file.fields import NonNegative, Positive, Probability, ReferenceName, Section
+from audit.commands.plan_file.fields import (
+    AtLeastOne,
+    AtLeastZero,
+    NonNegative,
+    Positive,
+    Probability,
+    ReferenceName,
+    Section,
+)
 from mechanisms.claim import Reference
 from mechanisms.network_langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
@@ -28,8 +36,8 @@ class RidgeLangevinSection(Section):
 
     name: Literal["ridge_langevin"]
     penalty: Positive = 1.0
-    n_learn: Annotated[int, Field(ge=1)] = 300
-    n_unlearn: Annotated[int, Field(ge=0)] = 100
+    n_learn: AtLeastOne = 300
+    n_unlearn: AtLeastZero = 100
     sigma_learn: NonNegative = 0.001
     sigma_unlearn: NonNegative | CalibrateSection
     step_size: Positive | None = None
@@ -66,14 +74,14 @@ class NetworkLangevinSection(Section):
     """``[mechanism]`` with ``name = "network_langevin"``."""
 
     name: Literal["network_langevin"]
-    hidden: Annotated[int, Field(ge=1)] = 16
-    n_learn: Annotated[int, Field(ge=1)] = 200
-    n_unlearn: Annotated[int, Field(ge=0)] = 50
+    hidden: AtLeastOne = 16
+    n_learn: AtLeastOne = 200
+    n_unlearn: AtLeastZero = 50
     step_size: Positive = 2.0
     clip_norm: Positive = 1.0
     sigma_learn: NonNegative = 0.0
     sigma_unlearn: NonNegative = 0.02
-    n_probe: Annotated[int, Field(ge=0)] = 4
+    n_probe: AtLeastZero = 4
     reference: ReferenceName = "retrain_then_unlearn"
 
     @property

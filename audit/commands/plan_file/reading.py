@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from attacks.registry import attacks_named
 from audit.certificates.canaries import choose_canaries
 from audit.commands.plan_file.mechanisms import OwnMechanismSection
 from audit.commands.plan_file.tables import OwnPlanFile, PlanFile, ProbeSection
+from audit.commands.plan_file.toml_text import read_toml
 from audit.errors import PlanError
 from audit.plan.audit_plan import AuditPlan
 from mechanisms.adapters.observed import ObservedOutputs
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.errors import shown
 from mechanisms.network_langevin import NetworkLangevin
 from mechanisms.protocol import Access, Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
@@ -53,12 +54,7 @@ def read_plan(
     InvalidInputError
         For unusable data or records.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise PlanError(f"Expected a readable plan file, got {path} ({error.strerror}); check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"Expected TOML in {path}, got a syntax error: {error}.") from None
+    raw = read_toml(path)
     overrides = {"seed": seed, "trials": trials, "stop_when_decided": stop_when_decided}
     raw |= {name: value for name, value in overrides.items() if value is not None}
     if mechanism is not None:
@@ -127,6 +123,7 @@ def _records(
     )
 
 
+MOST_PROBLEMS = 50
 _FIXES = {
     "missing": "add it",
     "extra_forbidden": "remove it, or check the spelling",
@@ -143,12 +140,14 @@ _FIXES = {
 def _explain(path: Path, error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     lines = [f"{path}: {len(problems)} problem(s) in the plan"]
-    for problem in problems:
+    for problem in problems[:MOST_PROBLEMS]:
         where = ".".join(str(part) for part in problem["loc"]) or "plan"
         fix = _FIXES.get(problem["type"], "mend the value")
         if problem["type"] == "missing" and problem["loc"] == ("mechanism",):
             fix = "add [mechanism], or audit an object of your own by --mechanism module:object"
         lines.append(f"  {where}: {_message(problem)}; {fix}")
+    if len(problems) > MOST_PROBLEMS:
+        lines.append(f"  and {len(problems) - MOST_PROBLEMS} more")
     return "\n".join(lines)
 
 
@@ -156,5 +155,5 @@ def _message(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     got = problem.get("input")
-    shown = "" if problem["type"] == "missing" or isinstance(got, dict | list) else f", got {got!r}"
-    return message.replace("input should be", "expected") + shown
+    said = "" if problem["type"] == "missing" or isinstance(got, dict | list) else f", got {shown(got)}"
+    return message.replace("input should be", "expected") + said

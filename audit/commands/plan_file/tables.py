@@ -17,7 +17,16 @@ from audit.commands.plan_file.mechanisms import (
     OwnMechanismSection,
     RidgeLangevinSection,
 )
-from audit.plan.audit_plan import Axis, Bonferroni, CertifiedClaim, Correction, FixedSequence, Holm
+from audit.plan.audit_plan import (
+    MAX_TRIALS,
+    SMALLEST_SIGNIFICANCE,
+    Axis,
+    Bonferroni,
+    CertifiedClaim,
+    Correction,
+    FixedSequence,
+    Holm,
+)
 from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Reference
 from mechanisms.dataset import Dataset
@@ -196,11 +205,11 @@ class PlanFile(Section):
     schema_id: Annotated[Literal["unlearn-audit/plan/1"], Field(alias="schema")]
     title: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    trials: Annotated[int, Field(ge=20)] = 20_000
+    trials: Annotated[int, Field(ge=20, le=MAX_TRIALS)] = 20_000
     stop_when_decided: bool = False
-    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    significance: Annotated[float, Field(ge=SMALLEST_SIGNIFICANCE, lt=0.5)] = 0.05
     delta: Annotated[float, Field(ge=0, lt=1)] = 1e-5
-    control_trials: Annotated[int, Field(ge=20)] | None = None
+    control_trials: Annotated[int, Field(ge=20, le=MAX_TRIALS)] | None = None
     chunk_size: Annotated[int, Field(ge=1)] = 1000
     access: Literal["white_box", "black_box", "transcript"] | None = None
     probe: ProbeSection | None = None
