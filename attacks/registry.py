@@ -85,9 +85,11 @@ def resolve(attacks: Sequence[Attack | str]) -> tuple[Attack, ...]:
         usable = hasattr(attack, "name") and callable(getattr(attack, "fit", None)) and not isinstance(attack, type)
         if not (usable or isinstance(attack, str)):
             raise InvalidInputError(
-                field="attacks", expected="names of attacks, or objects with a name and fit", got=attack,
+                field="attacks",
+                expected="names of attacks, or objects with a name and fit",
+                got=attack,
                 fix='write for example attacks=("portfolio",)',
-            )  # fmt: skip
+            )
         found += attacks_named(attack) if isinstance(attack, str) else (attack,)
     return tuple(found)
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.reading.arrays import real_numbers
 from mechanisms.reading.notes import feature_notes, target_note
 
@@ -59,21 +59,25 @@ class Dataset:
     def __post_init__(self) -> None:
         for what in ("features", "targets"):
             matrix = real_numbers(getattr(self, what), f"{self.name}: {what}")
-            if matrix.ndim != 2:
-                raise InvalidInputError(
-                    field=f"{self.name}: {what}", expected="a matrix with one row a record",
-                    got=f"shape {matrix.shape}", fix="use from_arrays",
-                )  # fmt: skip
+            require(
+                matrix.ndim == 2,
+                f"{self.name}: {what}",
+                expected="a matrix with one row a record",
+                got=f"shape {matrix.shape}",
+                fix="use from_arrays",
+            )
             if matrix.flags.writeable:
                 # A view: the caller's own array stays as writable as it was.
                 matrix = matrix.view()
                 matrix.setflags(write=False)
             object.__setattr__(self, what, matrix)
-        if len(self.features) != len(self.targets):
-            raise InvalidInputError(
-                field=f"{self.name}: targets", expected=f"{len(self.features)} rows, one for each record",
-                got=len(self.targets), fix="align the two arrays",
-            )  # fmt: skip
+        require(
+            len(self.features) == len(self.targets),
+            f"{self.name}: targets",
+            expected=f"{len(self.features)} rows, one for each record",
+            got=len(self.targets),
+            fix="align the two arrays",
+        )
 
     def __repr__(self) -> str:
         """Return shapes and no values: records are what must not end up in a log."""
@@ -130,9 +134,11 @@ class Dataset:
         """
         if not self.can_score:
             raise InvalidInputError(
-                field=f"{self.name}: targets", expected="at least two distinct rows to score on",
-                got=f"{self.n_records} record(s), all alike", fix="hold out more records",
-            )  # fmt: skip
+                field=f"{self.name}: targets",
+                expected="at least two distinct rows to score on",
+                got=f"{self.n_records} record(s), all alike",
+                fix="hold out more records",
+            )
         predictions = self.features @ weights
         if self.kind == "classification":
             return float(np.mean(predictions.argmax(axis=1) == self.targets.argmax(axis=1)))
@@ -242,9 +248,11 @@ def from_arrays(
         x = x / divide_by
     if not np.all(np.isfinite(x)):
         raise InvalidInputError(
-            field="divide_by", expected="large enough that features stay finite", got=divide_by,
+            field="divide_by",
+            expected="large enough that features stay finite",
+            got=divide_by,
             fix="divide by about their usual size",
-        )  # fmt: skip
+        )
     if intercept:
         x = np.hstack([x, np.ones((len(x), 1))])
     return Dataset(name=name, features=x, targets=y, kind=resolved, notes=notes)

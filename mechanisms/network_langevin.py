@@ -121,9 +121,11 @@ class NetworkLangevin:
             importlib.import_module("torch")
         except ImportError:
             raise InvalidInputError(
-                field="mechanism", expected="one whose packages are installed", got=f"{self.name} without torch",
+                field="mechanism",
+                expected="one whose packages are installed",
+                got=f"{self.name} without torch",
                 fix="run pip install 'unlearn-audit[torch]'",
-            ) from None  # fmt: skip
+            ) from None
         if data.kind != "classification":
             raise InvalidInputError(
                 field="data.kind", expected='"classification"', got=data.kind, fix=f"{self.name} learns classes only"

@@ -180,16 +180,19 @@ def _read_csv(path: Path, target: str) -> Table:
     unnamed = [i for i, name in enumerate(header) if not name.strip() or name.strip().startswith("Unnamed: ")]
     if unnamed:
         raise InvalidInputError(
-            field=f"{path.name} line 1", expected="a name for every column",
+            field=f"{path.name} line 1",
+            expected="a name for every column",
             got=f"none for column {unnamed[0] + 1} of {len(header)}",
             fix="write tables without row numbers (pandas: index=False), or name what a model may learn from",
-        )  # fmt: skip
+        )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise InvalidInputError(
-            field=f"{path.name} line 1", expected="distinct column names", got=f"{', '.join(repeated)} more than once",
+            field=f"{path.name} line 1",
+            expected="distinct column names",
+            got=f"{', '.join(repeated)} more than once",
             fix="rename or remove columns",
-        )  # fmt: skip
+        )
     if target not in header:
         one_column = len(header) == 1 and any(separator in header[0] for separator in ";\t|")
         raise InvalidInputError(
@@ -200,9 +203,11 @@ def _read_csv(path: Path, target: str) -> Table:
         )
     if len(header) == 1:
         raise InvalidInputError(
-            field=path.name, expected="a column of features beside the target", got=f"the column {target} alone",
+            field=path.name,
+            expected="a column of features beside the target",
+            got=f"the column {target} alone",
             fix="add the columns that a model learns from",
-        )  # fmt: skip
+        )
     if not table:
         raise InvalidInputError(field=path.name, expected="at least one record", got="a header only", fix="add records")
     values = np.array([_csv_row(path, line, header, row) for line, row in table])
@@ -214,9 +219,11 @@ def _csv_row(path: Path, line: int, header: list[str], row: list[str]) -> list[f
     if len(row) != len(header):
         commas = len(row) > len(header) and may_have_decimal_commas([row[-2:]])
         raise InvalidInputError(
-            field=f"{path.name} line {line}", expected=f"{len(header)} cells", got=len(row),
+            field=f"{path.name} line {line}",
+            expected=f"{len(header)} cells",
+            got=len(row),
             fix="mend the row; decimals are written with a point, not with a comma" if commas else "mend the row",
-        )  # fmt: skip
+        )
     values = []
     for name, cell in zip(header, row, strict=True):
         try:

@@ -128,9 +128,11 @@ def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, 
             path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise InvalidInputError(
-            field="output", expected="a place that can be written", got=str(error.filename or folder),
+            field="output",
+            expected="a place that can be written",
+            got=str(error.filename or folder),
             fix=f"choose another one ({error.strerror})",
-        ) from None  # fmt: skip
+        ) from None
     return paths
 
 

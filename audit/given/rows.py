@@ -67,9 +67,11 @@ class GivenRows:
         """
         if column is not None and releases:
             raise InvalidInputError(
-                field="column", expected="absent where every column is a parameter", got=column,
+                field="column",
+                expected="absent where every column is a parameter",
+                got=column,
                 fix="leave out column or releases",
-            )  # fmt: skip
+            )
         given = [
             real_array(values if column is None else _column(values, column, name), name)
             for values, name in zip((unlearned, retrained), names, strict=True)

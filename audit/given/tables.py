@@ -94,15 +94,19 @@ def _check_shape(path: Path, line: int, cells: list[str], width: int) -> None:
     where = f"{path} line {line}"
     if not any(cell.strip() for cell in cells):
         raise InvalidInputError(
-            field=where, expected="a score", got="an empty line",
+            field=where,
+            expected="a score",
+            got="an empty line",
             fix="find out why; leaving out failed models biases an audit",
-        )  # fmt: skip
+        )
     if len(cells) != width:
         commas = len(cells) % width == 0 or width % len(cells) == 0
         raise InvalidInputError(
-            field=where, expected=f"{width} cell(s) as in the rows before", got=len(cells),
+            field=where,
+            expected=f"{width} cell(s) as in the rows before",
+            got=len(cells),
             fix="mend the row; decimals are written with a point, not with a comma" if commas else "mend the row",
-        )  # fmt: skip
+        )
 
 
 def _check_commas(path: Path, body: Sequence[Line], *, sure_only: bool) -> None:
@@ -158,6 +162,8 @@ def _check_header(path: Path, lines: Sequence[Line], rows: Sequence[Sequence[flo
     others = np.array(rows[1:])
     if np.any(others != np.round(others)):
         raise InvalidInputError(
-            field=f"{path} line 1", expected="a row of numbers that a model gave", got=f"{','.join(lines[0][1])!r}",
+            field=f"{path} line 1",
+            expected="a row of numbers that a model gave",
+            got=f"{','.join(lines[0][1])!r}",
             fix="remove the line if it numbers the columns (pandas: header=False), or say --releases if it is a model",
-        )  # fmt: skip
+        )

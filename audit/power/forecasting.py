@@ -99,14 +99,16 @@ def forecast_numbers(
     claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta))
     # The attack is not asked for anything: it only stands for one that loses nothing.
     plan = AuditPlan(
-        claims=(claim,), forget=((0,),), attacks=(LikelihoodRatio(),), trials=trials, significance=significance,
+        claims=(claim,),
+        forget=((0,),),
+        attacks=(LikelihoodRatio(),),
+        trials=trials,
+        significance=significance,
         counting=Split(),
-    )  # fmt: skip
+    )
     outlook = Outlook(plan=plan, level=equal_share(significance, tests), margins=tuple(margins))
     found = forecast_claim(claim, outlook, rng=make_generator(plan.seed, Stream.REHEARSAL, 0))
-    return Forecast(
-        title="", mechanism="", significance=significance, n_tests=tests, trials=trials, claims=(found,)
-    )  # fmt: skip
+    return Forecast(title="", mechanism="", significance=significance, n_tests=tests, trials=trials, claims=(found,))
 
 
 def check_margins(margins: Sequence[float]) -> None:

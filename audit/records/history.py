@@ -7,7 +7,7 @@ from typing import Literal
 
 from audit.plan.ranges import FIX, check, check_all, check_lengths
 from mechanisms.claim import JSON_CONFIG, Direction
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,5 +70,5 @@ class History:
         check_all("pairs", self.pairs, low=1, high=max(self.budget, 0), rising=True)
         check_all("p_values", self.p_values, low=0.0, high=1.0)
         check("level", self.level, high=1.0)
-        if self.refuted_at is not None and self.refuted_at not in self.pairs:
-            raise InvalidInputError(field="refuted_at", expected="one of the looks", got=self.refuted_at, fix=FIX)
+        is_look = self.refuted_at is None or self.refuted_at in self.pairs
+        require(is_look, "refuted_at", expected="one of the looks", got=self.refuted_at, fix=FIX)

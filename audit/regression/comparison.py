@@ -19,7 +19,7 @@ from audit.records.ledger import DataRecord
 from audit.records.verdict import Verdict
 from audit.regression.differences import Difference
 from mechanisms.claim import JSON_CONFIG, Direction
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,20 +80,20 @@ class Margins:
     def __post_init__(self) -> None:
         for name, largest in (("exact", float("inf")), ("accuracy", 1.0), ("rate", 1.0)):
             value = getattr(self, name)
-            if not 0 <= value < largest:
-                raise InvalidInputError(
-                    field=f"margins.{name}",
-                    expected="at least 0 and finite" if name == "exact" else "in [0, 1)",
-                    got=value,
-                    fix=f"{getattr(Margins, name):g} is the default",
-                )
-        if not SMALLEST_SIGNIFICANCE <= self.significance < 0.5:
-            raise InvalidInputError(
-                field="margins.significance",
-                expected=f"in (0, 0.5), at least {SMALLEST_SIGNIFICANCE:g}",
-                got=self.significance,
-                fix="0.05 is usual",
+            require(
+                0 <= value < largest,
+                f"margins.{name}",
+                expected="at least 0 and finite" if name == "exact" else "in [0, 1)",
+                got=value,
+                fix=f"{getattr(Margins, name):g} is the default",
             )
+        require(
+            SMALLEST_SIGNIFICANCE <= self.significance < 0.5,
+            "margins.significance",
+            expected=f"in (0, 0.5), at least {SMALLEST_SIGNIFICANCE:g}",
+            got=self.significance,
+            fix="0.05 is usual",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

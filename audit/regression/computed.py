@@ -48,10 +48,14 @@ def compare_numbers(
                 outcome = Outcome.WORSE if step > 0 else Outcome.BETTER
                 moved.append(
                     Change(
-                        forget=forget, source=source, quantity=quantity, baseline=before, candidate=after,
+                        forget=forget,
+                        source=source,
+                        quantity=quantity,
+                        baseline=before,
+                        candidate=after,
                         outcome=outcome,
                     )
-                )  # fmt: skip
+                )
         if not steps:
             continue
         at = max(steps, key=lambda forget: steps[forget])

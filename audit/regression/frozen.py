@@ -91,9 +91,11 @@ def count_frozen_events(
     engine = engine or Engine()
     if isinstance(baseline.plan.counting, Sequential):
         raise InvalidInputError(
-            field="baseline", expected="an audit of a fixed number of trials", got="stop_when_decided = true",
+            field="baseline",
+            expected="an audit of a fixed number of trials",
+            got="stop_when_decided = true",
             fix="an event that changes as trials come cannot be frozen; run the baseline without it",
-        )  # fmt: skip
+        )
     if baseline.data.sha256() != result.data.sha256:
         raise _mismatch("data", result.data.sha256[:12], baseline.data.sha256()[:12])
     shared = [forget for forget in baseline.plan.forget if forget in candidate.plan.forget]

@@ -87,19 +87,21 @@ def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
     records = outputs.records or (*forget, *[-1] * (rows - len(forget)))
     if len(records) != rows:
         raise InvalidInputError(
-            field="release", expected=f"{len(records)} rows, one for each of the records {records}",
+            field="release",
+            expected=f"{len(records)} rows, one for each of the records {records}",
             got=f"releases of shape {release.shape}",
             fix="show a row for each deleted record and then further ones, or name in outputs.records every row's "
             "record (-1 for what is not of the data)",
-        )  # fmt: skip
+        )
     missing = [record for record in forget if record not in records]
     if missing:
         raise InvalidInputError(
-            field="release.outputs.records", expected=f"the deleted records {forget} among them",
+            field="release.outputs.records",
+            expected=f"the deleted records {forget} among them",
             got=f"{records}, without {', '.join(map(str, missing))}",
             fix="leave records out where the first rows are those of the deleted records; where they are not shown at "
             "all leave outputs out, so that attacks learn without knowing",
-        )  # fmt: skip
+        )
     return Probe(kind=outputs.kind, rows=tuple(records.index(record) for record in forget))
 
 
@@ -134,10 +136,12 @@ def check_attacks(plan: AuditPlan, record: BoundRecord) -> None:
     said = [sentence for sentence in found if sentence is not None]
     if said:
         raise InvalidInputError(
-            field="attacks", expected=f"attacks that can work on forget set {record.forget}", got="; ".join(said),
+            field="attacks",
+            expected=f"attacks that can work on forget set {record.forget}",
+            got="; ".join(said),
             fix="leave them out (where no attack is named, those that can work are chosen), or give what they need; "
             f"a fit has {plan.n_smallest_fit} trials a world, half of those that fit by the plan's trials and counting",
-        )  # fmt: skip
+        )
 
 
 def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
@@ -156,15 +160,19 @@ def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
     """Refuse a plan whose access is not what the mechanism gives, and attacks that need another one."""
     if plan.access is not None and plan.access is not release.access:
         raise InvalidInputError(
-            field="access", expected=f'"{release.access.value}", what the mechanism releases', got=plan.access.value,
+            field="access",
+            expected=f'"{release.access.value}", what the mechanism releases',
+            got=plan.access.value,
             fix="name that, or wrap the mechanism so that it releases what the plan grants",
-        )  # fmt: skip
+        )
     refused = [said for said in (refusal(attack, release.access) for attack in plan.attackers) if said is not None]
     if refused:
         raise InvalidInputError(
-            field="attacks", expected=f"attacks on {release.access.value} releases", got="; ".join(refused),
+            field="attacks",
+            expected=f"attacks on {release.access.value} releases",
+            got="; ".join(refused),
             fix="choose attacks that this access grants, for example portfolio, u_lira or lda",
-        )  # fmt: skip
+        )
 
 
 def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:

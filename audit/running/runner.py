@@ -95,9 +95,11 @@ def run(
     """
     if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
         raise InvalidInputError(
-            field="mechanism", expected="an object with a name and bind(data, forget)", got=mechanism,
+            field="mechanism",
+            expected="an object with a name and bind(data, forget)",
+            got=mechanism,
             fix="make one by mechanisms.from_functions",
-        )  # fmt: skip
+        )
     # Before any code of the user has run.
     audited_data = data_record(data)
     if plan is None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import require
 
 T = TypeVar("T")
 # Called with a phase, how much of it is done, and how much there is.
@@ -27,10 +27,8 @@ class Engine:
     n_jobs: int = 1
 
     def __post_init__(self) -> None:
-        if self.n_jobs < 1:
-            raise InvalidInputError(
-                field="n_jobs", expected="at least 1", got=self.n_jobs, fix="1 runs in this process, 2 on two cores"
-            )
+        fix = "1 runs in this process, 2 on two cores"
+        require(self.n_jobs >= 1, "n_jobs", expected="at least 1", got=self.n_jobs, fix=fix)
 
     def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
         """Yield (position of the call, its result) in any order; memory holds a few results at a time."""

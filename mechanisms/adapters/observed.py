@@ -78,15 +78,19 @@ class ObservedOutputs:
         shape, p = deletion.release.shape, data.features.shape[1]
         if deletion.release.access is not Access.WHITE_BOX or shape[:1] != (p,) or len(shape) > 2:
             raise InvalidInputError(
-                field="access", expected=f"white_box for a mechanism that releases no linear weights ({p}, columns)",
-                got=f"black_box with releases of shape {shape}", fix="leave access out, or choose another mechanism",
-            )  # fmt: skip
+                field="access",
+                expected=f"white_box for a mechanism that releases no linear weights ({p}, columns)",
+                got=f"black_box with releases of shape {shape}",
+                fix="leave access out, or choose another mechanism",
+            )
         bad = [i for i in self.probe if not 0 <= i < data.n_records]
         if bad:
             raise InvalidInputError(
-                field="probe.records", expected=f"indices in [0, {data.n_records - 1}]", got=bad[0],
+                field="probe.records",
+                expected=f"indices in [0, {data.n_records - 1}]",
+                got=bad[0],
                 fix="count records from 0 after the choice of rows",
-            )  # fmt: skip
+            )
         records = (*forget, *(i for i in self.probe if i not in forget))
         columns = shape[1] if len(shape) == 2 else 1
         return ObservedDeletion(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier, is_regressor
 
 from mechanisms.dataset import Dataset
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, OutputKind, Outputs, ReleaseSpec
 from mechanisms.reading.arrays import real_numbers
 
@@ -73,11 +73,13 @@ class Predictions:
     continuous: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(OutputMethod):
-            raise InvalidInputError(
-                field="method", expected=f"one of {', '.join(get_args(OutputMethod))}", got=repr(self.method),
-                fix="choose what the service answers with",
-            )  # fmt: skip
+        require(
+            self.method in get_args(OutputMethod),
+            "method",
+            expected=f"one of {', '.join(get_args(OutputMethod))}",
+            got=repr(self.method),
+            fix="choose what the service answers with",
+        )
 
     def of(self, model: Any, deleted: Dataset) -> Array:
         """Return the outputs.
@@ -93,8 +95,9 @@ class Predictions:
             raise InvalidInputError(
                 field="releases.method",
                 expected=f"a method of a fitted {type(model).__name__} ({', '.join(offered) or 'it has none'})",
-                got=repr(self.method), fix="name another method, or set what enables it, as probability=True",
-            )  # fmt: skip
+                got=repr(self.method),
+                fix="name another method, or set what enables it, as probability=True",
+            )
         outputs = answer(self._asked(deleted))
         # Several targets make a list of matrices.
         several = isinstance(outputs, list) and any(np.ndim(output) > 1 for output in outputs)
@@ -141,9 +144,11 @@ class Predictions:
         p = deleted.features.shape[1]
         if probe.ndim != 2 or probe.shape[1] != p or not np.all(np.isfinite(probe)):
             raise InvalidInputError(
-                field="releases.probe", expected=f"finite features of shape (m, {p})", got=f"shape {probe.shape}",
+                field="releases.probe",
+                expected=f"finite features of shape (m, {p})",
+                got=f"shape {probe.shape}",
                 fix="give the features of records like those of the data",
-            )  # fmt: skip
+            )
         return np.concatenate([deleted.features, probe])
 
 
@@ -179,9 +184,11 @@ def coefficients_of(model: Any) -> Array:
     """
     if not hasattr(model, "coef_"):
         raise InvalidInputError(
-            field="estimator", expected="a linear model with coef_ after fit", got=type(model).__name__,
+            field="estimator",
+            expected="a linear model with coef_ after fit",
+            got=type(model).__name__,
             fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline",
-        )  # fmt: skip
+        )
     weights = np.atleast_2d(real_numbers(model.coef_, "coef_")).T
     if getattr(model, "fit_intercept", False):
         intercept = np.broadcast_to(real_numbers(model.intercept_, "intercept_").ravel(), (weights.shape[1],))

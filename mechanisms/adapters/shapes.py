@@ -25,11 +25,12 @@ def flattened(array: Array, spec: ReleaseSpec) -> Array:
     room = spec.shape[0] - spec.axes
     if array.ndim > spec.axes or array.size > room:
         raise InvalidInputError(
-            field="release", expected=f"at most {spec.axes} axes and {room} numbers, as declared in ReleaseSpec",
+            field="release",
+            expected=f"at most {spec.axes} axes and {room} numbers, as declared in ReleaseSpec",
             got=f"shape {array.shape}",
             fix="declare ReleaseSpec(shape=(axes + numbers,), axes=axes) with room for all, "
             f"at least ({array.ndim + array.size},) and {array.ndim}",
-        )  # fmt: skip
+        )
     flat = np.zeros(spec.shape[0])
     flat[: array.ndim] = array.shape
     flat[spec.axes : spec.axes + array.size] = array.ravel()
@@ -58,10 +59,11 @@ def with_all_classes(release: Array, model: Any, classes: Sequence[Any]) -> Arra
     unnamed = [label for label in known if label not in classes]
     if not known or unnamed:
         raise InvalidInputError(
-            field="classes", expected="every class that the estimator may know",
+            field="classes",
+            expected="every class that the estimator may know",
             got=f"{tuple(classes)} for a {type(model).__name__} with classes {known}",
             fix="name all classes by the labels that it is fitted on, 0 to q - 1; other estimators have none",
-        )  # fmt: skip
+        )
     if release.ndim == 1:
         return release
     if release.shape[1] == 1 and len(known) == 2:
@@ -71,9 +73,11 @@ def with_all_classes(release: Array, model: Any, classes: Sequence[Any]) -> Arra
         release = np.hstack([np.zeros_like(release), release])
     if release.shape[1] != len(known):
         raise InvalidInputError(
-            field="classes", expected=f"one column for each of the model's {len(known)} classes",
-            got=f"releases of shape {release.shape}", fix="leave classes out, or release another method's outputs",
-        )  # fmt: skip
+            field="classes",
+            expected=f"one column for each of the model's {len(known)} classes",
+            got=f"releases of shape {release.shape}",
+            fix="leave classes out, or release another method's outputs",
+        )
     full = np.zeros((len(release), len(classes)))
     full[:, [list(classes).index(label) for label in known]] = release
     return full

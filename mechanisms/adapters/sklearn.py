@@ -110,9 +110,11 @@ class EstimatorMechanism:
     def _observe(self, model: Any, deleted: Dataset) -> Array:
         if not hasattr(model, "get_params"):
             raise InvalidInputError(
-                field="unlearn", expected="to return the fitted estimator", got=type(model).__name__,
+                field="unlearn",
+                expected="to return the fitted estimator",
+                got=type(model).__name__,
                 fix="end it with the estimator, as in: return model",
-            )  # fmt: skip
+            )
         return self._seen(model, deleted)
 
     def _seen(self, model: Any, deleted: Dataset) -> Array:
@@ -123,9 +125,11 @@ class EstimatorMechanism:
         release = self._seen(model, deleted)
         if not np.all(np.isfinite(release)):
             raise InvalidInputError(
-                field="estimator", expected="to be fitted to finite outputs", got="NaN or infinity",
+                field="estimator",
+                expected="to be fitted to finite outputs",
+                got="NaN or infinity",
                 fix="scale the features by public constants, or regularise more",
-            )  # fmt: skip
+            )
         return release
 
 
@@ -174,10 +178,11 @@ def _random_state(rng: np.random.Generator) -> np.random.RandomState:
 def _check_same_fit(first: Array, again: Array) -> None:
     if not np.allclose(first, again, rtol=0, atol=_SAME_FIT * max(float(np.abs(first).max(initial=0)), 1e-300)):
         raise InvalidInputError(
-            field="fit_once", expected="False for an estimator whose fit is random",
+            field="fit_once",
+            expected="False for an estimator whose fit is random",
             got=f"two fits of the same data with outputs that differ by {np.abs(first - again).max():.3g}",
             fix="leave fit_once out, or give the estimator a deterministic solver",
-        )  # fmt: skip
+        )
 
 
 def from_estimator(
@@ -254,10 +259,11 @@ def from_estimator(
     """
     if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
         raise InvalidInputError(
-            field="estimator", expected="a scikit-learn estimator that is not fitted yet, with fit and get_params",
+            field="estimator",
+            expected="a scikit-learn estimator that is not fitted yet, with fit and get_params",
             got=estimator.__name__ + " (a class)" if isinstance(estimator, type) else type(estimator).__name__,
             fix="pass an instance such as LogisticRegression(), or use from_functions",
-        )  # fmt: skip
+        )
     known: dict[str, int | float | str] = {"estimator": type(estimator).__name__, "sampler": "fit and unlearn"}
     return EstimatorMechanism(
         estimator=estimator,

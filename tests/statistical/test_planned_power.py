@@ -115,9 +115,15 @@ def test_rehearsed_power_is_that_of_simulated_audits(claim: Claim) -> None:
     truth = gaussian_curve(mu) if isinstance(claim.guarantee, GaussianDP) else gaussian_curve(0.95)
     mu = mu if isinstance(claim.guarantee, GaussianDP) else 0.95
     planned = rehearsed_power(
-        claim, truth.fpr, truth.tpr, n_fit=n_fit, n_counted=n_counted, level=level,
-        rng=np.random.default_rng(1), repeats=250,
-    )  # fmt: skip
+        claim,
+        truth.fpr,
+        truth.tpr,
+        n_fit=n_fit,
+        n_counted=n_counted,
+        level=level,
+        rng=np.random.default_rng(1),
+        repeats=250,
+    )
     assert 0.2 < planned < 0.95
     rng, n = np.random.default_rng(2), n_fit + n_counted
     refuted = sum(

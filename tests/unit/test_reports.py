@@ -213,8 +213,9 @@ def test_a_row_of_the_terminal_is_one_line_however_many_digits_its_numbers_have(
     shown = terminal.summary(result("Digits", (dataclasses.replace(found, sandwiches=(longest,)),)))
     assert re.search(
         r"^ Record 1463 \(hardest\)   ε ≤ 0\.0426, δ = 1\.234e-10 +0\.0456 +0\.0426 +0\.457 .* NOT REFUTED, weak$",
-        shown, re.MULTILINE,
-    ), shown  # fmt: skip
+        shown,
+        re.MULTILINE,
+    ), shown
 
 
 def test_importing_reports_is_light() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,3 +39,24 @@ def test_nan_is_in_no_range(make: Callable[[Any], object], field: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         make(math.nan)
     assert caught.value.field == field
+
+
+PACKAGES = ("mechanisms", "attacks", "audit", "reports")
+
+
+def _raises_by_hand(path: Path) -> list[str]:
+    """Return where a ``__post_init__`` raises InvalidInputError itself."""
+    return [
+        f"{path}:{inner.lineno}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name == "__post_init__"
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Name) and inner.id == "InvalidInputError"
+    ]
+
+
+def test_fields_are_checked_in_one_way() -> None:
+    root = Path(__file__).parents[2]
+    files = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
+    assert len(files) > 100
+    assert [where for path in files for where in _raises_by_hand(path)] == []

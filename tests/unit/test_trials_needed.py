@@ -61,8 +61,10 @@ def enumerated_power(n: int, claim: Claim, mu: float, level: float) -> float:
         k1 = first[-1] if first else 0
         while k1 <= n and not exact_joint_rejects(
             Counts(k_unlearned=k1, n_unlearned=n, k_retrained=k0, n_retrained=n),
-            point=point, direction=FORWARD, level=level,
-        ):  # fmt: skip
+            point=point,
+            direction=FORWARD,
+            level=level,
+        ):
             k1 += 1
         first.append(k1)
     x = np.linspace(-1, 4, 101)
