@@ -77,7 +77,7 @@ def test_given_scores_are_not_said_to_be_drawn() -> None:
     claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))
     said = answers(audit.from_scores(rng.normal(0, 1, 300), rng.normal(0, 1, 200), claim=claim, seed=5))
     assert said["What was deleted"].startswith("Not known to the audit.")
-    assert "300 unlearned and 200 retrained models were given" in said["What was tested"]
+    assert "300 models that were filed as unlearned, and 200 as retrained, were given" in said["What was tested"]
     assert "ε ≤ 1 at δ = 1e-5, stated by the user" in said["What was claimed"]
     assert "the audit cannot tell whether it was" in said["At which level"]
     assert "no command was recorded" in said["Who can repeat it, and how"]

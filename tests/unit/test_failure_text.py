@@ -13,6 +13,7 @@ from audit.errors import ClaimRefutedError, InconclusiveError
 from audit.records.failure_text import one_line
 from audit.records.phrases import WHY
 from audit.records.result import AuditResult
+from audit.records.rounding import up
 from audit.records.verdict import Reason
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 
@@ -40,7 +41,9 @@ def test_a_refuted_claim_is_told_with_its_evidence() -> None:
     assert f"for {counts.k_unlearned} of {counts.n_unlearned} unlearned and {counts.k_retrained} of " in lines[3]
     assert lines[4].startswith("    bound    ε ≥ ")
     assert lines[5].startswith("    level    p = ")
-    assert lines[5].endswith("tested at 0.005")
+    # A tenth of the level is for the test at the plan's delta, the rest for the claim's row.
+    assert sorted(test.bound.level for test in result.findings[0].tests) == pytest.approx([0.001, 0.009])
+    assert lines[5].endswith(f"tested at {up(result.findings[0].level)}")
     assert lines[6].startswith(
         "  Were every claim of this audit true, it would refute any with probability at most 0.01 "
     )

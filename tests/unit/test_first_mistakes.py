@@ -159,8 +159,7 @@ def test_a_service_without_noise_is_told_why_nothing_was_decided(data: Dataset) 
     shown = summary(run(data, unlearn=lambda model, *_: model))
     assert "INCONCLUSIVE" in shown
     words = " ".join(shown.split())
-    assert "Record 3: The claim about record 3" in words
-    assert "could not be decided: a control of the sampling failed" in words
+    assert "Record 3: Could not be decided: a control of the sampling failed" in words
     assert "Releases equal to an earlier one" in words
     assert "drawn without any noise" in words
 
@@ -259,7 +258,7 @@ def test_one_held_out_record_gives_no_r_squared(data: Dataset) -> None:
 def test_a_claim_without_delta_is_not_said_to_be_beyond_every_epsilon(data: Dataset) -> None:
     pure = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=0.0))
     said = page(run(data, claim=pure)).audits[0].findings[0].strength
-    assert "At δ = 0 no Gaussian shift has a finite ε" in said
+    assert "(alternative: randomised response; δ = 0)" in said
     assert "No true ε, however large" not in said
     plan = AuditPlan(claims=(pure,), forget=((3,),), attacks=(LinearDiscriminant(),), trials=400)
     mechanism = from_functions(learn=learn, unlearn=noisy, release=(3,))

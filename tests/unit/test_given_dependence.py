@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import audit
+from audit import load_json
 from audit.given.models import one_row_a_model, read_ids
 from audit.given.order import paired_rows_control, sorted_column
 from audit.given.rows import GivenRows
 from audit.records.ledger import Control
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
 from audit.trials.independence import FALSE_ALARM, strongest_lag
 from mechanisms.claim import Claim, EpsilonDelta

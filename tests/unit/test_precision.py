@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import audit
+from audit import load_json
 from audit.given.precision import precision_control
 from audit.given.rows import GivenRows
 from audit.records.ledger import Control
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import Claim, EpsilonDelta
 from reports.audits import markdown, terminal

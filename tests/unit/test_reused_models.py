@@ -15,10 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
+from audit import load_json
 from audit.controls.models import reused_models_control
 from audit.controls.replay import Learning, Replayed
 from audit.records.ledger import Control
-from audit.records.result import AuditResult, load_json
+from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
 from audit.trials.engines import Engine
 from audit.trials.watching import Seen

@@ -98,7 +98,9 @@ def test_family_holds_every_hypothesis_and_spends_at_most_the_significance(resul
     assert len(result.findings) == 4
     for finding in result.findings:
         assert len(finding.tests) == 8
-        assert {test.bound.level for test in finding.tests} == {result.family.members[0].level}
+        levels = {m.role: m.level for m in result.family.members}
+        assert {test.role: test.bound.level for test in finding.tests} == levels
+        assert levels["claim_row"] == pytest.approx(9 * levels["plan_delta"])
 
 
 def test_fit_and_counting_splits_are_whole_chunks(result: AuditResult) -> None:
