@@ -12,6 +12,9 @@ from audit.trials.watching import Seen
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Deletion, HasData
 
+# Fewer trainings may agree by chance where learning has few outcomes.
+MIN_TRAININGS = 20
+
 
 def reused_models_control(
     seen: tuple[Seen, Seen], replayed: Replayed, *, continuous: bool, forget: tuple[int, ...], label: str
@@ -32,7 +35,9 @@ def reused_models_control(
     Equal models are no fault where learning was seen to be a function of data and stream: one that is deterministic
     learns one model, and one that chooses among few (a tree with ties) repeats them by rights. Where it was seen to
     answer from models that it kept, or where that could not be seen and the releases have a density, repeats are a
-    fault. False alarm for models with a density: about n^2 2^-64 for n trainings, from equal fingerprints.
+    fault; and so is one model in one world where the other learns many, whatever a fresh process showed: that world was
+    trained once and kept. False alarm for models with a density: about n^2 2^-64 for n trainings, from equal
+    fingerprints.
     """
     opaque = next((s.opaque for s in seen if s.opaque), "")
     shown = [(world.value, s, one) for world, s, one in zip(WORLDS, seen, replayed.one_model, strict=True) if s.models]
@@ -45,6 +50,8 @@ def reused_models_control(
     repeated = [(s.models, one) for _, s, one in shown if s.models != s.n]
     learning = replayed.learning
     reused = any(_is_fault(models or 0, one, learning, continuous) for models, one in repeated)
+    # Learning that is not random learns one model in each world; here one of them was learned once and kept.
+    reused |= continuous and len(shown) > 1 and len({s.models == 1 for _, s, _ in shown if s.n >= MIN_TRAININGS}) > 1
     if opaque:
         message = f"Not applicable: learned models cannot be told apart, for {opaque}."
     elif reused:

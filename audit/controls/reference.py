@@ -103,15 +103,16 @@ def reference_control(
     Notes
     -----
     Alarms where unlearning nothing moves retrained models more than half of the way back to models of all data, and
-    aside of it by no more than that way. If it moves at most half of the way, a false alarm has at most the level's
-    probability, approximately (:func:`pull_of`). A reference that is changed in other ways is not found, only measured.
+    aside of it, or beyond the end of it, by no more than that way: learning that simply goes on moves models further,
+    or elsewhere. If it moves at most half of the way, a false alarm has at most the level's probability, approximately
+    (:func:`pull_of`). A reference that is changed in other ways is not found, only measured.
     """
     if not _is_shown(deletion):
         return ()
     drawn = _drawn(deletion, plan, record, engine)
     pull = None if drawn is None else pull_of(*drawn)
     level = equal_share(FALSE_ALARM, len(plan.forget))
-    rejected = pull is not None and pull.p_value <= level and pull.aside <= pull.way
+    rejected = pull is not None and pull.p_value <= level and max(pull.aside, pull.towards - pull.way) <= pull.way
     if drawn is None:
         message = "Not applicable: what is learned cannot be released without unlearning, so nothing could be compared."
     elif pull is None:

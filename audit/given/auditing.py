@@ -37,7 +37,7 @@ from audit.statistics.multiplicity import MemberKey, ledger, role_levels
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim, Direction, EpsilonDelta
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 
 DEFAULT_DELTA = 1e-5
 
@@ -191,6 +191,20 @@ def _plan(
     threshold: float | None,
 ) -> AuditPlan:
     """Return the options as a plan, which checks their ranges."""
+    require(
+        isinstance(claim, Claim),
+        "claim",
+        expected="a Claim",
+        got=claim,
+        fix="write Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))",
+    )
+    require(
+        counting is None or isinstance(counting, Split),
+        "counting",
+        expected="a Split: rows that are all there are counted once",
+        got=counting,
+        fix="leave it out",
+    )
     if threshold is not None and not (given.are_scores and attacks is None and math.isfinite(threshold)):
         raise InvalidInputError(
             field="threshold",

@@ -129,7 +129,7 @@ def _equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     both = np.concatenate([given.unlearned, given.retrained])
     if np.all(both == np.round(both)) and np.any(both != both[0]):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
-    found, forgiven = [], 0
+    found, forgiven, is_coarse = [], 0, False
     named = {given.names[0]: given.unlearned, given.names[1]: given.retrained, "the two together": both}
     for name, rows in named.items():
         prints = fingerprints(rows)
@@ -139,9 +139,7 @@ def _equal_rows(given: GivenRows, *, continuous: bool) -> Control:
         # Clipped scores pile up at the ends, and sparse ones at zero; stored scores are rounded.
         prints = prints[~at_extremes(rows) & np.any(rows != 0, axis=1)]
         repeats, allowed = n_repeated(prints), chance_repeats(rows)
-        if allowed >= len(rows) // 2 and not found:
-            message = "Not applicable: numbers are stored so coarsely that independent models share them."
-            return _not_applicable("duplicates", message)
+        is_coarse |= allowed >= len(rows) // 2
         forgiven = max(forgiven, repeats)
         if repeats > allowed:
             found.append(
@@ -153,6 +151,9 @@ def _equal_rows(given: GivenRows, *, continuous: bool) -> Control:
             "appended twice, or a model filed in both worlds. If independent models may well give equal rows (trees, "
             "thresholds, rounded answers), say so by continuous=False."
         )
+    elif is_coarse:
+        message = "Not applicable: numbers are stored so coarsely that independent models share them."
+        return _not_applicable("duplicates", message)
     elif forgiven:
         message = f"{forgiven:,} rows are equal to an earlier one, no more than rounding of the numbers explains."
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ _DECIMALS = range(-3, 13)
 _BITS = {8: "bfloat16", 11: "float16", 24: "float32"}
 _GRIDS: tuple[tuple[str, int], ...] = (*(("decimals", d) for d in _DECIMALS), *(("bits", b) for b in _BITS))
 _MAX_COLUMNS = 1000
+# So many values show how many digits a file was printed with.
+_MAX_SHOWN = 2000
+# More are no format but the numbers themselves.
+_MAX_DIGITS = 12
 # A larger chance that a step moves any row across a threshold would be felt in the level of a test.
 HARMLESS = 1e-3
 # Share of the rows in the narrowest window, from which the density is estimated.
@@ -49,8 +54,9 @@ def precision_control(given: GivenRows) -> Control:
     For each step (powers of ten, and the significant bits of short floats) and column: every value of one world is a
     multiple, most values of the other are not, and of equal laws so many would fall on one side with probability at
     most 1e-6 over all of them together (Fisher's exact test; values at the ends of the range are left out, for clipped
-    scores pile up there). Values in the same steps in both worlds, such as counts, pass. So do steps so fine that some
-    row lies within one of a threshold with probability of about 1e-3 or less: those of float32 for hundreds of models.
+    scores pile up there). Values in the same steps in both worlds, such as counts, pass, and so do values printed with
+    the same number of significant digits, and steps so fine that some row lies within one of a threshold with
+    probability of about 1e-3 or less: those of float32 for hundreds of models.
     """
     level = equal_share(FALSE_ALARM, 2 * len(_GRIDS) * min(given.unlearned.shape[1], _MAX_COLUMNS))
     message = next((said for find in (_overflow, _swallowed) for said in find(given)), None)
@@ -119,7 +125,8 @@ def _coarser(given: GivenRows) -> Iterator[tuple[float, str]]:
                 n = int(inner[i][:, column].sum()), int(inner[j][:, column].sum())
                 off = int(np.sum(inner[j][:, column] & ~_is_on(fine, kind, size)))
                 between = both[(both[:, column] > low[column]) & (both[:, column] < high[column]), column]
-                if off > 0 and n[1] <= 2 * off and _moved(between, kind, size) > HARMLESS:
+                matters = off > 0 and n[1] <= 2 * off and _moved(between, kind, size) > HARMLESS
+                if matters and not _is_one_format(coarse, fine):
                     where = f"column {chosen[column] + 1} of " if given.unlearned.shape[1] > 1 else ""
                     said = _said(f"{where}{given.names[i]}", given.names[j], kind, size)
                     yield _fisher(n[0], n[1], off), said
@@ -132,6 +139,15 @@ def _is_on(rows: Array, kind: str, size: int) -> Flags:
         return np.asarray(np.abs(scaled - np.round(scaled)) <= _TOLERANCE * np.abs(scaled))
     scaled = np.ldexp(np.frexp(rows)[0], size)
     return np.asarray(scaled == np.round(scaled))
+
+
+def _is_one_format(one: Array, other: Array) -> bool:
+    """Return whether both are printed with as many significant digits, which are other decimals at another size."""
+    return _digits(one) == _digits(other) <= _MAX_DIGITS
+
+
+def _digits(values: Array) -> int:
+    return max(len(Decimal(repr(float(value))).normalize().as_tuple().digits) for value in values[:_MAX_SHOWN])
 
 
 def _moved(values: Array, kind: str, size: int) -> float:

@@ -85,7 +85,8 @@ def chance_repeats(rows: Array) -> int:
     Notes
     -----
     Among about 25 neighbouring distinct values the smallest gap stands for the spacing at which values are stored
-    there; it is at least the true spacing, so more ties are forgiven than rounding explains.
+    there; it is at least the true spacing, so more ties are forgiven than rounding explains. Numbers in full precision
+    that lie in no steps are not rounded, and no tie of theirs is forgiven.
     """
     n, d = len(rows), int(rows.shape[1])
     columns = np.unique(np.linspace(0, d - 1, N_COLUMNS).round().astype(np.intp))
@@ -104,12 +105,38 @@ def _chance_pairs(values: Array) -> float:
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 3:
         return math.inf
+    if not _is_short(distinct) and not _are_steps(distinct):
+        return 0.0
     total = 0.0
     for start in range(0, len(distinct) - 1, BLOCK):
         block = distinct[start : start + BLOCK + 1]
         n, spans = float(counts[start : start + BLOCK].sum()), np.diff(block)
         total += n * n / 2 * float(spans.min()) / float(spans.sum())
     return total
+
+
+def _is_short(values: Array) -> bool:
+    """Return whether all values are numbers of single precision, or of at most twelve decimals."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32).astype(np.float64)
+    return bool(np.all(single == values) or np.all(np.round(values, 12) == values))
+
+
+def _are_steps(distinct: Array) -> bool:
+    """Return whether values lie in steps, which may widen slowly, as shares of a count and logarithms of rounded ones.
+
+    Then gaps are mostly whole multiples of the smallest near them, or mostly like the one before. A few models that
+    were copied lie anywhere: a gap is near a multiple with probability 1/5, and like the one before with 1/9.
+    """
+    gaps = np.diff(distinct)
+    n_near = n_gaps = 0
+    for start in range(0, len(gaps), BLOCK):
+        block = gaps[start : start + BLOCK]
+        multiples = np.delete(block, int(np.argmin(block))) / block.min()
+        n_near += int(np.sum(np.abs(multiples - np.round(multiples)) < 0.1))
+        n_gaps += len(multiples)
+    like = np.abs(np.log(gaps[1:]) - np.log(gaps[:-1])) < math.log(1.25)
+    return 2 * n_near >= n_gaps or bool(np.mean(like) > 0.5)
 
 
 def at_extremes(rows: Array) -> NDArray[np.bool_]:

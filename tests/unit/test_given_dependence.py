@@ -232,3 +232,42 @@ def test_the_command_takes_ids_and_discrete_scores(tmp_path: Path) -> None:
     assert "--model-ids" in (result.environment.command or "")
     assert "--discrete" in (result.environment.command or "")
     assert not control(result, "duplicates").applicable
+
+
+@pytest.mark.parametrize("n_models", [5, 10, 20])
+def test_copies_of_few_models_spoil_the_verdict_in_any_order(n_models: int) -> None:
+    """Each model's score copied, rows shuffled: no law of few values in full precision that lie in no steps."""
+    missed = 0
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        worlds = [rng.permutation(np.repeat(rng.standard_normal(n_models), 300 // n_models)) for _ in range(2)]
+        missed += control(audit.from_scores(*worlds, claim=ONE), "duplicates").as_expected
+    # Five values may happen to lie in steps.
+    assert missed <= (3 if n_models == 5 else 0)
+
+
+ROUNDED = {
+    "full precision": lambda x: x,
+    "float32": lambda x: x.astype(np.float32).astype(np.float64),
+    "float16": lambda x: x.astype(np.float16).astype(np.float64),
+    "four decimals": lambda x: np.round(x, 4),
+    "shares of 300": lambda x: np.round(300 / (1 + np.exp(-x))) / 300,
+    "shares of 7": lambda x: np.round(7 / (1 + np.exp(-x))) / 7,
+    "log-odds of three decimals": lambda x: -np.log(1 / np.clip(np.round(1 / (1 + np.exp(-x)), 3), 0.001, 0.999) - 1),
+    "logarithm of two decimals": lambda x: np.log(np.round(np.exp(x), 2) + 0.01),
+}
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_rounded_scores_are_no_copies(kind: str) -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        worlds = [ROUNDED[kind](rng.standard_normal(2000)) for _ in range(2)]
+        found = control(audit.from_scores(*worlds, claim=ONE), "duplicates")
+        assert found.as_expected, found.message
+
+
+def test_rows_that_are_all_there_are_not_counted_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(InvalidInputError, match="counting to be a Split"):
+        audit.from_scores(rng.normal(size=50), rng.normal(size=50), claim=ONE, counting=audit.Sequential())  # type: ignore[arg-type]

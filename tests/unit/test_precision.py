@@ -146,3 +146,13 @@ def test_numbers_too_large_to_hold_a_difference_decide_nothing() -> None:
         assert isinstance(load_json(result.to_json()), AuditResult)
         assert "nan" not in terminal.summary(result)
     assert of(1e9 + rng.normal(size=400), 1e9 + rng.normal(size=300)).as_expected
+
+
+@pytest.mark.parametrize("format_", ["%.6g", "%.4g"])
+def test_one_format_of_significant_digits_is_one_precision(format_: str) -> None:
+    """Numbers of another size have other decimals: what leaks then is the size, and no rounding."""
+    rng = np.random.default_rng(5)
+    worlds = [np.array([float(format_ % x) for x in np.exp(rng.standard_normal(300) + shift)]) for shift in (5.0, 0.0)]
+    assert of(*worlds).as_expected
+    result = audit.from_scores(*worlds, claim=claim(1.0))
+    assert result.verdict is Verdict.REFUTED

@@ -217,3 +217,21 @@ def test_without_noise_it_is_a_comparison() -> None:
         assert pull is not None
         assert pull.p_value == p_value
         assert pull.towards == pytest.approx(share)
+
+
+def test_learning_that_goes_on_in_one_dimension_is_not_accused() -> None:
+    """A release of one number has no aside; half-trained models that are then trained to the end go far beyond."""
+    data = from_arrays(np.ones((20, 1)), np.arange(20.0) + 5.0, kind="regression")
+
+    def half(data: Dataset, rng: np.random.Generator) -> Array:
+        return np.array([0.3 * data.targets.mean()])
+
+    def to_the_end(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
+        return np.array([retained.targets.mean() + 0.5 * rng.standard_normal()])
+
+    service = from_functions(learn=half, unlearn=to_the_end, release=(1,))
+    result = audit.run(service, data, forget=19, claim=CLAIM, trials=200)
+    found = control(result)
+    assert found.p_value is not None
+    assert found.p_value < FALSE_ALARM
+    assert found.as_expected

@@ -395,3 +395,19 @@ def test_data_that_nobody_changed_are_said_to_be_unchanged() -> None:
     found = control(run(train, trials=60), "unchanged_data")
     assert found.as_expected
     assert "unchanged" in found.message
+
+
+def test_an_original_that_was_trained_once_spoils_the_verdict() -> None:
+    """A usual shortcut: the model of all data is loaded, and retraining is real. A fresh process sees nothing wrong."""
+    data = small()
+    original = train(data, np.random.default_rng(9))
+
+    def learn(data: Dataset, rng: np.random.Generator) -> Array:
+        return original if len(data) == 30 else train(data, rng)
+
+    service = from_functions(learn=learn, unlearn=noisy, release=(3,))
+    result = audit.run(service, data, forget=4, claim=ONE, trials=TRIALS, seed=2)
+    (finding,) = result.findings
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert finding.reason is Reason.NOT_REPRODUCIBLE
+    assert load_json(result.to_json()) == result
