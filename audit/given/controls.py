@@ -70,7 +70,7 @@ def given_controls(
             cause=_CAUSE,
         )
         order = (_halves(given.retrained, plan), lag_one, paired_rows_control(given, rng=rng))
-    return (order[0], _equal_rows(given, continuous=continuous), *order[1:])
+    return (order[0], equal_rows(given, continuous=continuous), *order[1:])
 
 
 def _not_applicable(name: str, message: str) -> Control:
@@ -121,7 +121,7 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
     )
 
 
-def _equal_rows(given: GivenRows, *, continuous: bool) -> Control:
+def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     """Look for models that were filed twice, in one file or in both."""
     if not continuous:
         message = "Not applicable: independent models may give equal rows, as was declared (continuous=False)."

