@@ -349,6 +349,7 @@ def test_list(what: str) -> None:
     assert len(done.stdout.splitlines()) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "rows"), [("11", "300")])
 def test_demo_with_other_seed_and_rows(tmp_path: Path, seed: str, rows: str) -> None:
     """A small demonstration still works; with so few trials only the crash-free path and the files are checked."""

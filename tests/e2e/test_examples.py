@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,6 +28,7 @@ def test_given_scores_are_refuted_and_say_how() -> None:
     assert [line.split(":")[0] for line in controls] == ["null", "duplicates", "lag_one", "paired_rows", "precision"]
 
 
+@pytest.mark.slow
 def test_audit_my_mechanism_tells_the_true_claim_from_the_false_one() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "audit_my_mechanism.py"], capture_output=True, text=True, check=False
@@ -39,6 +42,7 @@ def test_audit_my_mechanism_tells_the_true_claim_from_the_false_one() -> None:
     assert "NOT REFUTED" not in careless
 
 
+@pytest.mark.slow
 def test_stop_when_decided_stops_early_where_the_claim_is_false() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "stop_when_decided.py"], capture_output=True, text=True, check=False
@@ -49,6 +53,7 @@ def test_stop_when_decided_stops_early_where_the_claim_is_false() -> None:
     assert "NOT REFUTED  after 9,500 of at most 9,500 pairs" in median
 
 
+@pytest.mark.slow
 def test_an_estimator_is_audited_in_twenty_lines() -> None:
     example = ROOT / "examples" / "audit_my_estimator.py"
     done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
@@ -58,6 +63,7 @@ def test_an_estimator_is_audited_in_twenty_lines() -> None:
     assert len(code) <= 21
 
 
+@pytest.mark.slow
 def test_a_black_box_audit_refutes_the_service_that_ignored_the_deletion() -> None:
     # Over 20 seeds each: p = 1e-4 at level 0.0125 for the service that ignored it, p >= 0.66 for the honest one.
     example = ROOT / "examples" / "black_box_logistic_regression.py"
@@ -69,6 +75,7 @@ def test_a_black_box_audit_refutes_the_service_that_ignored_the_deletion() -> No
     assert "NOT REFUTED" not in ignored
 
 
+@pytest.mark.slow
 def test_the_claims_of_the_pytest_example_pass_and_are_printed() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "unlearn_audit_pytest", "-p", "no:cacheprovider", "-q"],

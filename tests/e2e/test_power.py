@@ -85,6 +85,7 @@ def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"plan.toml"}
 
 
+@pytest.mark.slow
 def test_dry_run_does_not_change_what_the_run_finds(tmp_path: Path) -> None:
     plan = write_plan(tmp_path)
     first = json.loads(run("run", plan, "--json", "--jobs", "1").stdout)

@@ -113,7 +113,12 @@ def test_p_value_is_never_below_a_much_finer_grid_and_hardly_above() -> None:
 
 @pytest.mark.parametrize(
     ("p1", "p0", "delta", "level"),
-    [(0.5, 0.2, 0.0, 0.05), (0.7, 0.1, 0.05, 0.2), (0.95, 0.4, 0.0, 0.2), (0.6, 0.2, 0.1, 0.05)],
+    [
+        (0.5, 0.2, 0.0, 0.05),
+        pytest.param(0.7, 0.1, 0.05, 0.2, marks=pytest.mark.slow),
+        pytest.param(0.95, 0.4, 0.0, 0.2, marks=pytest.mark.slow),
+        (0.6, 0.2, 0.1, 0.05),
+    ],
 )
 def test_bound_covers_by_enumeration_and_is_not_vacuous(p1: float, p0: float, delta: float, level: float) -> None:
     n = 24

@@ -21,6 +21,7 @@ from tests.statistical.budget import binomial_limits
 FORWARD = Direction.UNLEARNED_FROM_RETRAINED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "delta", "ratio", "level"), [(1.0, 1e-2, 3.0, 0.05), (0.5, 1e-5, 5.0, 0.01)])
 def test_the_needed_trials_reach_the_power(epsilon: float, delta: float, ratio: float, level: float) -> None:
     point = EpsilonDelta(epsilon=epsilon, delta=delta)

@@ -128,6 +128,7 @@ class TestWords:
         assert found.records[2] == 40
         assert found.records[0] != found.records[3]
 
+    @pytest.mark.slow
     def test_by_certificate(self, data: Dataset) -> None:
         found = choose_canaries(data, ["hardest"], by="certificate", mechanism=RIDGE, penalty=1.0, seed=0)
         assert found.records[0] == np.argmax(privacy_map(data, RIDGE, delta=RIDGE.delta).two_sided)

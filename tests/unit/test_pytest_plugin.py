@@ -292,6 +292,7 @@ def test_a_session_in_which_every_audit_crashed_is_reported(suite: pytest.Pytest
     assert "test_claims.py::test_crashes" in (suite.path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_workers_hand_their_claims_to_the_controller(suite: pytest.Pytester) -> None:
     suite.makepyfile(test_claims=EVERY_OUTCOME)
     some = ("-k", "not beyond_reach")
