@@ -181,8 +181,11 @@ class HasModels(Protocol):
         """Return the releases of :meth:`Deletion.sample` for this generator, and the model of each."""
         ...
 
-    def learned(self, world: World | None, *, rng: np.random.Generator) -> Array:
-        """Return the numbers of one model, learned on a world's data; with ``None``, on data that no world has."""
+    def learned(self, world: World | None, *, rng: np.random.Generator, nudge: float = 0.0) -> Array:
+        """Return the numbers of one model, learned on a world's data; with ``None``, on data that no world has.
+
+        With a nudge, on data that differ from those by that factor, as by a rounding.
+        """
         ...
 
 

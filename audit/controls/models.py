@@ -6,7 +6,9 @@ assumes that each learns anew, from the same data.
 
 from __future__ import annotations
 
-from audit.controls.replay import WORLDS, Learning, Replayed
+from audit.controls.learning import Learning, learning_of
+from audit.controls.replay import WORLDS, Replayed
+from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.trials.watching import Seen
 from mechanisms.dataset import Dataset
@@ -17,18 +19,28 @@ MIN_TRAININGS = 20
 
 
 def reused_models_control(
-    seen: tuple[Seen, Seen], replayed: Replayed, *, continuous: bool, forget: tuple[int, ...], label: str
+    deletion: Deletion,
+    seen: tuple[Seen, Seen],
+    replayed: Replayed,
+    plan: AuditPlan,
+    *,
+    record: int,
+    forget: tuple[int, ...],
+    label: str,
 ) -> tuple[Control, ...]:
     """Look for learned models that are equal, among the counted trainings of each world; nothing where none are shown.
 
     Parameters
     ----------
+    deletion
+        Learns a few times more where models repeat (:func:`audit.controls.learning.learning_of`). Where its releases
+        may be equal (``continuous``), models may be too.
     seen
         Distinct models among the counted trainings of the unlearned and of the retrained world.
     replayed
-        What the replay showed of learning.
-    continuous
-        What the mechanism declares of its releases; where they may be equal, models may be too.
+        Whether a fresh process learned the same model.
+    plan, record
+        The seed, and the position of the forget set.
 
     Notes
     -----
@@ -48,28 +60,19 @@ def reused_models_control(
         for world, s, _ in shown
     ]
     repeated = [(s.models, one) for _, s, one in shown if s.models != s.n]
-    learning = replayed.learning
+    continuous = deletion.release.continuous
+    models = max((models or 0 for models, _ in repeated), default=0)
+    learning = Learning.UNKNOWN
+    if repeated and not opaque:
+        learning = learning_of(deletion, models, seed=plan.seed, record=record)
     reused = any(_is_fault(models or 0, one, learning, continuous) for models, one in repeated)
     # Learning that is not random learns one model in each world; here one of them was learned once and kept.
     reused |= continuous and len(shown) > 1 and len({s.models == 1 for _, s, _ in shown if s.n >= MIN_TRAININGS}) > 1
     if opaque:
         message = f"Not applicable: learned models cannot be told apart, for {opaque}."
-    elif reused:
-        message = (
-            f"Learned models are used again: {' and '.join(counts)}. Trials that share a model are not independent, "
-            "and counting them says more than it should: look for a cache, or for checkpoints that are chosen from. If "
-            "learning itself has few outcomes, declare continuous=False where the shape of a release is declared."
-        )
-    elif not repeated:
-        message = f"Learned models are all different: {' and '.join(counts)}."
-    elif learning is Learning.OF_ITS_STREAM:
-        message = f"Each training starts anew, as it must: {' and '.join(counts)}, for learning has no more outcomes."
-    elif all(models == 1 and one for models, one in repeated):
-        message = f"Learning is not random, which a fresh process confirmed: {' and '.join(counts)}."
     else:
-        message = (
-            f"{' and '.join(counts)}. Whether models are used again, or learning has no more outcomes, is not known."
-        )
+        one_confirmed = all(models == 1 and one for models, one in repeated)
+        message = _said(" and ".join(counts), learning, reused, bool(repeated), one_confirmed)
     return (
         Control(
             name="reused_models",
@@ -81,6 +84,29 @@ def reused_models_control(
             n_trials=max(s.n for s in seen),
         ),
     )
+
+
+def _said(counts: str, learning: Learning, reused: bool, repeated: bool, one_confirmed: bool) -> str:
+    if reused:
+        opening = "Learned models are used again"
+        seen = ""
+        if learning is Learning.KEEPS_MODELS:
+            seen = " On data that differ by a rounding, or on half of them, one random stream did not give one model."
+        elif learning is Learning.UNKNOWN:
+            opening = "Learned models repeat"
+            seen = " Whether they were kept, or learning has no more outcomes, could not be seen."
+        return (
+            f"{opening}: {counts}.{seen} Trials that share a model are not independent, and counting them says more "
+            "than it should: look for a cache, on disk too, or for checkpoints that are chosen from. If learning "
+            "itself has few outcomes, declare continuous=False where the shape of a release is declared."
+        )
+    if not repeated:
+        return f"Learned models are all different: {counts}."
+    if learning is Learning.OF_ITS_STREAM:
+        return f"Each training starts anew, as it must: {counts}, for learning has no more outcomes."
+    if one_confirmed:
+        return f"Learning is not random, which a fresh process confirmed: {counts}."
+    return f"{counts}. Whether models are used again, or learning has no more outcomes, is not known."
 
 
 def _is_fault(models: int, one_model: bool | None, learning: Learning, continuous: bool) -> bool:

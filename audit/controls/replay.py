@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,32 +17,20 @@ from audit.records.ledger import Control
 from audit.trials.chunks import Stream, make_generator, sampled_with_models
 from audit.trials.engines import worker_limits
 from audit.trials.fresh import Unasked, copy_of, in_fresh_process
-from mechanisms.errors import UnlearnAuditError
-from mechanisms.protocol import Deletion, HasModels, World
+from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
 WORLDS = (World.UNLEARNED, World.RETRAINED)
 # Two processes may order a sum differently; a model that was kept, or noise that was, is off by far more.
 _LAST_DIGITS = 1e-9
-# Position in the key of a random stream, after the forget set: 0 and 1 are the worlds, 2 compares services.
-_LEARNING = 3
 _SAME = "Drawing the same random stream twice gave the same releases in both worlds"
-
-
-class Learning(Enum):
-    """Whether a learned model is a function of the data and the random stream alone, as far as was seen."""
-
-    OF_ITS_STREAM = "of its stream"
-    KEEPS_MODELS = "keeps models"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """The control, and what it showed of learning: whether a world learns one model whatever the stream."""
+    """The control, and whether a world learned one model from two streams, the second in a fresh process."""
 
     control: Control
-    learning: Learning = Learning.UNKNOWN
     one_model: tuple[bool | None, bool | None] = (None, None)
 
 
@@ -53,23 +40,6 @@ class Trial:
 
     release: Array
     model: int | None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fresh:
-    """What a process drew that had drawn nothing before.
-
-    Parameters
-    ----------
-    trials
-        One of each world.
-    elsewhere, retained
-        Numbers of a model learned on data that no world has, and on the retained records, from one stream.
-    """
-
-    trials: tuple[Trial, Trial]
-    elsewhere: Array | None
-    retained: Array | None
 
 
 def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str) -> Replayed:
@@ -105,19 +75,17 @@ def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, 
     if untouched is None:
         return Replayed(control=concluded(True, f"{_SAME}."))
     fresh = untouched if isinstance(untouched, Unasked) else in_fresh_process(_fresh, untouched, plan.seed, record)
-    if isinstance(fresh, Unasked) or isinstance(untouched, Unasked):
+    if isinstance(fresh, Unasked):
         return Replayed(control=concluded(True, _here_only(fresh)))
-    pairs = list(zip(WORLDS, used, fresh.trials, strict=True))
-    kept = [world for world, here, there in pairs if not _alike(here.release, there.release)]
+    pairs = list(zip(WORLDS, used, fresh, strict=True))
+    kept = [world for world, here, there in pairs if not alike(here.release, there.release, _LAST_DIGITS)]
     if kept:
         return Replayed(control=concluded(False, _kept(kept)))
     first_of, second_of = (
-        None if here.model is None else here.model == there.model
-        for here, there in zip(before, fresh.trials, strict=True)
+        None if here.model is None else here.model == there.model for here, there in zip(before, fresh, strict=True)
     )
     return Replayed(
         control=concluded(True, f"{_SAME}, and so did a fresh process."),
-        learning=_learning(untouched, fresh, plan.seed, record),
         one_model=(first_of, second_of),
     )
 
@@ -146,53 +114,24 @@ def _trial(deletion: Deletion, world: World, seed: int, record: int, which: int,
     return Trial(release=releases[0], model=None if prints is None else int(prints[0]))
 
 
-def _fresh(deletion: Deletion, seed: int, record: int) -> Fresh:
-    """Draw the second stream of both worlds, and learn where no world has learned; runs in a fresh process."""
+def _fresh(deletion: Deletion, seed: int, record: int) -> tuple[Trial, Trial]:
+    """Draw the second stream of both worlds; runs in a fresh process."""
     first, second = (_trial(deletion, world, seed, record, i, 1) for i, world in enumerate(WORLDS))
-    elsewhere, retained = (
-        _numbers(deletion, world, _generator(seed, record, _LEARNING, 1)) for world in (None, World.RETRAINED)
-    )
-    return Fresh(trials=(first, second), elsewhere=elsewhere, retained=retained)
+    return first, second
 
 
-def _numbers(deletion: Deletion, world: World | None, rng: np.random.Generator) -> Array | None:
-    if not isinstance(deletion, HasModels):
-        return None
-    with worker_limits():
-        try:
-            return deletion.learned(world, rng=rng)
-        except UnlearnAuditError:
-            # Half of the records may be too few to learn from, and some models hold no numbers.
-            return None
-
-
-def _learning(untouched: Deletion, fresh: Fresh, seed: int, record: int) -> Learning:
-    """Learn on data that no world has, after another stream: is it what a fresh process learned?
-
-    A cache has no model for such data before the first training, wherever it lies and however long ago it was filled.
-    The copy is thrown away afterwards. What is learned without looking at the data proves nothing.
-    """
-    if fresh.elsewhere is None or (fresh.retained is not None and _alike(fresh.elsewhere, fresh.retained)):
-        return Learning.UNKNOWN
-    _numbers(untouched, None, _generator(seed, record, _LEARNING, 0))
-    after = _numbers(untouched, None, _generator(seed, record, _LEARNING, 1))
-    if after is None:
-        return Learning.UNKNOWN
-    return Learning.OF_ITS_STREAM if _alike(after, fresh.elsewhere) else Learning.KEEPS_MODELS
-
-
-def _alike(first: Array, second: Array) -> bool:
+def alike(first: Array, second: Array, digits: float) -> bool:
+    """Return whether two arrays are of one shape, and differ by at most this share of the largest number."""
     if first.shape != second.shape:
         return False
     largest = float(np.abs(first).max(initial=0.0))
-    return bool(np.all(np.abs(first - second) <= _LAST_DIGITS * largest))
+    return bool(np.all(np.abs(first - second) <= digits * largest))
 
 
-def _here_only(fresh: Fresh | Unasked) -> str:
-    why = fresh.why if isinstance(fresh, Unasked) else "it could not be copied"
+def _here_only(fresh: Unasked) -> str:
     return (
-        f"{_SAME}, in this process only: a fresh process could not draw it ({why}). What the mechanism keeps from one "
-        "trial to the next may have gone unseen."
+        f"{_SAME}, in this process only: a fresh process could not draw it ({fresh.why}). What the mechanism keeps "
+        "from one trial to the next may have gone unseen."
     )
 
 

@@ -290,13 +290,12 @@ def _judge(
         evidence[Kind.NEGLECTED, service], plan, record.claims[0], forget, label, level=levels[0]["claim_row"]
     )
     shown = evidence[Kind.CLAIMS, service]
-    continuous = record.deletion.release.continuous
     controls = [
         replayed.control,
         null,
         neglected,
         *randomness_controls(record.deletion, shown, plan, index, forget, label),
-        *reused_models_control(shown.seen, replayed, continuous=continuous, forget=forget, label=label),
+        *reused_models_control(record.deletion, shown.seen, replayed, plan, record=index, forget=forget, label=label),
         *unchanged_data_control(record.deletion, record.data, shown.seen, sha256=sha256, forget=forget, label=label),
         *reference_control(record.deletion, plan, index, forget, label, engine=engine),
     ]

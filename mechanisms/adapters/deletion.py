@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -128,8 +128,14 @@ class FunctionsDeletion:
             releases.append(self._release(world, model, rng))
         return np.stack(releases), LearnedModels(prints=None if opaque else prints, opaque=opaque)
 
-    def learned(self, world: World | None, *, rng: np.random.Generator) -> Array:
+    def learned(self, world: World | None, *, rng: np.random.Generator, nudge: float = 0.0) -> Array:
         """Return the numbers of one model, learned on a world's data; with ``None``, on half of the retained records.
+
+        Parameters
+        ----------
+        nudge
+            All features are multiplied by ``1 + nudge``: every order and every tie stays, those of sums over targets
+            too, and no model has been kept for such data.
 
         Raises
         ------
@@ -138,8 +144,12 @@ class FunctionsDeletion:
         OpaqueModelError
             When the model holds no numbers that can be seen.
         """
-        half = self.retained.take(range(0, self.retained.n_records, 2))
-        return numbers_of(self._learn(half, rng) if world is None else self._model(world, rng))
+        data = self.retained if world is World.RETRAINED else self.data
+        if world is None:
+            data = self.retained.take(range(0, self.retained.n_records, 2))
+        if nudge:
+            data = replace(data, features=data.features * (1 + nudge))
+        return numbers_of(self._learn(data, rng))
 
     def before_and_after(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
         """Return n models of a world as ``learn`` and then ``unlearn`` return them, shape (n, *release.shape) each.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audit.controls import replay
+from audit.controls import learning, replay
 from audit.records.result import AuditCollection
 from audit.trials.fresh import Unasked, copy_of
 from reports.audits import html, markdown, terminal
@@ -24,7 +24,8 @@ def _in_a_copy(function: Callable[..., Any], deletion: Any, *arguments: Any) -> 
 def quick_replay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replay in a copy within this process: hundreds of tests audit something, and few are about what it keeps."""
     if request.node.get_closest_marker("fresh_process") is None:
-        monkeypatch.setattr(replay, "in_fresh_process", _in_a_copy)
+        for module in (replay, learning):
+            monkeypatch.setattr(module, "in_fresh_process", _in_a_copy)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 import audit
 from audit import load_json
-from audit.controls.models import reused_models_control
-from audit.controls.replay import Learning, Replayed
+from audit.controls import models as models_control
+from audit.controls.learning import Learning
+from audit.controls.replay import Replayed
+from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
@@ -317,18 +319,32 @@ def test_models_that_cannot_be_told_apart_are_said_to_be() -> None:
     ],
 )
 def test_what_repeated_models_mean(
-    models: int, one_model: bool | None, learning: Learning, continuous: bool, fault: bool
+    models: int,
+    one_model: bool | None,
+    learning: Learning,
+    continuous: bool,
+    fault: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(models_control, "learning_of", lambda *_, **__: learning)
     seen = Seen(n=100, models=models)
+    release = ReleaseSpec(shape=(3,), continuous=continuous)
+    data, plan = small(), AuditPlan(claims=(ONE,), forget=((4,),), trials=TRIALS)
+    deletion = from_functions(learn=deterministic(), unlearn=noisy, release=release).bind(data, (4,))
     replayed = Replayed(
         control=Control(name="replay", forget=(), label="", as_expected=True, message=""),
-        learning=learning,
         one_model=(one_model, one_model),
     )
-    (found,) = reused_models_control((seen, seen), replayed, continuous=continuous, forget=(), label="")
+
+    def asked(seen: Seen) -> tuple[Control, ...]:
+        return models_control.reused_models_control(
+            deletion, (seen, seen), replayed, plan, record=0, forget=(), label=""
+        )
+
+    (found,) = asked(seen)
     assert found.as_expected is not fault
     assert found.spoils_verdicts is fault
-    assert reused_models_control((Seen(n=9), Seen(n=9)), replayed, continuous=True, forget=(), label="") == ()
+    assert asked(Seen(n=9)) == ()
 
 
 def write_through(array: Array) -> None:
