@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Certificate, Claim, Direction, PrivacyProfile, Reference
@@ -346,6 +345,9 @@ def best_curve(pair: GaussianPair, delta: float) -> RenyiCurve:
 
     if low >= high:
         return curve
+    # Loading this takes a third of a second, and only some curves need it.
+    from scipy.optimize import minimize_scalar
+
     bounds = tuple(math.log(float(curve.orders[i]) - 1) for i in (low, high))
     found = minimize_scalar(bound, bounds=bounds, method="bounded", options={"xatol": 1e-5})
     return RenyiCurve.of_pair(pair, np.append(curve.orders, 1 + math.exp(float(found.x))))

@@ -14,7 +14,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Array
@@ -86,6 +85,9 @@ def gaussian_dp_mu(*, contraction: float, gaps: ArrayLike, noises: ArrayLike, in
     # reaches the next noisy step.
     starts = np.concatenate([[0], noisy[:-1] + 1])
     increments, variances = np.add.reduceat(increments, starts), variances[noisy]
+    # Loading this takes a third of a second, and only this route needs it.
+    from scipy.optimize import isotonic_regression
+
     blocks = isotonic_regression(increments / variances, weights=variances).blocks[:-1]
     rise = np.add.reduceat(increments.astype(np.longdouble), blocks)
     run = np.add.reduceat(variances.astype(np.longdouble), blocks)

@@ -12,8 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammaln, log_ndtr, ndtri
-from scipy.stats import chi2
+from scipy.special import chdtri, gammaincc, gammaln, log_ndtr, ndtri
 
 Array = NDArray[np.float64]
 # Relative rounding of a quantile's excess over the mean: a hundred times its numerical error (see tests).
@@ -81,7 +80,7 @@ def _excess(d: Array, dimension: int, tail: float) -> Array:
 
 def _bracket(d: Array, dimension: int, tail: float) -> tuple[Array, Array]:
     """Return bounds on the excess: |d e + Z| is at least d + Z_1 and, in law, at least |Z|; it is at most d + |Z|."""
-    chi = math.sqrt(float(chi2.isf(tail, dimension)))
+    chi = math.sqrt(float(chdtri(dimension, tail)))
     return np.maximum(-float(ndtri(tail)), chi - d), np.full_like(d, chi)
 
 

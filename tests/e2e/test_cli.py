@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from audit.commands.plan_file.reading import read_plan
+from tests.e2e.command_line import COMMAND, run, run_alone
 
-COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
 PLAN = """
 schema = "unlearn-audit/plan/1"
 seed = 3
@@ -38,12 +38,6 @@ forget = [[3]]
 name = "likelihood_ratio"
 """
 EXACT = 'kind = "profile"\nfrom = "exact"'
-
-
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-    )
 
 
 def write_plan(folder: Path, *, claim: str = EXACT, noise: str = "0.01", extra: str = "") -> Path:
@@ -222,10 +216,10 @@ def test_an_exit_in_the_users_code_is_no_verdict(tmp_path: Path) -> None:
     text = plan.read_text().replace('"likelihood_ratio"', '"lda"')
     plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :])
     for name, said in (("own:quits", "unlearn raised SystemExit"), ("script:x", "Importing script raised SystemExit")):
-        done = run("run", plan, "--mechanism", name, cwd=tmp_path)
+        done = run_alone("run", plan, "--mechanism", name, cwd=tmp_path)
         assert done.returncode == 4, done.stdout
         assert said in done.stderr
-    done = run("run", plan, "--mechanism", "../own:quits", cwd=tmp_path)
+    done = run_alone("run", plan, "--mechanism", "../own:quits", cwd=tmp_path)
     assert done.returncode == 2
     assert "without its path" in done.stderr
 

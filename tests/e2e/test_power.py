@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
+from tests.e2e.command_line import run, run_alone
+
 PLAN = """
 schema = "unlearn-audit/plan/1"
 seed = 3
@@ -32,12 +31,6 @@ delta = 1e-5
 [[attacks]]
 name = "{attack}"
 """
-
-
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-    )
 
 
 def words(text: str) -> str:
@@ -76,7 +69,7 @@ def test_power_of_a_plan_as_json(tmp_path: Path) -> None:
 
 def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, epsilon=12.0)
-    done = run("run", plan, "--dry-run", "--out", tmp_path / "out", "--jobs", "1", cwd=tmp_path)
+    done = run_alone("run", plan, "--dry-run", "--out", tmp_path / "out", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = words(done.stdout)
     assert "NOT AUDITABLE at this number of trials" in text
@@ -119,7 +112,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_names_field_value_and_fix(tmp_path: Path, case: str) -> None:
     arguments, expected = BAD[case]
-    done = run("power", *arguments, cwd=tmp_path)
+    done = run_alone("power", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     for word in expected:
