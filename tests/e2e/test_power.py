@@ -110,9 +110,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_names_field_value_and_fix(tmp_path: Path, case: str) -> None:
+def test_bad_input_names_field_value_and_fix(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     arguments, expected = BAD[case]
-    done = run_alone("power", *arguments, cwd=tmp_path)
+    done = run("power", *arguments)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     for word in expected:
