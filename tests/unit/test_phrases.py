@@ -42,10 +42,11 @@ def test_what_could_hardly_have_been_refuted_is_headed_weak_everywhere() -> None
     assert finding.verdict is Verdict.NOT_REFUTED
     assert finding.quoted is not None
     assert finding.quoted.detectable_epsilon > 2 * finding.quoted.claimed
-    for where, text in told(result).items():
+    texts = told(result)
+    for where, text in texts.items():
         assert "NOT REFUTED, weak" in text, where
     for where in ("print", "card", "terminal", "html", "markdown", "junit"):
-        assert "not refuting says little" in told(result)[where], where
+        assert "not refuting says little" in texts[where], where
     assert result.verdict is Verdict.NOT_REFUTED
 
 
@@ -94,9 +95,10 @@ def test_print_says_that_an_ignored_deletion_was_not_noticed() -> None:
 
 def test_a_p_value_at_its_floor_says_so() -> None:
     strong, weak = audited(0.5, 1e-5, 9.0), audited(0.5, 1e-5, 1.0)
+    of_strong, of_weak = told(strong), told(weak)
     for where in ("describe", "html", "markdown", "junit"):
-        assert "the smallest that this test can state" in told(strong)[where], where
-        assert "the smallest that this test can state" not in told(weak)[where], where
+        assert "the smallest that this test can state" in of_strong[where], where
+        assert "the smallest that this test can state" not in of_weak[where], where
     old = replace(strong, findings=(replace(strong.findings[0], tests=_without_floors(strong)),))
     assert "smallest that" not in old.describe()
 
