@@ -21,7 +21,7 @@ from mechanisms.claim import Claim
 
 TARGET = 0.8
 # Rehearsed fit splits while the number is sought, and for the last one.
-_PILOTS, _FINAL = 20, 100
+_PILOTS, _FINAL = 10, 60
 # The number moves by at most the first factor at a time; when it moves by less than the second it is final.
 _REACH, NEAR = 4.0, 1.2
 _ROUNDS, _FEWEST = 12, 20
@@ -61,9 +61,9 @@ def planned_trials(
 
     Notes
     -----
-    Approximate: what 20 (at last 100) rehearsed fit splits choose is tested on so many trials, and the number moves to
+    Approximate: what 10 (at last 60) rehearsed fit splits choose is tested on so many trials, and the number moves to
     where the mean power should be 0.8 if probits of the power grew with its square root; again, until it stays.
-    Standard error of the power at that number: about .015.
+    Standard error of the power at that number: about .02.
     """
     trials, repeats = start, _PILOTS
     for _ in range(_ROUNDS):
