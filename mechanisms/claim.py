@@ -7,7 +7,7 @@ formulas here (a Gaussian trade-off curve) are written independently of the acco
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from mechanisms.errors import require
+from mechanisms.scalars import real_number
 
 # Infinities are legal (a claim without noise has epsilon = inf): JSON carries them as strings.
 JSON_CONFIG: dict[str, Any] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
@@ -81,6 +82,9 @@ class EpsilonDelta:
 
     def __post_init__(self) -> None:
         nats, probability = "give epsilon in nats, for example 1.0", "give a probability, for example 1e-5"
+        # Floats from the start: what is written down is then what is read back.
+        object.__setattr__(self, "epsilon", real_number(self.epsilon, "epsilon", fix=nats))
+        object.__setattr__(self, "delta", real_number(self.delta, "delta", fix=probability))
         require(self.epsilon >= 0, "epsilon", expected="at least 0", got=self.epsilon, fix=nats)
         require(0 <= self.delta <= 1, "delta", expected="in [0, 1]", got=self.delta, fix=probability)
 
@@ -108,7 +112,9 @@ class GaussianDP:
     kind: Literal["gaussian_dp"] = "gaussian_dp"
 
     def __post_init__(self) -> None:
-        require(self.mu >= 0, "mu", expected="at least 0", got=self.mu, fix="give a GDP parameter, say 0.5")
+        fix = "give a GDP parameter, say 0.5"
+        object.__setattr__(self, "mu", real_number(self.mu, "mu", fix=fix))
+        require(self.mu >= 0, "mu", expected="at least 0", got=self.mu, fix=fix)
 
     def points(self, direction: Direction) -> tuple[EpsilonDelta, ...]:
         """Return the claim's (epsilon, delta) points on a fixed grid, delta rounded up (each is implied)."""
@@ -147,6 +153,8 @@ class PrivacyProfile:
     kind: Literal["privacy_profile"] = "privacy_profile"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilons", _column(self.epsilons, "epsilons"))
+        object.__setattr__(self, "log_deltas", _columns(self.log_deltas))
         steps = np.diff(self.epsilons)
         require(
             bool(self.epsilons) and self.epsilons[0] >= 0 and bool(np.all(steps > 0)),
@@ -168,6 +176,22 @@ class PrivacyProfile:
         """Return the rows of the table for one direction."""
         rows = zip(self.epsilons, self.log_deltas[direction], strict=True)
         return tuple(EpsilonDelta(epsilon=e, delta=math.exp(log_delta)) for e, log_delta in rows)
+
+
+def _columns(log_deltas: Any) -> dict[Direction, tuple[float, ...]]:
+    """Return the columns of a table by their direction."""
+    known = isinstance(log_deltas, Mapping) and all(isinstance(direction, Direction) for direction in log_deltas)
+    fix = "write log_deltas={Direction.UNLEARNED_FROM_RETRAINED: ...}"
+    require(known, "log_deltas", expected="a column for each Direction", got=log_deltas, fix=fix)
+    return {d: _column(values, f"log_deltas[{d.value}]") for d, values in log_deltas.items()}
+
+
+def _column(values: Any, field: str) -> tuple[float, ...]:
+    """Return a column of a table as floats."""
+    fix = "give a column of numbers"
+    is_column = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+    require(is_column, field, expected="a sequence of numbers", got=values, fix=fix)
+    return tuple(real_number(value, f"{field}[{i}]", fix=fix) for i, value in enumerate(values))
 
 
 Guarantee = EpsilonDelta | GaussianDP | PrivacyProfile
@@ -206,6 +230,14 @@ class Claim:
             got=self.guarantee,
             fix="write EpsilonDelta(epsilon=1.0, delta=1e-5)",
         )
+        require(
+            isinstance(self.reference, Reference),
+            "reference",
+            expected="a Reference",
+            got=self.reference,
+            fix="write Reference.RETRAIN_THEN_UNLEARN or Reference.RETRAIN_ONLY",
+        )
+        object.__setattr__(self, "directions", _directions(self.directions))
         require(
             bool(self.directions),
             "directions",
@@ -269,6 +301,15 @@ class Claim:
             if math.isfinite(point.epsilon):
                 bound = np.minimum(bound, 1 - np.exp(-point.epsilon) * np.maximum(1 - rate - point.delta, 0.0))
         return np.minimum(bound, 1.0)
+
+
+def _directions(directions: Any) -> tuple[Direction, ...]:
+    """Return directions as a tuple; a word is a sequence too, of letters."""
+    found = tuple(directions) if isinstance(directions, Iterable) and not isinstance(directions, str) else (directions,)
+    known = all(isinstance(direction, Direction) for direction in found)
+    fix = "write directions=(Direction.UNLEARNED_FROM_RETRAINED,)"
+    require(known, "directions", expected="a tuple of Direction", got=directions, fix=fix)
+    return found
 
 
 def _gaussian_epsilon(mu: float, delta: float) -> float:
@@ -343,9 +384,14 @@ class Certificate:
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "epsilon_without_unlearning"):
-            value = getattr(self, name)
-            require(value is None or value >= 0, name, expected="at least 0", got=value, fix="give epsilon in nats")
+            value, fix = getattr(self, name), "give epsilon in nats"
+            if value is None and name != "epsilon":
+                continue
+            value = real_number(value, name, fix=fix)
+            require(value >= 0, name, expected="at least 0", got=value, fix=fix)
+            object.__setattr__(self, name, value)
         for name in ("delta", "numerical_error"):
-            value = getattr(self, name)
+            value = real_number(getattr(self, name), name, fix="give a small number")
             small = 0 <= value < math.inf
             require(small, name, expected="at least 0, finite", got=value, fix="give a small number")
+            object.__setattr__(self, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,16 @@ class GivenScore:
             When a release is not one number.
         """
         if unlearned[:1].size > 1:
-            raise NotApplicableError(f"{self.name} needs releases of one number; use lda for others")
+            raise NotApplicableError(self._sentence)
         return _AsGiven()
+
+    def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
+        """Return that a release is more than one number."""
+        return self._sentence if math.prod(context.release.shape) > 1 else None
+
+    @property
+    def _sentence(self) -> str:
+        return f"{self.name} needs releases of one number; use lda for others"
 
 
 @dataclass(frozen=True)

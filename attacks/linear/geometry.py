@@ -37,6 +37,8 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
         )
     if context.release.axes:
         raise NotApplicableError(f"{attack} needs linear weights of one shape, got releases that differ in shape")
+    if not p:
+        raise NotApplicableError(f"{attack} needs the data that models learn, and none are given; use lda instead")
     if shape == (p, q) or (q == 1 and shape == (p,)):
         return shape
     raise NotApplicableError(

@@ -14,17 +14,16 @@ from datetime import UTC, datetime
 
 from numpy.typing import ArrayLike
 
-from attacks.given.score import GivenScore
 from attacks.protocol import Attack
-from attacks.registry import default_attacks
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
 from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
 from audit.given.models import one_row_a_model
+from audit.given.options import Options
 from audit.given.order import sorted_column
 from audit.given.precision import LARGEST, precision_control
-from audit.given.rows import GivenRows, gather_rows, n_fit, no_context, no_data
+from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
@@ -37,9 +36,7 @@ from audit.statistics.multiplicity import MemberKey, ledger, role_levels
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim, Direction, EpsilonDelta
-from mechanisms.errors import InvalidInputError, require
-
-DEFAULT_DELTA = 1e-5
+from mechanisms.errors import InvalidInputError
 
 
 def from_scores(
@@ -81,7 +78,7 @@ def from_scores(
         Besides the claim's own rows, bounds are reported at this delta; the claim's own, or 1e-5, by default.
     attacks
         For releases: attacks or their names; by default the families of the portfolio that can be fitted on so few
-        rows. Attacks that need data or a model cannot be run.
+        rows. Attacks that need data or a model are refused.
     threshold
         For scores: a threshold that was fixed before anybody looked at these rows. All rows are then counted and
         none chooses. The events are "score > threshold" (more frequent after unlearning) and its complement (more
@@ -94,7 +91,8 @@ def from_scores(
         True when every column is a parameter. Otherwise columns that look like job numbers, seeds, epochs or time
         stamps are refused: an attack would find in them which file a row is from.
     title, names, command
-        For the report: its title, what the two arrays are called, and the command that runs it again.
+        For the report: its title, what the two arrays are called, and the command that runs it again. Equal names are
+        told apart.
     model_ids
         Where several rows are of one model: the model of each row of ``unlearned`` and of ``retrained``, whole numbers
         or words. One row of each model is then drawn by the seed and counts (:func:`one_row_a_model`).
@@ -109,7 +107,7 @@ def from_scores(
     Raises
     ------
     InvalidInputError
-        For arrays or options out of range.
+        For arrays or options out of range, and attacks that cannot work on these rows, before anything is done.
 
     Notes
     -----
@@ -127,12 +125,25 @@ def from_scores(
     'refuted'
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    given = GivenRows.of(unlearned, retrained, names, column=column, releases=releases)
+    options = Options(
+        claim=claim,
+        significance=significance,
+        seed=seed,
+        delta=delta,
+        attacks=attacks,
+        threshold=threshold,
+        counting=counting,
+        releases=releases,
+        names=names,
+        continuous=continuous,
+    )
+    names, threshold = options.names, options.threshold
+    given = GivenRows.of(unlearned, retrained, names, column=column, releases=options.releases)
     data, precision = given.data_record(), precision_control(given)
     given = given.clipped(LARGEST)
     if model_ids is not None:
-        given = one_row_a_model(given, model_ids, seed=seed)
-    plan = _plan(given, claim, significance, seed, delta, attacks, counting, threshold)
+        given = one_row_a_model(given, model_ids, seed=options.seed)
+    plan = options.plan(given)
     tests: tuple[EventTest, ...] | None = None
     if threshold is None:
         evidence = gather_rows(given.unlearned, given.retrained, plan.attackers, plan, Kind.CLAIMS)
@@ -148,7 +159,7 @@ def from_scores(
         # Nothing was fitted, so that estimates and checks may look at every row.
         name = plan.attackers[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
-    controls = (*given_controls(given, ordered, plan, continuous=continuous), precision)
+    controls = (*given_controls(given, ordered, plan, continuous=options.continuous), precision)
     n_counted = (sizes[0].n_counted, sizes[1].n_counted)
     finding = make_finding(
         claim=claim,
@@ -178,58 +189,6 @@ def from_scores(
         data=data,
         environment=environment_of(started, time.monotonic() - clock, Engine(), command),
     )
-
-
-def _plan(
-    given: GivenRows,
-    claim: Claim,
-    significance: float,
-    seed: int,
-    delta: float | None,
-    attacks: Sequence[Attack | str] | None,
-    counting: Split | None,
-    threshold: float | None,
-) -> AuditPlan:
-    """Return the options as a plan, which checks their ranges."""
-    require(
-        isinstance(claim, Claim),
-        "claim",
-        expected="a Claim",
-        got=claim,
-        fix="write Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))",
-    )
-    require(
-        counting is None or isinstance(counting, Split),
-        "counting",
-        expected="a Split: rows that are all there are counted once",
-        got=counting,
-        fix="leave it out",
-    )
-    if threshold is not None and not (given.are_scores and attacks is None and math.isfinite(threshold)):
-        raise InvalidInputError(
-            field="threshold",
-            expected="a finite number, for rows of one score and without attacks",
-            got=f"{threshold} for rows of {given.unlearned.shape[1]} number(s)",
-            fix="leave it out, or give one score for each model",
-        )
-    if delta is None:
-        delta = claim.guarantee.delta if isinstance(claim.guarantee, EpsilonDelta) else DEFAULT_DELTA
-    plan = AuditPlan(
-        claims=(claim,),
-        forget=((),),
-        attacks=(GivenScore(),) if attacks is None else attacks,
-        trials=len(given.unlearned),
-        control_trials=max(20, len(given.retrained) // 2),
-        counting=counting or Split(),
-        significance=significance,
-        delta=delta,
-        seed=seed,
-        chunk_size=1,
-    )
-    if attacks is not None or given.are_scores:
-        return plan
-    fewest = n_fit(min(len(given.unlearned), len(given.retrained)), plan) // 2
-    return replace(plan, attacks=default_attacks(no_context(given.unlearned.shape[1:]), n_fit=fewest))
 
 
 def _sizes(n: int, plan: AuditPlan, threshold: float | None) -> WorldTrials:

@@ -130,8 +130,8 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     if np.all(both == np.round(both)) and np.any(both != both[0]):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
     found, forgiven, is_coarse = [], 0, False
-    named = {given.names[0]: given.unlearned, given.names[1]: given.retrained, "the two together": both}
-    for name, rows in named.items():
+    named = ((given.names[0], given.unlearned), (given.names[1], given.retrained), ("the two together", both))
+    for name, rows in named:
         prints = fingerprints(rows)
         if n_repeated(prints) == len(rows) - 1:
             found.append(f"all {len(rows):,} rows of {name} are the same")

@@ -22,6 +22,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
 from mechanisms.reading.arrays import real_array
+from mechanisms.scalars import whole_number
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -65,6 +66,8 @@ class GivenRows:
             For arrays that are not finite numbers with one row a model, too short, or of unequal width; a column that
             looks like bookkeeping.
         """
+        if column is not None and not isinstance(column, str):
+            column = whole_number(column, "column", fix="count columns from 1, or name one of a pandas table")
         if column is not None and releases:
             raise InvalidInputError(
                 field="column",

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-import numpy as np
-
 from attacks.protocol import Attack
 from attacks.registry import resolve
 from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
 from mechanisms.errors import require
 from mechanisms.protocol import Access
+from mechanisms.scalars import real_number, whole_number
 
 Axis = Literal["records", "claims", "attacks", "rows"]
 # A release a microsecond: a quarter of an hour for a world.
@@ -149,9 +148,9 @@ class AuditPlan:
             got=self.labels,
             fix="or leave them out",
         )
+        self._take_numbers()
         trials, level, delta, chunk = self.trials, self.significance, self.delta, self.chunk_size
-        whole, probability = isinstance(trials, int | np.integer), "give a probability, for example 1e-5"
-        require(whole, "trials", expected="a whole number", got=trials, fix="an audit needs thousands")
+        probability = "give a probability, for example 1e-5"
         require(trials >= 20, "trials", expected="at least 20", got=trials, fix="an audit needs thousands")
         require(trials <= MAX_TRIALS, "trials", expected=f"at most {MAX_TRIALS:,}", got=trials, fix="use fewer")
         levels = f"in (0, 0.5), at least {SMALLEST_SIGNIFICANCE:g}"
@@ -175,6 +174,20 @@ class AuditPlan:
         sets = [tuple(sorted(forget)) for forget in self.forget]
         distinct = len(set(sets)) == len(sets)
         require(distinct, "forget", expected="distinct forget sets", got=sets, fix="audit each deletion once")
+
+    def _take_numbers(self) -> None:
+        """Keep plain numbers, whatever kind they came in, and refuse what is none."""
+        whole = {
+            "trials": "an audit needs thousands",
+            "seed": "choose any",
+            "chunk_size": "1000 is usual",
+            "control_trials": "leave it out for a fifth of the trials",
+        }
+        for name, fix in whole.items():
+            if name != "control_trials" or self.control_trials is not None:
+                object.__setattr__(self, name, whole_number(getattr(self, name), name, fix=fix))
+        for name, fix in (("significance", "0.05 is usual"), ("delta", "give a probability, for example 1e-5")):
+            object.__setattr__(self, name, real_number(getattr(self, name), name, fix=fix))
 
     @property
     def attackers(self) -> tuple[Attack, ...]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mechanisms.claim import JSON_CONFIG
 from mechanisms.errors import require
+from mechanisms.scalars import flag, real_number, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,10 @@ class Split:
     kind: Literal["split"] = "split"
 
     def __post_init__(self) -> None:
-        share, fit = self.fit_fraction, self.max_fit
+        share = real_number(self.fit_fraction, "counting.fit_fraction", fix="0.2 is a good start")
+        fit = whole_number(self.max_fit, "counting.max_fit", fix="use 20000")
+        object.__setattr__(self, "fit_fraction", share)
+        object.__setattr__(self, "max_fit", fit)
         require(0 < share < 1, "counting.fit_fraction", expected="in (0, 1)", got=share, fix="0.2 is a good start")
         require(fit >= 2, "counting.max_fit", expected="at least 2", got=fit, fix="use 20000")
 
@@ -69,10 +73,12 @@ class Sequential:
     kind: Literal["sequential"] = "sequential"
 
     def __post_init__(self) -> None:
-        for name, value in (("first_fit", self.first_fit), ("max_fit", self.max_fit)):
-            require(
-                value >= 2, f"counting.{name}", expected="at least 2", got=value, fix="leave it out for a good start"
-            )
+        fix = "leave it out for a good start"
+        for name in ("first_fit", "max_fit"):
+            value = whole_number(getattr(self, name), f"counting.{name}", fix=fix)
+            require(value >= 2, f"counting.{name}", expected="at least 2", got=value, fix=fix)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "refit", flag(self.refit, "counting.refit"))
 
     def n_fit_chunks(self, chunk_sizes: tuple[int, ...]) -> int:
         """Return how many leading chunks fit before anything is counted."""

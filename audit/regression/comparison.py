@@ -20,6 +20,7 @@ from audit.records.verdict import Verdict
 from audit.regression.differences import Difference
 from mechanisms.claim import JSON_CONFIG, Direction
 from mechanisms.errors import require
+from mechanisms.scalars import real_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,14 +80,13 @@ class Margins:
 
     def __post_init__(self) -> None:
         for name, largest in (("exact", float("inf")), ("accuracy", 1.0), ("rate", 1.0)):
-            value = getattr(self, name)
-            require(
-                0 <= value < largest,
-                f"margins.{name}",
-                expected="at least 0 and finite" if name == "exact" else "in [0, 1)",
-                got=value,
-                fix=f"{getattr(Margins, name):g} is the default",
-            )
+            fix = f"{getattr(Margins, name):g} is the default"
+            value = real_number(getattr(self, name), f"margins.{name}", fix=fix)
+            expected = "at least 0 and finite" if name == "exact" else "in [0, 1)"
+            require(0 <= value < largest, f"margins.{name}", expected=expected, got=value, fix=fix)
+            object.__setattr__(self, name, value)
+        level = real_number(self.significance, "margins.significance", fix="0.05 is usual")
+        object.__setattr__(self, "significance", level)
         require(
             SMALLEST_SIGNIFICANCE <= self.significance < 0.5,
             "margins.significance",

@@ -124,23 +124,34 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
     )
 
 
-def check_attacks(plan: AuditPlan, record: BoundRecord) -> None:
-    """Refuse attacks that will fail or be blind, as far as that is known before any model is trained.
+def check_attacks(attacks: Sequence[Attack], context: AttackContext, *, n_fit: int, on: str, counted: str) -> None:
+    """Refuse attacks that will fail or be blind, as far as that is known before anything is done.
+
+    Parameters
+    ----------
+    attacks
+        Of the plan.
+    context
+        What they are granted.
+    n_fit
+        Trials of each world in the smallest fit.
+    on, counted
+        For the error: what they are to work on, and what decides how many trials a fit has.
 
     Raises
     ------
     InvalidInputError
         Naming every such attack with its reason.
     """
-    found = [trouble(attack, record.context, n_fit=plan.n_smallest_fit) for attack in plan.attackers]
+    found = [trouble(attack, context, n_fit=n_fit) for attack in attacks]
     said = [sentence for sentence in found if sentence is not None]
     if said:
         raise InvalidInputError(
             field="attacks",
-            expected=f"attacks that can work on forget set {record.forget}",
+            expected=f"attacks that can work on {on}",
             got="; ".join(said),
             fix="leave them out (where no attack is named, those that can work are chosen), or give what they need; "
-            f"a fit has {plan.n_smallest_fit} trials a world, half of those that fit by the plan's trials and counting",
+            f"a fit has {n_fit} trials a world, half of those that fit by {counted}",
         )
 
 

@@ -32,6 +32,7 @@ from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
+from mechanisms.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 
@@ -111,7 +112,7 @@ def run(
             got="both",
             fix="put them into the plan",
         )
-    if stop_when_decided and not isinstance(plan.counting, Sequential):
+    if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
         plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
     services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
     return run_services(
@@ -172,7 +173,13 @@ def run_services(
             announce(plan, [row[s] for row in bound], family)
     for row in bound:
         for record in row:
-            check_attacks(plan, record)
+            check_attacks(
+                plan.attackers,
+                record.context,
+                n_fit=plan.n_smallest_fit,
+                on=f"forget set {record.forget}",
+                counted="the plan's trials and counting",
+            )
     audited = [
         _audit_forget_set(
             plan,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from threadpoolctl import ThreadpoolController
 
 from mechanisms.errors import require
+from mechanisms.scalars import whole_number
 
 T = TypeVar("T")
 # Called with a phase, how much of it is done, and how much there is.
@@ -28,6 +29,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         fix = "1 runs in this process, 2 on two cores"
+        object.__setattr__(self, "n_jobs", whole_number(self.n_jobs, "n_jobs", fix=fix))
         require(self.n_jobs >= 1, "n_jobs", expected="at least 1", got=self.n_jobs, fix=fix)
 
     def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:

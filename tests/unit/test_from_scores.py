@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import audit
-from attacks.linear.influence import Influence
+from attacks.protocol import AttackContext, FittedAttack, Needs
 from audit.records.counts import Counts
 from audit.records.ledger import Control
 from audit.records.result import AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
 from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, EpsilonDelta, GaussianDP, Reference
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, NotApplicableError
 from reports.audits import html, markdown, terminal
 
 FORWARD, BACKWARD = BOTH_DIRECTIONS
@@ -114,11 +115,22 @@ def test_releases_are_attacked_by_the_portfolio() -> None:
     assert shaped.findings == result.findings
 
 
-def test_an_attack_that_needs_a_model_is_reported_not_guessed() -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Unforeseen:
+    name: str = "unforeseen"
+    needs: Needs = Needs()
+
+    def fit(
+        self, unlearned: np.ndarray, retrained: np.ndarray, context: AttackContext, *, rng: np.random.Generator
+    ) -> FittedAttack:
+        raise NotApplicableError("the covariance is singular")
+
+
+def test_an_attack_that_fails_on_the_rows_is_reported_not_guessed() -> None:
     rng = np.random.default_rng(4)
-    result = audit.from_scores(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), claim=ONE, attacks=[Influence()])
+    result = audit.from_scores(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), claim=ONE, attacks=[_Unforeseen()])
     assert result.findings[0].reason is Reason.ATTACK_FAILED
-    assert "influence" in markdown.render(result)
+    assert "unforeseen" in markdown.render(result)
 
 
 def test_one_column_is_a_score() -> None:
