@@ -126,6 +126,9 @@ def decide_family(family: Family, p_values: Mapping[MemberKey, float]) -> Family
     holds there are only false ones; in that step one that holds is refuted with at most the probability
     ``significance``, and if none is, the sequence ends. Members of later steps are not tested.
 
+    Levels are shared anew as the ledger shared them: one in which all members have one level, as ledgers of older
+    results do, goes on to share equally.
+
     References
     ----------
     Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, section 4 (weights);
@@ -241,10 +244,17 @@ def _divided(total: float, fifths: Sequence[int]) -> list[float]:
     return levels
 
 
-def _shares(total: float, members: Sequence[MemberKey]) -> list[float]:
-    """Return what every member has of a total level."""
+def _shares(total: float, members: Sequence[MemberKey], *, equal: bool = False) -> list[float]:
+    """Return what every member has of a total level; all have the same if ``equal``."""
+    if equal:
+        return _divided(total, [_WHOLE] * len(members))
     tests = Counter(key[:3] for key in members)
     return _divided(total, [_DIVISION[key[3]] if tests[key[:3]] == len(_DIVISION) else _WHOLE for key in members])
+
+
+def _is_equally_shared(family: Family) -> bool:
+    """Whether a ledger gave all members one level, also the two tests of an attack: as ledgers once did."""
+    return len({member.level for member in family.members}) == 1
 
 
 def _key(member: Member) -> MemberKey:
@@ -271,9 +281,9 @@ def _bonferroni(family: Family, p_values: Mapping[MemberKey, float]) -> list[flo
 
 def _holm(family: Family, p_values: Mapping[MemberKey, float]) -> list[float | None]:
     levels: list[float | None] = [None] * len(family.members)
-    open_places = list(range(len(family.members)))
+    open_places, equal = list(range(len(family.members))), _is_equally_shared(family)
     while open_places:
-        shares = _shares(family.significance, [_key(family.members[i]) for i in open_places])
+        shares = _shares(family.significance, [_key(family.members[i]) for i in open_places], equal=equal)
         refuted = set()
         for i, level in zip(open_places, shares, strict=True):
             levels[i] = level
@@ -289,13 +299,13 @@ def _fixed_sequence(family: Family, p_values: Mapping[MemberKey, float]) -> list
     correction = family.correction
     axes = correction.order if isinstance(correction, FixedSequence) else ()
     levels: list[float | None] = []
-    reached = True
+    reached, equal = True, _is_equally_shared(family)
     for _, group in groupby(family.members, key=lambda m: [_key(m)[_POSITIONS[axis]] for axis in axes]):
         step = list(group)
         if not reached:
             levels += [None] * len(step)
             continue
-        shares = _shares(family.significance, [_key(member) for member in step])
+        shares = _shares(family.significance, [_key(member) for member in step], equal=equal)
         levels += shares
         refuted = {_claim(m) for m, level in zip(step, shares, strict=True) if p_values.get(_key(m), 1.0) <= level}
         reached = {_claim(member) for member in step} <= refuted

@@ -228,6 +228,19 @@ def test_of_a_redacted_result_the_ledger_is_compared(edit: Callable[[Json], None
         loaded(value)
 
 
+@pytest.mark.parametrize("name", ["result-1-equal-holm", "result-1-equal-sequence"])
+def test_levels_of_older_ledgers_were_shared_equally(name: str) -> None:
+    """Both tests of an attack had one level, before and after a claim's level went to the others."""
+    result = loaded(stored(name))
+    assert {member.level for member in result.family.members} == {0.0125}
+    assert [f.verdict for f in result.findings] == [Verdict.REFUTED, Verdict.NOT_REFUTED]
+    assert result.findings[1].level == 0.025
+    value = stored(name)
+    value["family"]["members"][2]["tested_at"] = 0.045
+    with pytest.raises(SchemaError, match=r"stored .* recomputed"):
+        loaded(value)
+
+
 CLAIMS = (Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=1e-5)), Claim(guarantee=GaussianDP(mu=0.5)))
 
 
