@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import audit
@@ -85,14 +87,61 @@ def test_which_row_counts_follows_the_seed_and_keeps_the_order_of_the_models() -
     ("ids", "words"),
     [
         (np.arange(19), "an array of shape .19,."),
-        (np.arange(60.0), "float64"),
+        (np.arange(60) + 0.5, "row 0 to be a whole number or a word, got 0.5"),
+        (np.arange(60) * 2.0**53, "row 1 to be .*, got 9007199254740992.0"),
+        (np.where(np.arange(60) == 7, np.nan, np.arange(60)), "row 7 to be .*, got a missing value .nan."),
+        (np.arange(60) > 30, "row 0 to be .*, got False"),
+        ([None, *range(59)], "row 0 to be .*, got a missing value .None."),
+        ([*range(59), "x"], "got numbers and words"),
+        ([*"ab" * 29, "c", " "], "row 59 to be .*, got an empty word"),
+        (pd.Series(["a"] * 59 + [None], dtype=object), "row 59 to be .*, got a missing value"),
+        (pd.array([1] * 59 + [None], dtype="Int64"), "row 59 to be .*, got a missing value"),
+        (np.ma.masked_equal(np.arange(60), 3), "row 3 to be .*, got a missing value"),
+        (pd.Series(pd.date_range("2020", periods=60)), "whole number or a word"),
         (np.arange(60)[:, None], "shape .60, 1."),
         (np.repeat(np.arange(6), 10), "at least 20 models, got 6 models in 60 rows"),
     ],
 )
-def test_ids_that_cannot_be_used_are_refused(ids: np.ndarray, words: str) -> None:
+def test_ids_that_cannot_be_used_are_refused(ids: Any, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):
         one_row_a_model(given(np.arange(60.0), np.arange(60.0)), (ids, np.arange(60)), seed=0)
+
+
+WHOLE = np.repeat(np.arange(30), 2)
+WORDS = [f"m{i:02}" for i in WHOLE]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        WHOLE.astype(float),
+        WHOLE.astype(np.float32).tolist(),
+        WHOLE.astype(object),
+        list(WHOLE),
+        pd.Series(WHOLE),
+        pd.Series(WHOLE, index=range(60, 0, -1), dtype=object),
+        pd.Series(WHOLE, dtype="Int64"),
+        pd.Series(WHOLE, dtype="category"),
+        np.ma.masked_less(WHOLE, -1),
+        WORDS,
+        np.array(WORDS),
+        np.array(WORDS).astype("S"),
+        pd.Series(WORDS, dtype=object),
+        pd.Series(WORDS),
+        pd.Series(WORDS, dtype="category"),
+        [10**30 + int(i) for i in WHOLE],
+    ],
+)
+def test_ids_are_taken_from_whatever_holds_them(ids: Any) -> None:
+    rows = given(np.arange(60.0) ** 2, np.arange(60.0) ** 2)
+    plain, same = (one_row_a_model(rows, (each, WHOLE), seed=0) for each in (WHOLE, ids))
+    np.testing.assert_array_equal(plain.unlearned, same.unlearned)
+
+
+@pytest.mark.parametrize("ids", [(WHOLE,), WHOLE, "ab", None, {"unlearned": WHOLE, "retrained": WHOLE}])
+def test_ids_of_both_worlds_are_asked_for(ids: Any) -> None:
+    with pytest.raises(InvalidInputError, match="model_ids to be two columns of ids"):
+        one_row_a_model(given(np.arange(60.0), np.arange(60.0)), ids, seed=0)
 
 
 def test_ids_are_read_from_files(tmp_path: Path) -> None:
