@@ -44,7 +44,11 @@ def duplicates_control(
     -----
     False alarm at most about n^2 2^-59 for two worlds of n releases, from equal fingerprints of unequal releases.
     """
-    found = [f"{s.repeated:,} of {m:,} {w.value}" for s, m, w in zip(seen, n, WORLDS, strict=True) if s.repeated]
+    found = [
+        f"{s.repeated:,} of {m:,} {w.value}" + (" (all of them are one release)" if s.repeated == m - 1 else "")
+        for s, m, w in zip(seen, n, WORLDS, strict=True)
+        if s.repeated
+    ]
     if not continuous:
         message = "Not applicable: the mechanism declares that its releases may be equal (continuous=False)."
     elif found:
@@ -52,7 +56,7 @@ def duplicates_control(
             f"Releases equal to an earlier one: {' and '.join(found)}. Two draws from a density are never equal, so "
             "these are not independent trials: look for a fixed seed, or for noise that is smaller than the rounding "
             "of the numbers that it is added to. If releases are rounded, or drawn without any noise, declare "
-            "continuous=False where their shape is declared."
+            "continuous=False where their shape is declared, and the releases are audited as they are."
         )
     else:
         message = f"No two of the {n[0]:,} unlearned or of the {n[1]:,} retrained counted releases are equal."

@@ -138,8 +138,8 @@ def _here_only(fresh: Unasked) -> str:
 def _differs(world: World) -> str:
     return (
         f"The {world.value} world gave other releases for the same random stream: it draws randomness from elsewhere, "
-        "or keeps something from one trial to the next, so nothing can be replayed, and nothing more was drawn. "
-        "Take every random number from rng, and learn anew in each trial."
+        "or keeps something from one trial to the next, so nothing can be replayed. Take every random number "
+        "from rng, and learn anew in each trial."
     )
 
 
@@ -147,6 +147,6 @@ def _kept(worlds: Sequence[World]) -> str:
     return (
         f"The {' and '.join(world.value for world in worlds)} world gave another release in a fresh process than here, "
         "after other trials, for the same random stream: it keeps something from one trial to the next (a model, or "
-        "noise that was drawn once). Such trials are not independent, and nothing more was drawn. Learn anew in each "
-        "trial, and take every random number from rng."
+        "noise that was drawn once). Such trials are not independent. Learn anew in each trial, and take every random "
+        "number from rng."
     )

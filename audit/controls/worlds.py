@@ -64,7 +64,7 @@ def null_control(
         evidence, dict.fromkeys(evidence.prepared, (("claim_row", IDENTICAL),)), levels={"claim_row": level}
     )
     if not tests:
-        return _not_run("null", forget, label)
+        return _not_run("null", evidence, forget, label)
     best = best_test(tests)
     message = (
         "Two independent streams of the retrained world differ: the sampler is not what it says, so no verdict "
@@ -98,7 +98,7 @@ def neglected_control(
     rows = claim_rows(claim)
     tests = run_tests(evidence, dict.fromkeys(evidence.prepared, (("claim_row", rows),)), levels={"claim_row": level})
     if not tests:
-        return _not_run("neglected", forget, label)
+        return _not_run("neglected", evidence, forget, label)
     best, n = best_test(tests), n_control_trials(evidence, plan)
     message = (
         f"An ignored deletion was told apart from the claim with {n} releases a world."
@@ -119,7 +119,8 @@ def neglected_control(
     )
 
 
-def _not_run(name: Literal["null", "neglected"], forget: tuple[int, ...], label: str) -> Control:
-    return Control(
-        name=name, forget=forget, label=label, as_expected=False, message="Not run: no attack could be scored."
-    )
+def _not_run(name: Literal["null", "neglected"], evidence: Evidence, forget: tuple[int, ...], label: str) -> Control:
+    """Return a control that says nothing: neither that the worlds look alike, nor that they do not."""
+    why = "; ".join(f"{attack}: {said}" for attack, said in evidence.failures.items())
+    message = f"Not run: no attack could be scored{f' ({why})' if why else ''}."
+    return Control(name=name, forget=forget, label=label, as_expected=False, message=message)

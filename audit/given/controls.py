@@ -6,7 +6,7 @@ a count of them meaningless.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,12 @@ Array = NDArray[np.float64]
 # Higher than the level of the other controls: code or data that changed on the way shows as a small drift of few rows.
 HALVES_SIGNIFICANCE = 1e-3
 MAX_LAGS = 1000
+_CONSTANT = (
+    "Either a file is broken (one model stored again and again, a fixed seed, a value that stands for a failure), or "
+    "the mechanism gives this by itself, and it tells the worlds apart. Nothing in the rows says which: look at how "
+    "they were made. If independent models give it by rights, say so by continuous=False (--discrete), and the rows "
+    "are audited as they are."
+)
 _CAUSE = (
     "Are several rows of one model (say which by model_ids=), or does a model start from the one before? Rows that "
     "were grouped or partly sorted afterwards look like this too: give them in the order in which the models were made."
@@ -123,12 +129,23 @@ def _halves(retrained: Array, plan: AuditPlan) -> Control:
 
 def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     """Look for models that were filed twice, in one file or in both."""
+    constant = list(_constants(given))
     if not continuous:
         message = "Not applicable: independent models may give equal rows, as was declared (continuous=False)."
-        return _not_applicable("duplicates", message)
+        seen = f" Seen: {'; '.join(constant)}." if constant else ""
+        return _not_applicable("duplicates", message + seen)
     both = np.concatenate([given.unlearned, given.retrained])
     if np.all(both == np.round(both)) and np.any(both != both[0]):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
+    if constant:
+        return Control(
+            name="duplicates",
+            forget=(),
+            label="",
+            as_expected=False,
+            message=f"Equal rows: {'; '.join(constant)}. {_CONSTANT}",
+            n_trials=len(both),
+        )
     found, forgiven, is_coarse = [], 0, False
     named = ((given.names[0], given.unlearned), (given.names[1], given.retrained), ("the two together", both))
     for name, rows in named:
@@ -149,7 +166,7 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
         message = (
             f"Equal rows: {'; '.join(found)}. These are not independent models: look for a fixed seed, a file that was "
             "appended twice, or a model filed in both worlds. If independent models may well give equal rows (trees, "
-            "thresholds, rounded answers), say so by continuous=False."
+            "thresholds, rounded answers), say so by continuous=False (--discrete)."
         )
     elif is_coarse:
         message = "Not applicable: numbers are stored so coarsely that independent models share them."
@@ -159,3 +176,31 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
     else:
         message = "No two rows are equal, within a file or across."
     return Control(name="duplicates", forget=(), label="", as_expected=not found, message=message, n_trials=len(both))
+
+
+def _constants(given: GivenRows) -> Iterator[str]:
+    """Say of each world what never varies in it, and varies in the other or has another value there.
+
+    Of a density no two models have one number in common, and a world in which all do is no sample of it. Whole numbers
+    are left out: these may be flags, and one that only one world raises is evidence.
+    """
+    sides = (given.unlearned, given.names[0]), (given.retrained, given.names[1])
+    for (rows, name), (others, other) in (sides, sides[::-1]):
+        same = np.all(rows == rows[0], axis=0)
+        shared = int(np.all(others == rows[0], axis=1).sum())
+        if np.all(same):
+            if shared < len(others):
+                value = f" ({rows[0, 0]:g})" if given.are_scores else ""
+                also = f"{shared:,} of {len(others):,}" if shared else f"none of {len(others):,}"
+                yield f"all {len(rows):,} rows of {name} are the same{value}, and {also} rows of {other} are that too"
+            continue
+        both = np.concatenate([rows, others])
+        varied = np.any(both != np.round(both), axis=0) & ~np.any(others == rows[0], axis=0)
+        columns = np.flatnonzero(same & varied)
+        if len(columns):
+            first = columns[0]
+            more = f", and {len(columns) - 1:,} more columns are like it" if len(columns) > 1 else ""
+            yield (
+                f"column {first + 1} of {name} is {rows[0, first]:g} in all {len(rows):,} rows, and in none of the "
+                f"{len(others):,} rows of {other}{more}"
+            )

@@ -74,6 +74,11 @@ class Control:
         check("n_trials", self.n_trials)
 
     @property
+    def was_tried(self) -> bool:
+        """Whether the worlds that "null" and "neglected" compare were told apart by any attack that could be run."""
+        return self.name not in ("null", "neglected") or not (self.p_value is None and self.n_trials is None)
+
+    @property
     def spoils_verdicts(self) -> bool:
         """Whether it shows trials that no verdict may rest on.
 

@@ -39,11 +39,16 @@ def why(finding: Finding, controls: Sequence[Control]) -> str:
 
 
 def unseen(finding: Finding, controls: Sequence[Control], trials: int) -> str:
-    """Return that not even an ignored deletion was noticed, which a NOT REFUTED must not go without; else nothing."""
+    """Return that an ignored deletion was not noticed, or never tried, which a NOT REFUTED must not go without."""
     if finding.verdict is not Verdict.NOT_REFUTED:
         return ""
     for control in controls:
         if control.name == "neglected" and control.forget == finding.forget and not control.as_expected:
+            if not control.was_tried:
+                return (
+                    "Whether a deletion that was ignored on purpose would have been noticed is not known, for no "
+                    "attack could be tried on one: this verdict may say little."
+                )
             size = f", with {control.n_trials:,} models a world" if control.n_trials else ""
             # The control may be smaller than the audit, which then could have noticed.
             says = "says" if (control.n_trials or 0) >= trials else "may say"

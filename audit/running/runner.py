@@ -272,8 +272,10 @@ def _stopped(
     """Return findings and controls of a service that was stopped before its first chunk."""
     forget, label = record.forget, record.label
     nothing = Evidence(prepared={}, unlearned={}, retrained={}, failures={})
+    # Here alone is it known: where another service of the audit can be replayed, trials of this one are drawn too.
+    said = replace(replayed.control, message=f"{replayed.control.message} Nothing more was drawn for this forget set.")
     controls = [
-        replayed.control,
+        said,
         *unchanged_data_control(record.deletion, record.data, nothing.seen, sha256=sha256, forget=forget, label=label),
     ]
     return _findings(plan, levels, record, nothing, controls, ()), controls

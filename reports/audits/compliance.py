@@ -88,13 +88,16 @@ def _tested(result: AuditResult) -> str:
 
 
 def _controls(result: AuditResult) -> str:
-    applied = [control for control in result.controls if control.applicable]
+    applied = [control for control in result.controls if control.applicable and control.was_tried]
+    untried = sorted({phrases.CONTROLS[control.name] for control in result.controls if not control.was_tried})
     unexpected = sorted({phrases.CONTROLS[c.name] for c in applied if not c.as_expected and c.name != "neglected"})
     n_unseen = sum(c.name == "neglected" and not c.as_expected for c in applied)
     text = f"The audit checked itself with {counted(len(applied), 'control')}"
     text += f"; not as expected: {listed(unexpected)}." if unexpected else "; its sampling behaved as it must."
     if n_unseen:
         text += f" A deletion that was ignored on purpose was not seen in {n_unseen} of them."
+    if untried:
+        text += f" Not tried, for no attack could be scored: {listed(untried)}."
     return text
 
 

@@ -274,6 +274,8 @@ def _share(k: int, n: int) -> str:
 def _outcome(control: Control) -> str:
     if not control.applicable:
         return "not applicable"
+    if not control.was_tried:
+        return "not tried"
     if control.name == "neglected":
         return "seen" if control.as_expected else "not seen"
     return "as expected" if control.as_expected else "NOT as expected"

@@ -14,6 +14,7 @@ from audit.records import phrases
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta
+from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
 from reports.audits import html, junit, markdown, terminal
 
@@ -91,6 +92,28 @@ def test_print_says_that_an_ignored_deletion_was_not_noticed() -> None:
     blind = replace(result, controls=(*result.controls, control))
     for where, text in told(blind).items():
         assert "ignored on purpose was not noticed either" in text, where
+
+
+def test_an_ignored_deletion_that_was_never_tried_is_not_said_to_have_gone_unnoticed() -> None:
+    """A control has a fifth of the trials, and an attack may be fitted on the whole and not on its share."""
+    data, mechanism = load_named("digits", rows=40), RidgeLangevin(n_learn=5, n_unlearn=2, sigma_unlearn=0.05)
+    claim = Claim(guarantee=EpsilonDelta(epsilon=2.0, delta=0.01))
+    result = audit.run(mechanism, data, forget=3, claim=claim, trials=400, attacks=["portfolio:tail"], seed=1)
+    assert result.verdict is Verdict.NOT_REFUTED
+    untried = [c for c in result.controls if c.name in ("null", "neglected")]
+    assert [c.was_tried for c in untried] == [False, False]
+    assert all("portfolio:tail: " in c.message for c in untried)
+    for where, text in told(result).items():
+        assert "not noticed" not in text, where
+        assert "would have been noticed is not known" in text, where
+    for render in (html.render, markdown.render):
+        assert "not tried" in render(result)
+        assert "Not tried, for no attack could be scored: Deletion ignored and Retrained against retrained." in render(
+            result
+        )
+    for redacted in (reports.redact(result), reports.redact(audited(2.0, 0.01, 0.1))):
+        assert isinstance(redacted, AuditResult)
+        assert "not noticed" not in str(redacted)
 
 
 def test_a_p_value_at_its_floor_says_so() -> None:
