@@ -28,7 +28,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
 from audit.records.evidence import EventTest, Tail
-from audit.records.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials
+from audit.records.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials, tally
 from audit.records.provenance import environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.findings import make_finding, roles_of, settle
@@ -185,6 +185,7 @@ def from_scores(
         plan=_record(plan, family, sizes[0], sizes[1], threshold),
         findings=findings,
         controls=controls,
+        controls_made=tally(controls),
         family=family,
         data=data,
         environment=environment_of(started, time.monotonic() - clock, Engine(), command),

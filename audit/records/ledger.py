@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,6 +88,11 @@ class Control:
         """
         not_run = self.name == "null" and self.p_value is None
         return not (self.as_expected or not_run or self.name in ("neglected", "step_noise"))
+
+
+def tally(controls: Sequence[Control]) -> dict[ControlName, int]:
+    """Return how many controls of each name there are."""
+    return dict(Counter(control.name for control in controls))
 
 
 @dataclass(frozen=True, kw_only=True)

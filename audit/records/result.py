@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
-from audit.plan.ranges import check_lengths
+from audit.plan.ranges import check, check_lengths
 from audit.records import json_text
 from audit.records.evidence import Finding
-from audit.records.ledger import Control, DataRecord, Environment, Family, PlanRecord
+from audit.records.ledger import Control, ControlName, DataRecord, Environment, Family, PlanRecord
 from audit.records.redaction import Redaction
 from audit.records.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG
@@ -43,6 +44,9 @@ class AuditResult:
         The ledger of levels.
     data, environment
         Which data were audited, and where it ran.
+    controls_made
+        How many controls of each name were made: one that is missing was taken away. ``None`` in results of before they
+        were counted.
     redaction
         Set when record identifiers and epsilons per record were withheld (:func:`reports.redact`).
     schema
@@ -71,7 +75,12 @@ class AuditResult:
     data: DataRecord
     environment: Environment
     redaction: Redaction | None = None
+    controls_made: Mapping[ControlName, int] | None = None
     schema: Literal["unlearn-audit/result/1"] = RESULT_SCHEMA
+
+    def __post_init__(self) -> None:
+        for name, n in (self.controls_made or {}).items():
+            check(f"controls_made.{name}", n, low=1)
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""

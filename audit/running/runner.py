@@ -20,7 +20,7 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
-from audit.records.ledger import Control, DataRecord, Family
+from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind, check_attacks, default_plan, family_of
@@ -202,6 +202,7 @@ def run_services(
         for s in range(len(services))
     ]
     environment = environment_of(started, time.monotonic() - clock, engine, command)
+    controls = [tuple(control for row in audited for control in row[s][1]) for s in range(len(services))]
     return tuple(
         AuditResult(
             title=title,
@@ -209,7 +210,8 @@ def run_services(
             sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
             plan=plan_record(plan, bound[0][s].deletion.release.access),
             findings=settled[s][0],
-            controls=tuple(control for row in audited for control in row[s][1]),
+            controls=controls[s],
+            controls_made=tally(controls[s]),
             family=settled[s][1],
             data=replace(data_record(data, mechanism), sha256=audited_data.sha256),
             environment=environment,

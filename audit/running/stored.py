@@ -12,18 +12,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from audit.errors import SchemaError
 from audit.gathering.selection import claim_rows, plan_delta_points
 from audit.plan.split import Sequential
 from audit.records.evidence import EventTest, Finding
-from audit.records.ledger import Control, DeclaredThreshold, Member
+from audit.records.ledger import DeclaredThreshold, Member
 from audit.records.phrases import plain, subject
 from audit.records.result import AuditCollection, AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
 from audit.running.findings import roles_of, settle
 from audit.running.histories import check_history
+from audit.running.stored_controls import check_controls, was_stopped
 from audit.statistics.bounds import ceiling
 from audit.statistics.multiplicity import Role
 from audit.statistics.recount import bound_of_counts, p_value_of_counts
@@ -33,9 +35,6 @@ from mechanisms.errors import InvalidInputError
 Key = tuple[int, tuple[int, ...]]
 # Sums and formulas in closed form differ between machines in their last digits only.
 _ROUNDING = 1e-6
-# Without these an audit has not checked itself; earlier versions ran no others.
-_DRAWN = ("replay", "null")
-_GIVEN = ("null", "duplicates", "lag_one")
 
 
 def load_json(text: str) -> AuditResult | AuditCollection:
@@ -45,12 +44,13 @@ def load_json(text: str) -> AuditResult | AuditCollection:
     ------
     SchemaError
         When the text is neither; or when a finding, its tests, the ledger and the controls do not agree, a planned
-        hypothesis has no finding, or a p-value or bound is not that of its counts: with the finding, and the stored and
-        the recomputed value.
+        hypothesis has no finding, a control that was made is missing, or a p-value or bound is not that of its counts:
+        with the finding, and the stored and the recomputed value.
 
     Notes
     -----
-    Whoever changes counts and everything that follows from them is not noticed: a file is no signature. Of a result
+    Whoever changes counts and everything that follows from them is not noticed: a file is no signature. A result
+    without a count of its controls (``controls_made``) is held to those that earlier versions always made. Of a result
     from which records were withheld (:func:`reports.redact`) only the ledger and the verdicts are left to compare.
     """
     loaded = read_json(text)
@@ -74,7 +74,7 @@ def check_result(result: AuditResult) -> None:
     keys = _keys(result)
     said = [_Said(result=result, finding=f, key=key) for f, key in zip(result.findings, keys, strict=True)]
     _check_coverage(result, said)
-    _check_controls(result)
+    check_controls(result, partial(_differs, result))
     if result.redaction is None:
         for each in said:
             _check_tests(each)
@@ -165,44 +165,10 @@ def _roles(said: _Said, attack: str) -> tuple[Role, ...]:
     return roles_of(said.finding.claim, said.result.plan.delta)
 
 
-def _check_controls(result: AuditResult) -> None:
-    """Controls are there, and each follows from its own p-value."""
-    for forget in result.plan.forget:
-        needed = _GIVEN if result.data.is_given else ("replay",) if _was_stopped(result, forget) else _DRAWN
-        names = {control.name for control in result.controls if control.forget == forget}
-        if lacking := [name for name in needed if name not in names]:
-            raise _differs(result, f"controls of forget set {list(forget)}", sorted(names), f"also {lacking}")
-    for control in result.controls:
-        if control.p_value is not None and control.level is not None and control.applicable:
-            _check_control(result, control, control.p_value, control.level)
-
-
-def _was_stopped(result: AuditResult, forget: tuple[int, ...]) -> bool:
-    """Whether an audit ended before its first chunk, because a replay did not agree: it then has no tests at all."""
-    replayed = [c for c in result.controls if c.forget == forget and c.name == "replay"]
-    untested = all(not f.tests and not f.failures for f in result.findings if f.forget == forget)
-    return untested and bool(replayed) and not any(control.as_expected for control in replayed)
-
-
-def _check_control(result: AuditResult, control: Control, p_value: float, level: float) -> None:
-    what = f"control {control.name} of forget set {list(control.forget)}"
-    if control.name not in ("null", "lag_one", "neglected"):
-        return
-    as_expected = (p_value <= level) == (control.name == "neglected")
-    if as_expected != control.as_expected:
-        raise _differs(result, f"{what}, as expected", control.as_expected, as_expected)
-    bound = control.bound
-    if control.name == "null" and bound is not None and bound.method == "exact_joint":
-        identical = EpsilonDelta(epsilon=0.0, delta=0.0)
-        found = p_value_of_counts(bound.counts, p_value, point=identical, direction=bound.direction, level=level)
-        if found != p_value:
-            raise _differs(result, f"{what}, p-value", p_value, found)
-
-
 def _check_tests(said: _Said) -> None:
     """Tests are those that were planned, of points of the claim, and say what their counts say."""
     finding, plan = said.finding, said.result.plan
-    if _was_stopped(said.result, finding.forget):
+    if was_stopped(said.result, finding.forget):
         return
     points = _points(said)
     expected = [
