@@ -24,7 +24,7 @@ from audit.running.runner import run
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Mechanism
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
     records
         At least one, as :class:`AuditClaim` fills them.
     folder
-        Created when it is missing; reports that lie there are replaced.
+        Created when it is missing; reports that lie there are replaced. The page names the results that cannot be read.
     budget, seed
         Of the session.
     """
@@ -149,20 +149,39 @@ def write_report(records: Sequence[Mapping[str, Any]], folder: Path, *, budget: 
     from reports.audits import junit
     from reports.writing import write_texts
 
-    results = tuple(AuditResult.from_json(record["result"]) for record in records if record["result"] is not None)
+    results, unread = _results(records)
     levels = total(record["level"] for record in records)
     collection = AuditCollection(
         title="Claims of a test session",
         introduction=(
             f"Each of {len(records)} tests audited one claim at a level of its own. The levels add up to {up(levels)} "
             f"(the session's budget is {budget:g}): were every claim true, the session would refute any of them with "
-            f"at most that probability. Base seed {seed}."
+            f"at most that probability. Base seed {seed}." + _told(unread)
         ),
         results=results,
-        tables=(_ledger(records),),
+        tables=(_ledger(records, unread),),
     )
     texts = {"junit.xml": junit.render([_case(record) for record in records], name="claims of unlearning")}
     return (*reports.write(collection, folder, formats=("html", "json")), *write_texts(folder, texts))
+
+
+def _results(records: Sequence[Mapping[str, Any]]) -> tuple[tuple[AuditResult, ...], dict[str, str]]:
+    """Return the results of all records that can be read, and by test why one cannot."""
+    found, unread = [], {}
+    for record in records:
+        if record["result"] is None:
+            continue
+        try:
+            found.append(AuditResult.from_json(record["result"]))
+        except UnlearnAuditError as error:
+            unread[record["test"]] = str(error)
+    return tuple(found), unread
+
+
+def _told(unread: Mapping[str, str]) -> str:
+    """Return which results are not on the page, and why."""
+    told = "; ".join(f"{test}: {why}" for test, why in unread.items())
+    return f" Could not be read, and not shown in full ({len(unread)} of these tests): {told}" if unread else ""
 
 
 def _case(record: Mapping[str, Any]) -> Case:
@@ -179,7 +198,7 @@ def _case(record: Mapping[str, Any]) -> Case:
     )
 
 
-def _ledger(records: Sequence[Mapping[str, Any]]) -> Table:
+def _ledger(records: Sequence[Mapping[str, Any]], unread: Mapping[str, str]) -> Table:
     return Table(
         title="Tests and levels",
         caption="Every claim that was collected and audited. An error says nothing of a claim.",
@@ -187,7 +206,7 @@ def _ledger(records: Sequence[Mapping[str, Any]]) -> Table:
         rows=tuple(
             (
                 record["test"],
-                record["verdict"].replace("_", " "),
+                record["verdict"].replace("_", " ") + (" (could not be read)" if record["test"] in unread else ""),
                 f"{record['level']:g}",
                 str(record["seed"]),
                 record["command"],

@@ -25,9 +25,9 @@ from audit.regression.comparison import (
     Side,
     VerdictComparison,
 )
-from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences, compare_numbers, matched
+from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences, compare_numbers, matched, reordered
 from audit.regression.differences import compare_means
-from audit.regression.frozen import FrozenCount
+from audit.regression.frozen import FrozenCount, check_known
 from audit.regression.rates import FindingKey, compare_all_rates, is_blind
 from audit.statistics.multiplicity import equal_share
 from mechanisms.errors import InvalidInputError
@@ -60,7 +60,7 @@ def compare(
     Raises
     ------
     InvalidInputError
-        When the two are not of one kind, or certified at different deltas.
+        When the two are not of one kind, or certified at different deltas; when ``frozen`` is of other forget sets.
 
     Notes
     -----
@@ -211,6 +211,7 @@ def _compare_audits(
     if baseline.data.sha256 != candidate.data.sha256 and not (baseline.data.is_given and candidate.data.is_given):
         return _other_data("audits", sides, margins, baseline.plan.forget)
     old, new = _keyed(baseline.findings), _keyed(candidate.findings)
+    check_known(frozen, [forget for forget, _ in old])
     numbers = _found_numbers(old, baseline.plan.delta), _found_numbers(new, baseline.plan.delta)
     tallies, changes = compare_numbers(*numbers, margins)
     declared = all(isinstance(side.plan.counting, DeclaredThreshold) for side in (baseline, candidate))
@@ -277,7 +278,12 @@ def _compare_verdicts(key: FindingKey, old: Finding, new: Finding) -> VerdictCom
 def _audit_notes(
     baseline: AuditResult, candidate: AuditResult, rates: Sequence[RateComparison], margins: Margins
 ) -> tuple[str, ...]:
-    notes = []
+    notes = [
+        f"Forget set {list(one)} of the baseline is {list(other)} in the candidate: the same records in another order. "
+        "A mechanism is given them in that order, so these are two requests, and they are not compared; name the "
+        "records in one order in both plans."
+        for one, other in reordered(baseline.plan.forget, candidate.plan.forget)
+    ]
     blind = dict.fromkeys(r.attack for r in rates if r.outcome is Outcome.UNDECIDED and is_blind(r.baseline, margins))
     if blind:
         notes.append(

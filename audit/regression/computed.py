@@ -6,7 +6,7 @@ it is, with a margin for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from audit.regression.comparison import Absence, Change, Margins, Outcome, Tally
@@ -107,3 +107,13 @@ def matched(baseline: Mapping[K, T], candidate: Mapping[K, T]) -> Iterator[tuple
     for key, value in baseline.items():
         if key in candidate:
             yield key, value, candidate[key]
+
+
+def reordered(baseline: Iterable[Forget], candidate: Iterable[Forget]) -> tuple[tuple[Forget, Forget], ...]:
+    """Return the forget sets that both sides have, but not in one order, each as the baseline and the candidate say it.
+
+    A mechanism is given the records in that order, so that the two are not one request, and are not compared.
+    """
+    theirs = {tuple(sorted(forget)): forget for forget in candidate}
+    pairs = ((forget, theirs.get(tuple(sorted(forget)), forget)) for forget in dict.fromkeys(baseline))
+    return tuple((one, other) for one, other in pairs if one != other)

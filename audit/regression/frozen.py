@@ -23,11 +23,12 @@ from audit.plan.split import Sequential
 from audit.records.counts import Counts
 from audit.records.evidence import Cut, Finding, Roc, Tail
 from audit.records.result import AuditResult
+from audit.regression.computed import reordered
 from audit.running.binding import bind
 from audit.trials.chunks import Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress
 from mechanisms.dataset import Dataset
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism, World
 
 Array = NDArray[np.float64]
@@ -71,15 +72,16 @@ def count_frozen_events(
         What that result is of; its fit split is drawn again and its attacks are fitted again.
     candidate
         What to count: ``candidate.plan.trials`` releases a world and forget set, all of them, from a random stream of
-        their own. Forget sets that only one of the two plans has are left out.
+        their own. Forget sets that only one of the two plans has are left out; those of the same records in another
+        order are refused, for mechanisms are given the records in that order.
     engine, progress
         As for :func:`audit.run`.
 
     Raises
     ------
     InvalidInputError
-        When the baseline stops when decided (there is no one event), is of other data, or does not fit to the stored
-        thresholds.
+        When the baseline stops when decided (there is no one event), is of other data or forget sets, or does not fit
+        to the stored thresholds; when the two plans name the same records in different orders.
     TrialError
         When a mechanism fails.
 
@@ -98,16 +100,56 @@ def count_frozen_events(
         )
     if baseline.data.sha256() != result.data.sha256:
         raise _mismatch("data", result.data.sha256[:12], baseline.data.sha256()[:12])
+    _check_orders(baseline.plan, candidate.plan)
     shared = [forget for forget in baseline.plan.forget if forget in candidate.plan.forget]
     found: list[FrozenCount] = []
     for done, forget in enumerate(shared):
         findings = [finding for finding in result.findings if finding.forget == forget]
+        if not findings:
+            there = ", ".join(str(known) for known in dict.fromkeys(f.forget for f in result.findings))
+            raise _mismatch("forget sets", there, str(forget))
         if progress:
             progress("frozen events", done, len(shared))
         found += _count(findings, result, baseline, candidate, forget, engine)
     if progress and shared:
         progress("frozen events", len(shared), len(shared))
     return tuple(found)
+
+
+def check_known(frozen: Sequence[FrozenCount], known: Sequence[tuple[int, ...]]) -> None:
+    """Refuse counts of forget sets that a baseline does not have: they would be passed over without a word.
+
+    Parameters
+    ----------
+    frozen
+        Counts of a candidate.
+    known
+        The baseline's forget sets.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming those that are of no use.
+    """
+    unknown = dict.fromkeys(count.forget for count in frozen if count.forget not in known)
+    require(
+        not unknown,
+        "frozen",
+        expected=f"counts of the baseline's forget sets {', '.join(map(str, dict.fromkeys(known)))}",
+        got=", ".join(map(str, unknown)),
+        fix="count frozen events of this baseline; the order of the records is part of a forget set",
+    )
+
+
+def _check_orders(baseline: AuditPlan, candidate: AuditPlan) -> None:
+    """Refuse forget sets of the same records in another order, which would count as different ones without a word."""
+    for one, other in reordered(baseline.forget, candidate.forget):
+        raise InvalidInputError(
+            field="the candidate's forget sets",
+            expected=f"{one} as in the baseline's plan, for the same records",
+            got=other,
+            fix="name the records in one order in both plans: it is the order in which they reach the mechanism",
+        )
 
 
 def _count(

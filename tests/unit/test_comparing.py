@@ -357,6 +357,29 @@ def test_a_plan_that_did_not_make_the_baseline_is_refused(audited: tuple[audit.A
         audit.count_frozen_events(result, baseline=sequential, candidate=baseline)
 
 
+def test_the_same_records_in_another_order_are_no_silent_miss(audited: tuple[audit.Auditable, AuditResult]) -> None:
+    """Mechanisms are given the records in the plan's order, so that (3, 1) and (1, 3) are two requests."""
+    one, other = (
+        replace(audited[0], plan=replace(audited[0].plan, forget=forget, trials=100))
+        for forget in (((3, 1), (5,)), ((1, 3), (5,)))
+    )
+    result, candidate = (audit.run(side.mechanism, side.data, side.plan) for side in (one, other))
+    with pytest.raises(InvalidInputError, match=r"forget sets to be \(3, 1\) as in .*, got \(1, 3\); name the records"):
+        audit.count_frozen_events(result, baseline=one, candidate=other)
+    with pytest.raises(InvalidInputError, match=r"plan \(forget sets\) to be .*\(1, 3\), \(5,\), got \(3, 1\)"):
+        audit.count_frozen_events(candidate, baseline=one, candidate=one)
+    found = audit.compare(result, candidate)
+    assert [rate.forget for rate in found.rates] == [(5,)]
+    said = "Forget set [3, 1] of the baseline is [1, 3] in the candidate: the same records in another order."
+    assert said in found.notes[0]
+    assert said in comparison_markdown(found).replace("\\", "")
+    assert not any("another order" in note for note in audit.compare(result, result).notes)
+    frozen = audit.count_frozen_events(result, baseline=one, candidate=one)
+    assert {count.forget for count in frozen} == {(3, 1), (5,)}
+    with pytest.raises(InvalidInputError, match=r"frozen to be counts of .*\(1, 3\).*, got \(3, 1\)"):
+        audit.compare(candidate, candidate, frozen=frozen)
+
+
 def test_an_audit_that_stops_when_decided_has_no_event_to_compare(
     audited: tuple[audit.Auditable, AuditResult],
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import sklearn.covariance
 
@@ -18,6 +19,8 @@ import sklearn.covariance
 import audit.pytest_plugin
 import reports.audits.html
 import unlearn_audit_pytest
+from audit.pytest_plugin import write_report
+from mechanisms.claim import Claim, EpsilonDelta
 from unlearn_audit_pytest import seed_of
 
 pytest_plugins = ["pytester"]
@@ -375,3 +378,35 @@ def test_a_folder_that_hides_ours_is_named(suite: pytest.Pytester, name: str) ->
     assert "1 passed" in done.stdout
     assert done.stdout.count(f"{suite.path / name} is imported as {name!r}, which hides the package") == 2
     assert "rename that folder" in done.stdout
+
+
+def test_one_result_that_cannot_be_read_does_not_lose_the_report(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    claim = Claim(guarantee=EpsilonDelta(epsilon=2.0, delta=0.01))
+    result = audit.from_scores(rng.normal(size=60), rng.normal(size=60), claim=claim, title="the good one")
+    good = result.to_json()
+    broken = json.loads(good)
+    broken["findings"][0]["verdict"] = "refuted"
+    told = {"level": 0.01, "seed": 1, "command": "pytest", "line": "told", "text": "told", "seconds": 1.0}
+    records = [
+        {**told, "test": "t.py::good", "verdict": "not_refuted", "result": good},
+        {**told, "test": "t.py::changed", "verdict": "refuted", "result": json.dumps(broken)},
+        {**told, "test": "t.py::garbled", "verdict": "not_refuted", "result": "{"},
+        {**told, "test": "t.py::failed", "verdict": "error", "result": None},
+    ]
+    paths = write_report(records, tmp_path, budget=0.05, seed=1)
+    assert {path.name for path in paths} >= {"report.html", "report.json", "junit.xml"}
+    collection = audit.load_json((tmp_path / "report.json").read_text("utf-8"))
+    assert isinstance(collection, audit.AuditCollection)
+    assert [found.title for found in collection.results] == ["the good one"]
+    assert "Could not be read, and not shown in full (2 of these tests): t.py::changed: " in collection.introduction
+    assert "stored refuted, recomputed not_refuted" in collection.introduction
+    outcomes = {row[0]: row[1] for row in collection.tables[0].rows}
+    assert outcomes == {
+        "t.py::good": "not refuted",
+        "t.py::changed": "refuted (could not be read)",
+        "t.py::garbled": "not refuted (could not be read)",
+        "t.py::failed": "error",
+    }
+    assert "changed" in (tmp_path / "report.html").read_text("utf-8")
+    assert (tmp_path / "junit.xml").read_text("utf-8").count("<testcase ") == 4
