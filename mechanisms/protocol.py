@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset
+from mechanisms.scalars import flag
 
 Array = NDArray[np.float64]
 
@@ -81,6 +82,9 @@ class ReleaseSpec:
     continuous: bool = True
     outputs: Outputs | None = None
     axes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "continuous", flag(self.continuous, "continuous"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -22,8 +22,9 @@ from audit.records.provenance import plan_record
 from audit.statistics.multiplicity import decide_family, equal_share
 from audit.trials.chunks import Stream, make_generator
 from mechanisms.claim import Claim, EpsilonDelta
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import HasLaw, World
+from mechanisms.scalars import real_number
 
 MARGIN = 2.0
 
@@ -119,14 +120,10 @@ def check_margins(margins: Sequence[float]) -> None:
     InvalidInputError
         Unless every one is finite and above 1.
     """
+    fix = "2 asks for the power against a true epsilon of twice the claimed one"
     for margin in margins:
-        if not 1 < margin < math.inf:
-            raise InvalidInputError(
-                field="margin",
-                expected="above 1 and finite",
-                got=margin,
-                fix="2 asks for the power against a true epsilon of twice the claimed one",
-            )
+        number = real_number(margin, "margin", fix=fix)
+        require(1 < number < math.inf, "margin", expected="above 1 and finite", got=margin, fix=fix)
 
 
 def _forecast_one(

@@ -174,3 +174,45 @@ def test_bad_options_are_usage_errors(
     error = capsys.readouterr().err
     for word in words:
         assert word in error
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, values in (("unlearned", np.full(320, 0.5)), ("retrained", draw(0.0, seed=1))):
+        (folder / name).mkdir()
+        np.save(folder / name / "scores.npy", values)
+    files = ["scores", "unlearned/scores.npy", "retrained/scores.npy", *CLAIM]
+    assert guarded([*files, "--json"]) == 3
+    result = json.loads(capsys.readouterr().out)
+    assert result["title"] == "Audit of scores.npy (unlearned) against scores.npy (retrained)"
+    (said,) = (c["message"] for c in result["controls"] if c["name"] == "duplicates")
+    assert "all 320 rows of scores.npy (unlearned) are the same (0.5), and none of 300 rows of scores.npy" in said
+    assert "--discrete" in said
+    assert guarded([*files, "--discrete"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--epsilon", "nan"), "epsilon"),
+        (("--epsilon", "1", "--delta", "nan"), "delta"),
+        (("--epsilon", "1", "--significance", "nan"), "significance"),
+        (("--epsilon", "1", "--fixed-threshold", "nan"), "threshold"),
+        (("--epsilon", "1", "--fixed-threshold", "x"), "fixed-threshold"),
+        (("--epsilon", "true"), "epsilon"),
+        (("--epsilon", "1", "--seed", "a"), "seed"),
+    ],
+)
+def test_what_is_no_number_is_a_mistake(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], words: str
+) -> None:
+    assert guarded(["scores", "U.npy", "R.npy", *options]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_model_ids_of_whole_floats_are_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("U-ids.npy", np.repeat(np.arange(160.0), 2))
+    np.save("R-ids.npy", np.repeat(np.arange(150.0), 2))
+    assert guarded(["scores", "U.npy", "R.npy", *CLAIM, "--model-ids", "U-ids.npy", "R-ids.npy", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["plan"]["trials"] == 160

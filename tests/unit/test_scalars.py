@@ -15,11 +15,13 @@ from attacks.given.score import GivenScore
 from attacks.linear.influence import Influence
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Sequential, Split
+from audit.power.forecasting import check_margins
 from audit.records.verdict import Verdict
 from audit.regression.comparison import Margins
 from audit.trials.engines import Engine
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import InvalidInputError
+from mechanisms.protocol import ReleaseSpec
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.scalars import flag, real_number, whole_number
 from mechanisms.sources import load_named
@@ -150,6 +152,9 @@ def plan(**changes: Any) -> AuditPlan:
         (lambda: Engine(n_jobs=True), "n_jobs"),
         (lambda: Margins(rate="x"), "margins.rate"),  # type: ignore[arg-type]
         (lambda: Margins(significance=True), "margins.significance"),
+        (lambda: check_margins(("2",)), "margin"),  # type: ignore[arg-type]
+        (lambda: check_margins((True,)), "margin"),
+        (lambda: ReleaseSpec(shape=(3,), continuous="no"), "continuous"),  # type: ignore[arg-type]
     ],
 )
 def test_words_and_truths_are_no_numbers(make: Any, field: str) -> None:
