@@ -18,7 +18,7 @@ from audit.records.json_text import schema_of
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparing import compare
 from audit.regression.comparison import Comparison, Margins
-from audit.regression.frozen import Auditable, FrozenCount, count_frozen_events
+from audit.regression.frozen import Auditable, FrozenCount, check_orders, count_frozen_events
 from audit.running.runner import run
 from audit.running.stored import load_json
 from audit.trials.engines import Engine, Progress
@@ -89,19 +89,33 @@ def compare_given(baseline: Given, candidate: Given, wanted: Wanted) -> tuple[Co
             _certified(side, request, given, wanted) for side, given in ((old, baseline), (new, candidate))
         )
         return compare(first, second, margins=wanted.margins), second
+    frozen_by = _freezing(plan, new, asked=baseline.plan is not None)
     before, after = _audited(old, baseline, wanted), _audited(new, candidate, wanted)
     frozen: tuple[FrozenCount, ...] = ()
-    # An audit that stops when decided has no one event to freeze; asking for it all the same is an error.
-    has_event = plan is not None and not isinstance(plan.plan.counting, Sequential)
-    if plan is not None and isinstance(new, ResolvedPlan) and (has_event or baseline.plan is not None):
+    if frozen_by is not None:
         frozen = count_frozen_events(
             before,
-            baseline=_auditable(plan),
-            candidate=_auditable(new),
+            baseline=frozen_by[0],
+            candidate=frozen_by[1],
             engine=wanted.engine,
             progress=wanted.progress,
         )
     return compare(before, after, margins=wanted.margins, frozen=frozen), after
+
+
+def _freezing(
+    baseline: ResolvedPlan | None, candidate: Stored | ResolvedPlan, *, asked: bool
+) -> tuple[Auditable, Auditable] | None:
+    """Return both sides where the candidate is to be counted at the baseline's events, checked before anything is run.
+
+    An audit that stops when decided has no one event to freeze; asking for it all the same is an error.
+    """
+    if baseline is None or not isinstance(candidate, ResolvedPlan):
+        return None
+    if isinstance(baseline.plan.counting, Sequential) and not asked:
+        return None
+    check_orders(baseline.plan, candidate.plan)
+    return _auditable(baseline), _auditable(candidate)
 
 
 def without_volatile(value: Stored) -> Stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from attacks.protocol import Attack
 from attacks.registry import resolve
@@ -138,6 +138,7 @@ class AuditPlan:
     access: Access | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         object.__setattr__(self, "attacks", resolve(self.attacks))
         for name, values in (("claims", self.claims), ("forget", self.forget), ("attacks", self.attacks)):
             require(bool(values), name, expected="at least one entry", got="()", fix=f"name {name} to audit")
@@ -174,6 +175,21 @@ class AuditPlan:
         sets = [tuple(sorted(forget)) for forget in self.forget]
         distinct = len(set(sets)) == len(sets)
         require(distinct, "forget", expected="distinct forget sets", got=sets, fix="audit each deletion once")
+
+    def _check_kinds(self) -> None:
+        """Refuse a claim that stands alone, and words where objects are meant: they would end in a traceback later."""
+        claims = self.claims
+        are_claims = isinstance(claims, list | tuple) and all(isinstance(c, Claim | CertifiedClaim) for c in claims)
+        fix = "write claims=(Claim(...),)"
+        require(are_claims, "claims", expected="a tuple of claims", got=claims, fix=fix)
+        kinds: dict[str, tuple[Any, str]] = {
+            "counting": (Counting, "write Split() or Sequential()"),
+            "correction": (Correction, "write Bonferroni(), Holm() or FixedSequence()"),
+            "access": (Access | None, "write Access.WHITE_BOX or Access.BLACK_BOX"),
+        }
+        for name, (kind, fix) in kinds.items():
+            value = getattr(self, name)
+            require(isinstance(value, kind), name, expected="an object of its kind", got=value, fix=fix)
 
     def _take_numbers(self) -> None:
         """Keep plain numbers, whatever kind they came in, and refuse what is none."""

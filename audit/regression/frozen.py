@@ -100,7 +100,7 @@ def count_frozen_events(
         )
     if baseline.data.sha256() != result.data.sha256:
         raise _mismatch("data", result.data.sha256[:12], baseline.data.sha256()[:12])
-    _check_orders(baseline.plan, candidate.plan)
+    check_orders(baseline.plan, candidate.plan)
     shared = [forget for forget in baseline.plan.forget if forget in candidate.plan.forget]
     found: list[FrozenCount] = []
     for done, forget in enumerate(shared):
@@ -141,8 +141,14 @@ def check_known(frozen: Sequence[FrozenCount], known: Sequence[tuple[int, ...]])
     )
 
 
-def _check_orders(baseline: AuditPlan, candidate: AuditPlan) -> None:
-    """Refuse forget sets of the same records in another order, which would count as different ones without a word."""
+def check_orders(baseline: AuditPlan, candidate: AuditPlan) -> None:
+    """Refuse forget sets of the same records in another order, which would count as different ones without a word.
+
+    Raises
+    ------
+    InvalidInputError
+        With the order in both plans.
+    """
     for one, other in reordered(baseline.forget, candidate.forget):
         raise InvalidInputError(
             field="the candidate's forget sets",

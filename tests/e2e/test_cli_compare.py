@@ -304,3 +304,16 @@ def test_help_says_that_it_runs_code_and_what_the_exit_codes_mean(capsys: pytest
     assert "1 when a regression is shown, 3 when something could not be decided" in said
     for command in ("run", "certify"):
         assert "this RUNS its code" in " ".join(printed(capsys, command, "--help").split())
+
+
+def test_records_in_another_order_are_refused_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exact epsilon of two records is the same in either order; what a mechanism is given is not."""
+    paths = [plan(tmp_path, name) for name in ("one.toml", "other.toml")]
+    for path, order in zip(paths, ("[[3, 1]]", "[[1, 3]]"), strict=True):
+        path.write_text(path.read_text().replace("[[3]]", order).replace("trials = 400", "trials = 100000000"))
+    assert guarded(["compare", *map(str, paths), "--kind", "audits"]) == 2
+    said = capsys.readouterr().err
+    assert "(3, 1) as in the baseline's plan" in said
+    assert "got (1, 3); name the records in one order in both plans" in said

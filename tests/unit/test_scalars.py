@@ -144,6 +144,11 @@ def plan(**changes: Any) -> AuditPlan:
         (lambda: plan(control_trials=33.3), "control_trials"),
         (lambda: plan(chunk_size="x"), "chunk_size"),
         (lambda: plan(chunk_size=True), "chunk_size"),
+        (lambda: plan(claims=ONE), "claims"),
+        (lambda: plan(claims=("exact",)), "claims"),
+        (lambda: plan(counting="split"), "counting"),
+        (lambda: plan(correction="holm"), "correction"),
+        (lambda: plan(access="white_box"), "access"),
         (lambda: Split(fit_fraction="x"), "counting.fit_fraction"),  # type: ignore[arg-type]
         (lambda: Split(max_fit=True), "counting.max_fit"),
         (lambda: Sequential(first_fit="x"), "counting.first_fit"),  # type: ignore[arg-type]
