@@ -23,7 +23,6 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
-from audit.running.runner import run_services
 from audit.trials.engines import Engine
 from audit.trials.watching import Seen
 from mechanisms.adapters.functions import from_functions
@@ -52,10 +51,6 @@ def train(data: Dataset, rng: np.random.Generator) -> Array:
 
 def noisy(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
     return model + 0.3 * rng.standard_normal(3)
-
-
-def keep(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
-    return model
 
 
 def skips_rng() -> Learn:
@@ -432,22 +427,3 @@ def test_an_original_that_was_trained_once_spoils_the_verdict() -> None:
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert finding.reason is Reason.NOT_REPRODUCIBLE
     assert load_json(result.to_json()) == result
-
-
-def secretly_noisy(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
-    """Deletes with noise from elsewhere, and retrains by its stream alone."""
-    return model + (np.random.default_rng().standard_normal(3) if len(forget) else 0.0)
-
-
-def test_that_nothing_more_was_drawn_is_said_where_it_is_true() -> None:
-    """Beside a service that can be replayed, trials of the other are drawn all the same."""
-    good, bad = (from_functions(learn=train, unlearn=unlearn, release=(3,)) for unlearn in (keep, secretly_noisy))
-    plan = AuditPlan(claims=(ONE,), forget=((3,),), attacks=("lda",), trials=60, seed=1)
-    alone = audit.run(bad, small(), plan)
-    beside = run_services({"good": good, "bad": bad}, small(), plan)[1]
-    for result in (alone, beside):
-        assert result.findings[0].reason is Reason.NOT_REPRODUCIBLE
-        assert load_json(result.to_json()) == result
-    assert "Nothing more was drawn for this forget set." in control(alone, "replay").message
-    assert "more was drawn" not in control(beside, "replay").message
-    assert beside.findings[0].tests
