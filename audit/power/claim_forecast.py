@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from audit.power.rehearsal import rehearse
 from audit.power.trials_needed import Asymptotic, trials_needed, trials_to_refute
 from audit.power.trials_planned import NEAR, factor_to_target, planned_trials
 from audit.statistics.bounds import ceiling
-from mechanisms.claim import Claim, EpsilonDelta
+from mechanisms.claim import Claim, EpsilonDelta, PrivacyProfile
 
 REHEARSALS = 50
 # Below this power a rehearsal has nothing to add, and from this power on no warning depends on it.
@@ -161,8 +162,17 @@ def last_fit(plan: AuditPlan) -> int:
 
 
 def _detectable(claim: Claim, n: int, level: float, delta: float) -> float:
+    # A plan asks this of every forget set, and it takes seconds. The profiles of certificates differ between them.
+    is_profile = isinstance(claim.guarantee, PrivacyProfile)
+    return (_solved_detectable if is_profile else _known_detectable)(claim, n, level, delta)
+
+
+def _solved_detectable(claim: Claim, n: int, level: float, delta: float) -> float:
     shift = detectable_shift(claim, n=n, level=level)
     return math.inf if math.isinf(shift) or delta == 0 else gaussian_epsilon(shift, delta)
+
+
+_known_detectable = lru_cache(maxsize=256)(_solved_detectable)
 
 
 def _margin(
