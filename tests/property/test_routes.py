@@ -77,7 +77,7 @@ def exact_epsilon(routes: RidgeRoutes, sigma: float) -> float:
     return two_sided_epsilon(exact_pair(routes.laws.with_noise(sigma)), routes.delta)
 
 
-@bounded(40)
+@bounded(25)
 @given(processes(), DELTAS)
 def test_no_route_is_below_the_exact_value(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
