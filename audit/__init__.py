@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from audit.records.estimates import Estimate
     from audit.records.evidence import Finding
     from audit.records.result import AuditCollection, AuditResult
+    from audit.records.same_randomness import SameRandomness
     from audit.records.verdict import Reason, Verdict
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
     from audit.running.forecast_plan import forecast
     from audit.running.runner import run
+    from audit.running.same_randomness import same_randomness
     from audit.running.stored import load_json
     from audit.trials.engines import Engine
 else:
@@ -39,12 +41,14 @@ else:
             "audit.records.estimates": "Estimate",
             "audit.records.evidence": "Finding",
             "audit.records.result": "AuditCollection AuditResult",
+            "audit.records.same_randomness": "SameRandomness",
             "audit.records.verdict": "Reason Verdict",
             "audit.regression.comparing": "compare",
             "audit.regression.comparison": "Comparison Margins Outcome",
             "audit.regression.frozen": "Auditable count_frozen_events",
             "audit.running.forecast_plan": "forecast",
             "audit.running.runner": "run",
+            "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
             "audit.trials.engines": "Engine",
         },
@@ -67,6 +71,7 @@ __all__ = [
     "Margins",
     "Outcome",
     "Reason",
+    "SameRandomness",
     "Sequential",
     "Split",
     "Verdict",
@@ -77,4 +82,5 @@ __all__ = [
     "load_json",
     "read_scores",
     "run",
+    "same_randomness",
 ]

@@ -16,6 +16,7 @@ from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code
+from audit.commands.same_randomness import same_randomness
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.writable import check_writable
@@ -60,6 +61,7 @@ def main() -> None:
 main.add_command(compare)
 main.add_command(power)
 main.add_command(report)
+main.add_command(same_randomness)
 main.add_command(scores)
 main.add_command(selftest)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports.certificates.writing import certification_summary, write_certification
     from reports.comparisons.summary import comparison_markdown, comparison_summary
     from reports.forecasts.summary import forecast_summary
+    from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
     from reports.writing import joined, redact, write, write_junit
 else:
@@ -25,6 +26,7 @@ else:
             "reports.certificates.writing": "certification_summary write_certification",
             "reports.comparisons.summary": "comparison_markdown comparison_summary",
             "reports.forecasts.summary": "forecast_summary",
+            "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
             "reports.writing": "joined redact write write_junit",
         },
@@ -36,6 +38,7 @@ __all__ = [
     "comparison_summary",
     "forecast_summary",
     "joined",
+    "randomness_summary",
     "redact",
     "selftest_markdown",
     "selftest_summary",

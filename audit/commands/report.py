@@ -14,6 +14,7 @@ from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
     from audit.records.result import AuditCollection, AuditResult
+    from audit.records.same_randomness import SameRandomness
 
 junit_option = click.option(
     "--junit",
@@ -118,7 +119,7 @@ def publish(
         click.echo(printable(str(path)), err=True)
 
 
-def exit_code(result: AuditResult, *, allow_inconclusive: bool) -> ExitCode:
+def exit_code(result: AuditResult | SameRandomness, *, allow_inconclusive: bool) -> ExitCode:
     """Return the exit code of a result."""
     from audit.records.verdict import Verdict
 

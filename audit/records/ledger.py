@@ -27,7 +27,12 @@ ControlName = Literal[
     "paired_rows",
     "precision",
     "reference",
+    "same_randomness",
 ]
+
+
+# Faults of a mechanism that leave its trials independent of each other.
+_LEAVE_VERDICTS = ("neglected", "step_noise", "same_randomness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,8 @@ class Control:
         "step_noise": a trajectory's noise is drawn afresh at each step. "reused_models": each trial learns a model of
         its own. "unchanged_data": no trial changed the data. "paired_rows": given rows of one number in the two
         files do not depend on each other. "precision": given values of both worlds are stored in steps that are
-        alike. "reference": unlearning nothing does not bring back what was deleted.
+        alike. "reference": unlearning nothing does not bring back what was deleted. "same_randomness": from the same
+        random numbers the two worlds differ by no more than the claims allow with the noise that they share.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials
@@ -84,10 +90,11 @@ class Control:
         """Whether it shows trials that no verdict may rest on.
 
         A deletion that nobody would have seen does not; nor does noise that is reused within a trial, a fault of the
-        mechanism that leaves its trials independent of each other.
+        mechanism that leaves its trials independent of each other; nor does noise that is too small, which is what
+        verdicts are about.
         """
         not_run = self.name == "null" and self.p_value is None
-        return not (self.as_expected or not_run or self.name in ("neglected", "step_noise"))
+        return not (self.as_expected or not_run or self.name in _LEAVE_VERDICTS)
 
 
 def tally(controls: Sequence[Control]) -> dict[ControlName, int]:

@@ -27,6 +27,7 @@ CONTROLS = {
     "step_noise": "Noise of consecutive steps",
     "precision": "Precision of stored values",
     "reference": "Reference world",
+    "same_randomness": "Same random numbers in both worlds",
     "reused_models": "Learned models",
     "unchanged_data": "Data unchanged",
     "paired_rows": "Rows of equal number in both files",

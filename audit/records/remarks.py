@@ -56,6 +56,14 @@ def unseen(finding: Finding, controls: Sequence[Control], trials: int) -> str:
     return ""
 
 
+def false_by_noise(finding: Finding, controls: Sequence[Control]) -> str:
+    """Return what the same random numbers in both worlds showed, where a verdict on counts falls short of it."""
+    if finding.verdict is Verdict.REFUTED:
+        return ""
+    shown = (c for c in controls if c.name == "same_randomness" and c.forget == finding.forget and not c.as_expected)
+    return next((control.message for control in shown), "")
+
+
 def by_shape(finding: Finding) -> str:
     """Return that the shape of a release alone refuted the claim, where it did; else nothing."""
     quoted = finding.quoted
@@ -75,12 +83,13 @@ _UNCHECKED = (
 
 def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
     """Return what one line leaves out: why a claim could not be decided, or that the audit saw little."""
+    false = [text for text in (false_by_noise(finding, controls),) if text]
     if finding.verdict is Verdict.INCONCLUSIVE:
         blamed = [control.message for control in failed_controls(finding, controls)]
-        return (f"Could not be decided: {why(finding, controls)}", *blamed)
+        return (f"Could not be decided: {why(finding, controls)}", *blamed, *false)
     unchecked = [] if finding.independence_checked else [_UNCHECKED]
     bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
     if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
         return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.", *unchecked)
-    told = (by_shape(finding), unseen(finding, controls, trials), *unchecked)
+    told = (*false, by_shape(finding), unseen(finding, controls, trials), *unchecked)
     return tuple(text for text in told if text)

@@ -45,6 +45,7 @@ class Stream(IntEnum):
     TIMING = 30
     RECORDS = 40
     COMPARISON = 50
+    SAME_RANDOMNESS = 70
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}

@@ -20,12 +20,14 @@ import reports
 from audit.certificates.certification import Certification
 from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
+from audit.records.same_randomness import SameRandomness
 from audit.regression.comparison import Comparison
 from audit.selftest.result import SelftestResult
 from reports.audits.terminal import summary
 from reports.certificates.writing import certification_summary, write_certification
 from reports.comparisons.summary import comparison_markdown, comparison_summary
 from reports.forecasts.summary import forecast_summary
+from reports.randomness.summary import randomness_summary
 from reports.selftests.summary import selftest_markdown, selftest_summary
 
 STORED = Path(__file__).parent / "stored"
@@ -57,6 +59,9 @@ def rendered(text: str) -> dict[str, str]:
         elif kind == "comparison":
             comparison = Comparison.from_json(text)
             words = {"terminal": comparison_summary(comparison), "md": comparison_markdown(comparison)}
+        elif kind == "randomness":
+            shown = SameRandomness.from_json(text)
+            words = {"terminal": randomness_summary(shown), "print": f"{shown}\n", "repr": f"{shown!r}\n"}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -75,7 +80,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 6
+    assert len(published) == 7
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

@@ -80,7 +80,14 @@ def control(result: AuditResult, name: str) -> Control:
 def test_a_healthy_mechanism_passes_every_check(data: Dataset) -> None:
     result = run(data, Shift())
     assert result.verdict is Verdict.NOT_REFUTED
-    assert [c.name for c in result.controls] == ["replay", "null", "neglected", "duplicates", "lag_one"]
+    assert [c.name for c in result.controls] == [
+        "replay",
+        "null",
+        "neglected",
+        "duplicates",
+        "lag_one",
+        "same_randomness",
+    ]
     assert all(c.as_expected for c in result.controls if c.name != "neglected")
     assert not any(c.spoils_verdicts for c in result.controls)
 

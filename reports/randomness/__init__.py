@@ -1,0 +1,1 @@
+"""What running both worlds from the same random streams showed."""
