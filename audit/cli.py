@@ -17,16 +17,16 @@ from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
+from audit.commands.saying import finish_streams, prepare_streams, say, say_result
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
-from audit.commands.writable import check_writable
+from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
     UnlearnAuditError,
     UnreachableTargetError,
-    printable,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
 
     out = out or Path("out/demo")
     check_writable(out)
+    out = settled(out)
     settings = (
         DemoSettings(rows=rows, trials=trials) if seed is None else DemoSettings(rows=rows, trials=trials, seed=seed)
     )
@@ -90,7 +91,7 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
         outcome = run_demo(settings, engine=Engine(n_jobs=jobs), progress=progress)
     publish(outcome.collection, out, as_json)
     if not outcome.as_expected:
-        click.echo("Some verdicts differ from what the exact laws predict: see 'Expected and found'.", err=True)
+        say("Some verdicts differ from what the exact laws predict: see 'Expected and found'.")
     return ExitCode.OK if outcome.as_expected else ExitCode.REFUTED
 
 
@@ -165,6 +166,7 @@ def run(
     from audit.trials.progress import show_progress
 
     check_writable(out, {"--junit": junit})
+    out, junit = settled(out), settled(junit)
     mechanism = own_mechanism(own)
     resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
     if own and not resolved.title:
@@ -257,7 +259,8 @@ def _certify(
     from audit.trials.progress import show_progress
     from reports.certificates.writing import certification_summary, write_certification
 
-    check_writable(out)
+    check_writable(out, contents=CERTIFICATES)
+    out = settled(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     say_notes(resolved)
     command += f" --mechanism {shlex.quote(own)}" if own else ""
@@ -273,15 +276,27 @@ def _certify(
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",
         )
-    click.echo(certification.to_json() if as_json else certification_summary(certification))
-    for path in write_certification(certification, out) if out is not None else ():
-        click.echo(printable(str(path)), err=True)
-    return ExitCode.OK
+    written: tuple[Path, ...] = ()
+    code = ExitCode.OK
+    try:
+        written = () if out is None else write_certification(certification, out)
+    except Exception as error:
+        # Certificates have no verdict to keep, and what was computed is printed all the same.
+        say(f"Error: {error}")
+        code = ExitCode.INTERNAL
+    if not say_result(certification.to_json() if as_json else certification_summary(certification), is_json=as_json):
+        code = ExitCode.INTERNAL
+    for path in written:
+        say(display(path))
+    return code
 
 
 def entry_point() -> None:
     """Run the command line and exit with a code that never confuses a crash with a refuted claim."""
-    sys.exit(int(guarded(sys.argv[1:])))
+    prepare_streams()
+    code = int(guarded(sys.argv[1:]))
+    finish_streams()
+    sys.exit(code)
 
 
 def guarded(arguments: list[str]) -> int:
@@ -294,28 +309,27 @@ def guarded(arguments: list[str]) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        _say(shown.getvalue().rstrip())
+        say(shown.getvalue().rstrip())
         return ExitCode.USAGE
     except USAGE_ERRORS as error:
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; nothing was written.", err=True)
+        say("Interrupted; nothing was written.")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`... | head`): not an error of ours, and not a verdict.
-        sys.stderr.close()
+        # The reader of our output went away (`... | head`) before there was a verdict, or where there is none.
         return ExitCode.INTERNAL
     except TrialError as error:
         _show_cause(error)
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
         return ExitCode.INTERNAL
     except UnlearnAuditError as error:
-        _say(f"Error: {error}")
+        say(f"Error: {error}")
         return ExitCode.INTERNAL
     except (Exception, SystemExit) as error:
         _show_cause(error)
-        _say(f"Internal error: {type(error).__name__}: {error}")
+        say(f"Internal error: {type(error).__name__}: {error}")
         return ExitCode.INTERNAL
 
 
@@ -324,9 +338,4 @@ def _show_cause(error: BaseException) -> None:
     import traceback
 
     cause = error.__cause__ or error
-    _say("".join(traceback.format_exception(cause)))
-
-
-def _say(text: str) -> None:
-    """Print to standard error. Messages quote files and exceptions of others, and a terminal obeys what it is sent."""
-    click.echo(printable(text), err=True)
+    say("".join(traceback.format_exception(cause)))

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.page.files import write_whole
+
 if TYPE_CHECKING:
     from audit.records.result import AuditCollection, AuditResult
 
@@ -53,10 +55,39 @@ def write(
     data = _figure_data(value) if "csv" in formats else {}
     texts: dict[str, str] = {}
     for name in formats:
-        texts |= data if name == "csv" else {_FILES.get(name, f"report.{name}"): _render(value, name, tuple(data))}
+        texts |= data if name == "csv" else {_file(name): _render(value, name, tuple(data))}
     if redact or "csv" in formats:
         _remove_stale(Path(directory), kept=texts)
     return write_texts(directory, texts)
+
+
+def write_each(
+    value: Reportable, directory: str | Path, formats: Sequence[str] = FORMATS
+) -> tuple[tuple[Path, ...], dict[str, Exception]]:
+    """Write what can be written of a report, the JSON first; return paths, and what went wrong by file name.
+
+    A page that cannot be rendered or written costs itself alone.
+
+    Parameters
+    ----------
+    value, directory, formats
+        As for :func:`write`.
+    """
+    check_formats(formats, KNOWN)
+    folder, written, failed = Path(directory), list[Path](), dict[str, Exception]()
+    data: tuple[str, ...] = ()
+    for name in sorted(formats, key=lambda name: {"json": 0, "csv": 1}.get(name, 2)):
+        label = "the data of the figures" if name == "csv" else _file(name)
+        try:
+            if name == "csv":
+                # First: beside a redacted page it would tell what that withholds.
+                _remove_stale(folder, kept=())
+            texts = _figure_data(value) if name == "csv" else {label: _render(value, name, data)}
+            written += write_texts(folder, texts)
+            data = tuple(texts) if name == "csv" else data
+        except Exception as error:
+            failed[label] = error
+    return tuple(written), failed
 
 
 def redact(value: Reportable) -> Reportable:
@@ -110,7 +141,7 @@ def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
 
 
 def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
-    """Write each text to the file of its name; a caller has rendered all, so a failure leaves the old files whole.
+    """Write each text to the file of its name, JSON first; the caller has rendered all, and a failure leaves old files.
 
     Raises
     ------
@@ -121,11 +152,12 @@ def write_texts(directory: str | Path, texts: Mapping[str, str]) -> tuple[Path, 
 
     folder = Path(directory)
     paths = tuple(folder / name for name in texts)
+    by_path = dict(zip(paths, texts.values(), strict=True))
+    results = {path: text for path, text in by_path.items() if path.suffix == ".json"}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, texts.values(), strict=True):
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+        # What every page can be rendered from comes first, also where there is no room for pages.
+        write_whole(results)
+        write_whole({path: text for path, text in by_path.items() if path not in results})
     except OSError as error:
         raise InvalidInputError(
             field="output",
@@ -163,7 +195,8 @@ def joined(value: Reportable | Sequence[Reportable]) -> Reportable:
     )
 
 
-_FILES = {"junit": "report.xml"}
+def _file(name: str) -> str:
+    return "report.xml" if name == "junit" else f"report.{name}"
 
 
 def _render(value: Reportable, name: str, data: Collection[str]) -> str:

@@ -132,9 +132,10 @@ def write_baseline(value: Stored, path: Path) -> None:
     InvalidInputError
         When the file or its folder cannot be written.
     """
+    from reports.page.files import write_whole
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(without_volatile(value).to_json() + "\n", encoding="utf-8", newline="\n")
+        write_whole({path: without_volatile(value).to_json() + "\n"})
     except OSError as error:
         raise InvalidInputError(
             field="--write-baseline", expected="a file that can be written", got=str(path), fix=str(error.strerror)

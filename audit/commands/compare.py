@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.writable import check_writable
+from audit.commands.saying import say, say_result
+from audit.commands.writable import check_writable, settled
 from audit.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def compare(
     from reports.writing import write_texts
 
     check_writable(files={"--markdown": markdown, "--write-baseline": write_baseline})
+    markdown, write_baseline = settled(markdown), settled(write_baseline)
     margins = Margins(exact=margin, accuracy=accuracy_margin, rate=rate_margin, significance=significance)
     with show_progress() as progress:
         found, stored = baselines.compare_given(
@@ -152,12 +154,19 @@ def compare(
                 progress=progress,
             ),
         )
-    click.echo(found.to_json() if as_json else comparison_summary(found), nl=as_json)
-    if markdown is not None:
-        write_texts(markdown.parent, {markdown.name: comparison_markdown(found)})
-    if write_baseline is not None:
-        baselines.write_baseline(stored, write_baseline)
-    return _exit_code(found.outcome.value, fail_on_regression, allow_inconclusive)
+    went_well = True
+    try:
+        if write_baseline is not None:
+            baselines.write_baseline(stored, write_baseline)
+        if markdown is not None:
+            write_texts(markdown.parent, {markdown.name: comparison_markdown(found)})
+    except Exception as error:
+        say(f"Error: {error}")
+        went_well = False
+    went_well &= say_result(found.to_json() if as_json else comparison_summary(found), nl=as_json, is_json=as_json)
+    code = _exit_code(found.outcome.value, fail_on_regression, allow_inconclusive)
+    # Without --fail-on-regression there is no verdict in the exit code that a failure could hide.
+    return code if went_well or fail_on_regression else ExitCode.INTERNAL
 
 
 def _exit_code(outcome: str, fail_on_regression: bool, allow_inconclusive: bool) -> ExitCode:

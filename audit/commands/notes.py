@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import click
-
 from audit.commands.plan_file.reading import ResolvedPlan
+from audit.commands.saying import say
 from audit.records.provenance import data_record
 
 
 def say_notes(resolved: ResolvedPlan) -> None:
     """Print how the data were read, and what looks wrong with them, one line each."""
     for note in data_record(resolved.data, resolved.mechanism).notes:
-        click.echo(f"Note on {resolved.data.name}: {note}", err=True)
+        say(f"Note on {resolved.data.name}: {note}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.saying import say
 from audit.errors import ExitCode
-from mechanisms.errors import InvalidInputError, printable
+from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from audit.commands.plan_file.reading import ResolvedPlan
@@ -109,7 +110,7 @@ def warner(margin: float | None) -> Announce:
         for line in caution_lines(
             forecast_bound(plan, records, family, margins=margins, title="", mechanism="", brief=True)
         ):
-            click.echo(printable(line), err=True)
+            say(line)
 
     return announce
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.saying import say, say_result
+from audit.commands.writable import display
 from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
@@ -103,20 +105,48 @@ def publish(
     junit: Path | None = None,
     redact: bool = False,
 ) -> None:
-    """Write the report files, and print JSON or the short table; with ``redact`` all of them withhold the same."""
+    """Write the report files, JSON first, then print JSON or the short table; with ``redact`` all withhold the same.
+
+    Nothing here raises: the verdict is known, and what could not be written or printed is said and does not change it.
+    """
     import reports
 
     if redact:
         result = reports.redact(result)
+    written = _kept(result, out, junit)
     if as_json:
-        click.echo(result.to_json())
+        say_result(result.to_json(), is_json=True)
     else:
         from reports.audits.terminal import summary
 
-        click.echo(summary(result))
-    # Printed first: what was found is not lost where it cannot be written.
-    for path in _write(result, out, junit):
-        click.echo(printable(str(path)), err=True)
+        try:
+            say_result(summary(result))
+        except Exception as error:
+            _say_failure("the table", error)
+    for path in written:
+        say(display(path))
+
+
+def _kept(result: AuditResult | AuditCollection, out: Path | None, junit: Path | None) -> tuple[Path, ...]:
+    """Write what can be written, and say what cannot; return the paths."""
+    import reports
+    from reports.writing import write_each
+
+    written, failed = ((), {}) if out is None else write_each(result, out)
+    if junit is not None:
+        try:
+            written += (reports.write_junit(result, junit),)
+        except Exception as error:
+            failed[junit.name] = error
+    for name, failure in failed.items():
+        _say_failure(name, failure)
+    return written
+
+
+def _say_failure(name: str, error: Exception) -> None:
+    stale = "; a file of that name that lies there is older" if "." in name else ""
+    said = str(error) if isinstance(error, UnlearnAuditError) else f"{type(error).__name__}: {error}"
+    say(f"Error: {name} was not written{stale}. The verdict stands. {said}")
 
 
 def exit_code(result: AuditResult | SameRandomness, *, allow_inconclusive: bool) -> ExitCode:
@@ -143,7 +173,11 @@ def crash_recorded(junit: Path | None, title: str, *, redact: bool = False) -> I
 
             # A message is free text, which may name a record.
             message = "withheld" if redact else f"{type(error).__name__}: {error}"
-            write_texts(junit.parent, {junit.name: render_crash("audit" if redact else title, message)})
+            try:
+                write_texts(junit.parent, {junit.name: render_crash("audit" if redact else title, message)})
+            except Exception as failure:
+                # The crash itself is what the user has to read.
+                say(f"Error: {junit.name} was not written. {failure}")
         raise
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.saying import say_result
 
 
 @click.command("same-randomness")
@@ -55,5 +56,5 @@ def same_randomness(
             title=f"Same randomness: {name}" if name else None,
             command=command,
         )
-    click.echo(found.to_json() if as_json else randomness_summary(found), nl=as_json)
+    say_result(found.to_json() if as_json else randomness_summary(found), nl=as_json, is_json=as_json)
     return exit_code(found, allow_inconclusive=allow_inconclusive)

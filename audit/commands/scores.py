@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from audit.commands.report import junit_option, redact_option
-from audit.commands.writable import check_writable
+from audit.commands.saying import say
+from audit.commands.writable import check_writable, settled
 
 file_type = click.Path(path_type=Path, dir_okay=False)
 
@@ -90,9 +91,9 @@ def scores(
     from audit.given.files import read_scores
     from audit.given.models import read_ids
     from mechanisms.claim import Claim, EpsilonDelta, Reference
-    from mechanisms.errors import printable
 
     check_writable(out, {"--junit": junit})
+    out, junit = settled(out), settled(junit)
     claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference))
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
@@ -107,7 +108,7 @@ def scores(
     rows = [read_scores(path, column=column, releases=releases) for path in (unlearned, retrained)]
     for path, values in zip((unlearned, retrained), rows, strict=True):
         # A column too many or too few shows here.
-        click.echo(f"{printable(path.name)}: an array of shape {values.shape}, one row a model", err=True)
+        say(f"{path.name}: an array of shape {values.shape}, one row a model")
     result = from_scores(
         *rows,
         claim=claim,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from audit.commands.writable import check_writable
+from audit.commands.saying import say, say_result
+from audit.commands.writable import SELFTEST, check_writable, display, settled
 from audit.errors import ExitCode
-from mechanisms.errors import printable
 
 
 @click.command()
@@ -40,11 +40,17 @@ def selftest(quick: bool, seed: int, names: tuple[str, ...], jobs: int, out: Pat
     from audit.trials.progress import show_progress
     from reports.selftests.summary import selftest_summary, write_selftest
 
-    check_writable(out)
+    check_writable(out, contents=SELFTEST)
+    out = settled(out)
     settings = SelftestSettings(seed=seed, quick=quick, names=names)
     with show_progress() as progress:
         result = run_selftest(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    click.echo(result.to_json() if as_json else selftest_summary(result))
-    for path in write_selftest(result, out) if out is not None else ():
-        click.echo(printable(str(path)), err=True)
+    written: tuple[Path, ...] = ()
+    try:
+        written = () if out is None else write_selftest(result, out)
+    except Exception as error:
+        say(f"Error: {error}. What was found stands.")
+    say_result(result.to_json() if as_json else selftest_summary(result), is_json=as_json)
+    for path in written:
+        say(display(path))
     return ExitCode.OK if result.as_expected else ExitCode.REFUTED

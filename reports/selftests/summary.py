@@ -12,6 +12,7 @@ from reports.page.markdown import escape
 from reports.page.numbers import INFINITE, down, nearest, up
 from reports.page.parts import NONE, TableView, plain
 from reports.page.terminal import printed
+from reports.writing import write_texts
 
 COLUMNS = ("fault", "δ", "true ε", "claimed ε", "lower bound", "verdict", "fired", "expected", "ok")
 _NUMERIC = (False, True, True, True, True, False, False, False, False)
@@ -40,13 +41,8 @@ def _code(text: str) -> str:
 
 def write_selftest(result: SelftestResult, directory: Path) -> tuple[Path, ...]:
     """Write selftest.md and selftest.json into a folder; return their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, text in (("selftest.md", selftest_markdown(result)), ("selftest.json", result.to_json())):
-        path = directory / name
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return tuple(written)
+    texts = {"selftest.json": result.to_json(), "selftest.md": selftest_markdown(result)}
+    return write_texts(directory, texts)
 
 
 def _table(result: SelftestResult) -> TableView:
