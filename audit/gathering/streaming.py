@@ -165,10 +165,12 @@ def _draw_first(
     owners = [key for key in samples for _ in sizes]
     calls = [(s.deletion, _task(plan, s, sizes, chunk)) for s in samples.values() for chunk in range(len(sizes))]
     drawn: list[Array] = [np.empty(0)] * len(calls)
-    for done, (i, releases) in enumerate(engine.stream(draw_chunk, calls), start=1):
+    done, total = 0, sum(task.n for _, task in calls)
+    for i, releases in engine.stream(draw_chunk, calls):
         drawn[i] = releases
+        done += len(releases)
         if progress:
-            progress("fitting trials", done, len(calls))
+            progress("fitting trials", done, total)
     found: Releases = {key: [] for key in samples}
     for key, releases in zip(owners, drawn, strict=True):
         found[key].append(releases)
@@ -256,7 +258,7 @@ def _count(
                 for case in cases
             )
             if progress:
-                progress("pairs, at most", chunk + 1, len(sizes))
+                progress("pairs, at most", sum(sizes[: chunk + 1]), sum(sizes))
     return cases
 
 

@@ -29,6 +29,7 @@ from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress
+from audit.trials.pace import set_phase
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
@@ -224,7 +225,7 @@ def run_services(
 def _shown_progress(progress: Progress | None, record: int, n_records: int) -> Progress | None:
     if progress is None:
         return None
-    return lambda phase, done, total: progress(f"forget set {record + 1}/{n_records}: {phase}", done, total)
+    return lambda phase, done, total: progress(set_phase(record + 1, n_records, phase), done, total)
 
 
 Audited = tuple[list[Finding], list[Control]]

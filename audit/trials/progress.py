@@ -1,15 +1,20 @@
-"""Progress on standard error: a bar on a terminal, a plain line every 10 % elsewhere."""
+"""Progress on standard error: bars on a terminal; elsewhere a line a forget set, and a sign of life each minute."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from audit.trials.engines import Progress
+from audit.trials.pace import Pace, read_phase
+
+# Seconds without a line after which one says where the run is.
+HEARTBEAT = 60.0
 
 
 @contextmanager
@@ -19,7 +24,7 @@ def show_progress() -> Iterator[Progress]:
     Python drops an interruption that arrives inside a callback of its own (a finaliser, a weak reference); a long run
     must end all the same.
     """
-    with _interruptions() as interrupted, _bar() if sys.stderr.isatty() else nullcontext(_Lines().report) as show:
+    with _interruptions() as interrupted, _bars() if _is_terminal() else _lines() as show:
 
         def report(phase: str, done: int, total: int) -> None:
             if interrupted:
@@ -27,6 +32,10 @@ def show_progress() -> Iterator[Progress]:
             show(phase, done, total)
 
         yield report
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
@@ -51,7 +60,8 @@ def _interruptions() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def _bars() -> Iterator[Progress]:
+    """Show a bar of all forget sets and one of the current phase; lines of what is over stay above."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -61,21 +71,92 @@ def _bar() -> Iterator[Progress]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
     )
+    pace = Pace(time.monotonic())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total)
+        sets = bar.add_task("forget sets", visible=False, note="")
+        phase = bar.add_task("", note="")
+
+        def show(text: str, done: int, total: int) -> None:
+            now, step = time.monotonic(), read_phase(text, done, total)
+            line = pace.take(step, now)
+            if line:
+                bar.console.print(line, markup=False, highlight=False)
+            bar.update(phase, description=step.phase, completed=done, total=total, note=pace.phase_note(now))
+            if step.n_sets > 1:
+                description = f"{step.title + ', ' if step.title else ''}forget set {step.index:,}/{step.n_sets:,}"
+                completed = step.index - 1 + step.share
+                note = pace.run_note(now)
+                bar.update(
+                    sets, description=description, completed=completed, total=step.n_sets, visible=True, note=note
+                )
+
+        yield show
+        line = pace.end(time.monotonic())
+        if line:
+            bar.console.print(line, markup=False, highlight=False)
 
 
-class _Lines:
-    """Remembers the last tenth that was printed for the current phase."""
+@contextmanager
+def _lines() -> Iterator[Progress]:
+    """Print a line for each forget set, and one whenever nothing was said for a minute."""
+    lines, over = Lines(clock=time.monotonic, write=_print), threading.Event()
+    beating = threading.Thread(target=_beat, args=(lines, over), daemon=True)
+    beating.start()
+    try:
+        yield lines.report
+        lines.end()
+    finally:
+        over.set()
+        beating.join()
 
-    def __init__(self) -> None:
-        self._phase, self._tenth = "", -1
+
+def _beat(lines: Lines, over: threading.Event) -> None:
+    while not over.wait(1.0):
+        lines.beat()
+
+
+def _print(line: str) -> None:
+    if sys.stderr is not None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class Lines:
+    """What is printed where there is no terminal.
+
+    Parameters
+    ----------
+    clock
+        Seconds.
+    write
+        Prints a line.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], write: Callable[[str], None]) -> None:
+        self._clock, self._write = clock, write
+        self._pace, self._said = Pace(clock()), clock()
+        # The heart beats in a thread of its own.
+        self._lock = threading.Lock()
 
     def report(self, phase: str, done: int, total: int) -> None:
-        """Print a line when a new tenth of a phase is reached."""
-        tenth = 10 * done // max(total, 1)
-        if (phase, tenth) != (self._phase, self._tenth):
-            self._phase, self._tenth = phase, tenth
-            print(f"{phase}: {10 * tenth} %", file=sys.stderr, flush=True)
+        """Print a line when a forget set, or a phase of none, is over."""
+        with self._lock:
+            self._say(self._pace.take(read_phase(phase, done, total), self._clock()))
+
+    def beat(self) -> None:
+        """Print where the run is, if nothing was said for a minute."""
+        with self._lock:
+            now = self._clock()
+            if now - self._said >= HEARTBEAT:
+                self._say(self._pace.beat(now))
+
+    def end(self) -> None:
+        """Print the line of what was over last."""
+        with self._lock:
+            self._say(self._pace.end(self._clock()))
+
+    def _say(self, line: str) -> None:
+        if line:
+            self._said = self._clock()
+            self._write(line)

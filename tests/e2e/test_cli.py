@@ -90,7 +90,7 @@ def test_run_writes_junit_and_withholds_records_when_asked(tmp_path: Path) -> No
 def test_json_is_on_standard_output_and_progress_is_not(tmp_path: Path) -> None:
     done = run("run", write_plan(tmp_path), "--json", "--jobs", "1")
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
-    assert "counted trials: 100 %" in done.stderr
+    assert "forget set 1/1: done in" in done.stderr
 
 
 def test_false_claim_is_refuted_with_exit_code_one(tmp_path: Path) -> None:
