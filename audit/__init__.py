@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from audit.running.same_randomness import same_randomness
     from audit.running.stored import load_json
     from audit.trials.engines import Engine
+    from audit.trials.store import Storage
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -51,6 +52,7 @@ else:
             "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
             "audit.trials.engines": "Engine",
+            "audit.trials.store": "Storage",
         },
     )
 
@@ -74,6 +76,7 @@ __all__ = [
     "SameRandomness",
     "Sequential",
     "Split",
+    "Storage",
     "Verdict",
     "compare",
     "count_frozen_events",

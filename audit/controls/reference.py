@@ -21,7 +21,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, worker_limits
+from audit.trials.engines import Streams, worker_limits
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.claim import Reference
 from mechanisms.errors import UnlearnAuditError
@@ -91,7 +91,7 @@ def pull_of(before: Array, after: Array, retrained: Array, learned: Array) -> Pu
 
 
 def reference_control(
-    deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str, *, engine: Engine
+    deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str, *, engine: Streams
 ) -> tuple[Control, ...]:
     """Measure how far the reference world is from plain retraining; nothing where a mechanism does not show it.
 
@@ -152,7 +152,7 @@ def _is_shown(deletion: Deletion) -> TypeGuard[ShowsLearned]:
     return deletion.reference is not Reference.RETRAIN_ONLY and isinstance(deletion, ShowsLearned)
 
 
-def _drawn(deletion: ShowsLearned, plan: AuditPlan, record: int, engine: Engine) -> tuple[Array, ...] | None:
+def _drawn(deletion: ShowsLearned, plan: AuditPlan, record: int, engine: Streams) -> tuple[Array, ...] | None:
     """Return pairs before and after, and other models without and with the deleted records; ``None`` without any."""
     sizes = ((World.RETRAINED, N_PAIRS), (World.RETRAINED, N_MODELS), (World.NEGLECTED, N_MODELS))
     calls = [

@@ -20,7 +20,7 @@ from audit.gathering.followed import Followed
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
 from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
-from audit.trials.engines import Engine, Progress
+from audit.trials.engines import Engine, Progress, Streams
 from audit.trials.watching import Seen, Watched, together
 from mechanisms.protocol import Deletion, World
 
@@ -119,7 +119,7 @@ def gather(
     contrasts: Sequence[Contrast],
     plan: AuditPlan,
     *,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> dict[Key, Evidence]:
     """Return the evidence of every contrast with the retrained sample.
@@ -136,7 +136,7 @@ def gather(
     return {c.key: _evidence(c.key, prepared[c.key], scores) for c in contrasts}
 
 
-def _draw(samples: Sequence[Sample], plan: AuditPlan, engine: Engine, progress: Progress | None) -> list[Array]:
+def _draw(samples: Sequence[Sample], plan: AuditPlan, engine: Streams, progress: Progress | None) -> list[Array]:
     """Draw the fit split of every sample, each assembled in chunk order whatever the order of the workers."""
     calls = [(sample.deletion, task) for sample in samples for task in sample.tasks(plan, fitting=True)]
     chunks: list[Array] = [np.empty(0)] * len(calls)
@@ -159,7 +159,7 @@ def _ticking(
 
 
 def _prepare(
-    plan: AuditPlan, contrasts: Sequence[Contrast], releases: Sequence[Array], engine: Engine
+    plan: AuditPlan, contrasts: Sequence[Contrast], releases: Sequence[Array], engine: Streams
 ) -> dict[Key, dict[str, PreparedAttack]]:
     """Fit every attack for every contrast on the workers; each fit has its own random stream."""
     calls, keys = [], []
@@ -189,8 +189,8 @@ class _Scores:
 
     unlearned: dict[ScoreKey, dict[int, Array]]
     retrained: dict[ScoreKey, dict[int, Array]]
-    failures: dict[ScoreKey, str]
-    watched: dict[Key | None, list[Watched]]
+    failures: dict[ScoreKey, dict[int, str]]
+    watched: dict[Key | None, dict[int, Watched]]
 
 
 def _score(
@@ -198,7 +198,7 @@ def _score(
     contrasts: Sequence[Contrast],
     prepared: Mapping[Key, Mapping[str, PreparedAttack]],
     plan: AuditPlan,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> _Scores:
     """Draw and score the counting split; a retrained chunk is drawn once and scored for every contrast."""
@@ -213,9 +213,10 @@ def _score(
     found = _Scores(unlearned={}, retrained={}, failures={}, watched={})
     results = engine.stream(score_chunk, calls)
     for i, scored in _ticking(results, [c[-1] for c in calls], "counted trials", progress):
-        found.failures.update(scored.failures)
+        for key, message in scored.failures.items():
+            found.failures.setdefault(key, {})[i] = message
         side = found.unlearned if i < n_unlearned else found.retrained
-        found.watched.setdefault(owners[i] if i < n_unlearned else None, []).append(scored.watched)
+        found.watched.setdefault(owners[i] if i < n_unlearned else None, {})[i] = scored.watched
         for key, scores in scored.scores.items():
             side.setdefault(key, {})[calls[i][-1].chunk] = scores
     return found
@@ -227,7 +228,11 @@ def _scorers(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey,
 
 def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores) -> Evidence:
     failed = {name: attack.failure for name, attack in prepared.items() if attack.failure is not None}
-    failed |= {name: scores.failures[key, name] for name in prepared if (key, name) in scores.failures}
+    # Of several chunks the first, whichever came back first.
+    failed |= {name: min(found.items())[1] for name in prepared if (found := scores.failures.get((key, name)))}
+
+    def watched(side: Key | None) -> list[Watched]:
+        return [seen for _, seen in sorted(scores.watched[side].items(), key=lambda item: item[0])]
 
     def assembled(side: Mapping[ScoreKey, Mapping[int, Array]], name: str) -> Array:
         return np.concatenate([side[key, name][chunk] for chunk in sorted(side[key, name])])
@@ -238,5 +243,5 @@ def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores)
         unlearned={name: assembled(scores.unlearned, name) for name in scored},
         retrained={name: assembled(scores.retrained, name) for name in scored},
         failures=failed,
-        seen=(together(scores.watched[key]), together(scores.watched[None])),
+        seen=(together(watched(key)), together(watched(None))),
     )

@@ -24,16 +24,8 @@ from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
 from audit.statistics.multiplicity import Role, equal_share
-from audit.trials.chunks import (
-    ChunkTask,
-    ScoredChunk,
-    Stream,
-    draw_chunk,
-    draw_watched,
-    make_generator,
-    score_releases,
-)
-from audit.trials.engines import Engine, Progress, worker_limits
+from audit.trials.chunks import ChunkTask, ScoredChunk, Stream, draw_and_score, draw_chunk, make_generator
+from audit.trials.engines import Engine, Progress, Streams
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.claim import Claim
 from mechanisms.protocol import Deletion
@@ -91,7 +83,7 @@ def gather_until_decided(
     plan: AuditPlan,
     counting: Sequential,
     *,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> dict[Key, Evidence]:
     """Return the evidence of every contrast with the retrained sample, each stopped at its own time.
@@ -156,7 +148,7 @@ def _draw_first(
     cases: Sequence[Case],
     plan: AuditPlan,
     sizes: Sequence[int],
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> Releases:
     """Draw the chunks that only fit and choose: of every contrast, and of the retrained world under ``None``."""
@@ -185,7 +177,7 @@ def _chosen(
     fit: bool,
     first: int,
     totals: Sequence[int],
-    engine: Engine,
+    engine: Streams,
 ) -> Case:
     """Return a case with events chosen on everything before chunk ``begin``, by attacks fitted anew if ``fit``."""
     if begin > first and not case.is_open(begin):
@@ -204,7 +196,7 @@ def _chosen(
     return replace(case, era=era, questions=questions, refits=(*case.refits, totals[begin] - totals[first]))
 
 
-def _fitted(case: Case, plan: AuditPlan, releases: Releases, begin: int, engine: Engine) -> Era:
+def _fitted(case: Case, plan: AuditPlan, releases: Releases, begin: int, engine: Streams) -> Era:
     """Return a new era; an attack that could be fitted before and cannot now keeps its old fit."""
     key, record = case.contrast.key, case.contrast.sample.source.record
     first, second = (np.concatenate(releases[side][:begin]) for side in (key, None))
@@ -237,7 +229,7 @@ def _count(
     sizes: Sequence[int],
     releases: Releases,
     keep: bool,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> tuple[Case, ...]:
     """Draw, score and look at chunks in their order until everything is decided."""
@@ -269,7 +261,7 @@ def _drawn(
     wave: range,
     sizes: Sequence[int],
     keep: bool,
-    engine: Engine,
+    engine: Streams,
 ) -> dict[tuple[Key | None, int], tuple[ScoredChunk, Array]]:
     """Draw and score the chunks of a wave for all open cases; a retrained chunk is drawn once for all of them."""
     calls: list[tuple[Deletion, Scorers, ChunkTask, bool]] = []
@@ -284,11 +276,3 @@ def _drawn(
         calls.append((retrained.deletion, shared, _task(plan, retrained, sizes, chunk), keep))
         owners.append((None, chunk))
     return {owners[i]: result for i, result in engine.stream(draw_and_score, calls)}
-
-
-def draw_and_score(deletion: Deletion, attacks: Scorers, task: ChunkTask, keep: bool) -> tuple[ScoredChunk, Array]:
-    """Draw and score one chunk in a worker; the releases come back only if they are to be fitted on."""
-    with worker_limits():
-        releases, watched = draw_watched(deletion, task)
-        # Row by row in memory, like what comes back from another process: sums depend on it in their last digit.
-        return score_releases(releases, watched, attacks), np.ascontiguousarray(releases if keep else releases[:0])

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord
-from audit.trials.engines import Engine
+from audit.trials.engines import Streams
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Access, HasNotes
@@ -62,7 +62,7 @@ def data_record(data: Dataset, mechanism: object = None) -> DataRecord:
     )
 
 
-def environment_of(started: datetime, seconds: float, engine: Engine, command: str | None) -> Environment:
+def environment_of(started: datetime, seconds: float, engine: Streams, command: str | None) -> Environment:
     """Return where an audit ran."""
     versions = {}
     # An extra, which only some mechanisms load.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from attacks.protocol import Attack
 from audit.controls.models import reused_models_control, unchanged_data_control
@@ -28,8 +29,12 @@ from audit.running.binding import bind, check_attacks, default_plan, family_of
 from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
-from audit.trials.engines import Engine, Progress
+from audit.trials.engines import Engine, Progress, Streams
+from audit.trials.identity import identity_of
+from audit.trials.opening import opened
 from audit.trials.pace import set_phase
+from audit.trials.resuming import Resuming
+from audit.trials.store import Storage
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
@@ -50,7 +55,8 @@ def run(
     attacks: Sequence[Attack | str] | None = None,
     seed: int | None = None,
     stop_when_decided: bool = False,
-    engine: Engine | None = None,
+    engine: Streams | None = None,
+    store: str | Path | Storage | None = None,
     progress: Progress | None = None,
     announce: Announce | None = None,
     title: str | None = None,
@@ -78,6 +84,10 @@ def run(
         the most that are drawn. As if the plan's counting were :class:`audit.plan.split.Sequential`.
     engine
         Worker processes; one process by default.
+    store
+        A folder in which finished chunks are kept, or :class:`audit.Storage` with more to say about it. A run of the
+        same plan that was stopped goes on there, with the result that it would have had; a finished one gives its
+        result again and draws nothing. By default nothing is kept.
     progress
         Called with (phase, trials done, trials in all).
     announce
@@ -92,7 +102,8 @@ def run(
     Raises
     ------
     InvalidInputError
-        For input out of range, before anything is drawn.
+        For input out of range, before anything is drawn; also when the store is of another run, is written to by
+        another process, or is damaged.
     TrialError
         When the mechanism fails.
     """
@@ -116,17 +127,44 @@ def run(
         )
     if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
         plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
-    services = {title or f"Audit of {mechanism.name} on {data.name}": mechanism}
-    return run_services(
-        services,
-        data,
-        plan,
-        engine=engine,
-        progress=progress,
-        announce=announce,
-        command=command,
-        audited_data=audited_data,
-    )[0]
+    title = title or f"Audit of {mechanism.name} on {data.name}"
+    storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
+    n_chunks = _n_chunks(plan)
+    with opened(
+        storage,
+        lambda: identity_of(mechanism, data, plan, data_sha256=audited_data.sha256),
+        n_chunks=n_chunks,
+    ) as kept:
+        if (finished := kept.result) is not None:
+            kept.say(f"This run is finished: its result is read from {storage.folder}, and nothing is drawn.")
+            return replace(AuditResult.from_json(finished), title=title)
+        if kept.n_stored:
+            most = "at most " if isinstance(plan.counting, Sequential) else ""
+            kept.say(f"Going on: {kept.n_stored:,} of {most}{n_chunks:,} chunks are stored in {storage.folder}.")
+        result = run_services(
+            {title: mechanism},
+            data,
+            plan,
+            engine=Resuming(engine=engine or Engine(), store=kept),
+            progress=progress,
+            announce=announce,
+            command=command,
+            audited_data=audited_data,
+        )[0]
+        if storage.folder is not None:
+            kept.finish(result.to_json())
+    return result
+
+
+def _n_chunks(plan: AuditPlan) -> int:
+    """Return how many chunks an audit of the plan has, at most: of both worlds and of both controls."""
+    n_trials, n_control = len(plan.chunk_sizes(plan.trials)), len(plan.chunk_sizes(plan.n_control_trials))
+    if isinstance(plan.counting, Sequential):
+        # A control then has leading chunks of the trials, those that fit and at least one that counts.
+        sizes = plan.chunk_sizes(plan.trials)
+        n_first = plan.counting.n_fit_chunks(sizes)
+        n_control = min(n_trials, max(n_first + 1, plan.n_control_trials // sizes[0]))
+    return 2 * (n_trials + n_control) * len(plan.forget)
 
 
 def run_services(
@@ -134,7 +172,7 @@ def run_services(
     data: Dataset,
     plan: AuditPlan,
     *,
-    engine: Engine | None = None,
+    engine: Streams | None = None,
     progress: Progress | None = None,
     announce: Announce | None = None,
     command: str | None = None,
@@ -238,7 +276,7 @@ def _audit_forget_set(
     index: int,
     *,
     sha256: str,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> list[Audited]:
     """Return findings and controls of every service about one forget set; nothing is counted where no replay agrees."""
@@ -294,7 +332,7 @@ def _judge(
     service: int,
     replayed: Replayed,
     sha256: str,
-    engine: Engine,
+    engine: Streams,
 ) -> Audited:
     """Turn one service's evidence about one forget set into findings and controls."""
     forget, label = record.forget, record.label

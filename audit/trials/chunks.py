@@ -218,6 +218,16 @@ def score_chunk(deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: C
         return score_releases(*draw_watched(deletion, task), attacks)
 
 
+def draw_and_score(
+    deletion: Deletion, attacks: Mapping[Any, FittedAttack], task: ChunkTask, keep: bool
+) -> tuple[ScoredChunk, Array]:
+    """Draw and score one chunk in a worker; the releases come back only if they are to be fitted on."""
+    with worker_limits():
+        releases, watched = draw_watched(deletion, task)
+        # Row by row in memory, like what comes back from another process: sums depend on it in their last digit.
+        return score_releases(releases, watched, attacks), np.ascontiguousarray(releases if keep else releases[:0])
+
+
 def score_releases(releases: Array, watched: Watched, attacks: Mapping[Any, FittedAttack]) -> ScoredChunk:
     """Score drawn releases with every attack, by the keys of the attacks."""
     scores: dict[Any, Array] = {}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -19,6 +19,19 @@ from mechanisms.scalars import whole_number
 T = TypeVar("T")
 # Called with a phase, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
+
+
+class Streams(Protocol):
+    """What runs calls: an engine, or one around it that looks for results elsewhere first."""
+
+    @property
+    def n_jobs(self) -> int:
+        """Worker processes."""
+        ...
+
+    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
+        """Yield (position of the call, its result) in any order."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

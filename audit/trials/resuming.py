@@ -1,0 +1,185 @@
+"""An engine that draws no chunk twice: what a store holds is not drawn, and what is drawn is stored before it is seen.
+
+In the flow: the runner wraps its engine in one. Everything besides chunks (fits, choices of events, tests) follows from
+the plan's seed and from chunks, so that a run that goes on gives the result of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.trials.chunks import ChunkTask, draw_and_score, draw_chunk, score_chunk
+from audit.trials.engines import Streams
+from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
+from audit.trials.store import Store
+
+T = TypeVar("T")
+Array = NDArray[np.float64]
+# Results that wait for the disk while the next chunks are drawn; memory holds as many.
+_WAITING = 4
+_NONE: Array = np.empty(0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resuming:
+    """Runs calls on another engine, but for chunks that a store holds already.
+
+    Parameters
+    ----------
+    engine
+        What runs the rest.
+    store
+        Open, and of this run.
+    """
+
+    engine: Streams
+    store: Store
+
+    @property
+    def n_jobs(self) -> int:
+        """Worker processes of the engine."""
+        return self.engine.n_jobs
+
+    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
+        """Yield (position of the call, its result): first what is stored, then the rest, each once it is stored.
+
+        Only :func:`~audit.trials.chunks.draw_chunk`, :func:`~audit.trials.chunks.score_chunk` and
+        :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run.
+        """
+        if function not in _CHUNKS:
+            yield from self.engine.stream(function, calls)
+            return
+        asked = [_asked(call) for call in calls]
+        missing = []
+        for i, chunk in enumerate(asked):
+            found = self._stored(chunk)
+            if found is None:
+                missing.append(i)
+            else:
+                yield i, found
+        if missing:
+            yield from self._drawn(function, calls, asked, missing)
+
+    def _stored(self, chunk: _Asked) -> Any:
+        """Return the result of a chunk from the store; ``None`` where it is not there, or lacks what is asked for."""
+        row = self.store.read(chunk.key)
+        if row is None or row.n != chunk.task.n:
+            return None
+        scored = None if chunk.attacks is None else scored_chunk(row, chunk.attacks)
+        releases = self.store.releases(row) if chunk.keeps else _NONE
+        if releases is None or (scored is None and chunk.attacks is not None):
+            return None
+        if scored is None:
+            return releases
+        return scored if chunk.keeps is None else (scored, releases)
+
+    def _drawn(
+        self,
+        function: Callable[..., T],
+        calls: Sequence[tuple[Any, ...]],
+        asked: Sequence[_Asked],
+        missing: Sequence[int],
+    ) -> Iterator[tuple[int, T]]:
+        """Run the missing calls; a result waits until it is on disk, and the engine does not wait for it."""
+        n_bytes = sum(asked[i].n_bytes for i in missing)
+        keeps = n_bytes > 0 and self.store.has_room(n_bytes)
+        waiting: deque[tuple[int, T, Future[None]]] = deque()
+        results: Iterator[tuple[int, Any]] = self.engine.stream(
+            functools.partial(timed, function), [calls[i] for i in missing]
+        )
+        for j, done in results:
+            if not isinstance(done, Timed):
+                # What an engine says of a call that it could not run is not a chunk.
+                yield missing[j], done
+                continue
+            chunk = asked[missing[j]]
+            if chunk.attacks is None and not keeps:
+                yield missing[j], done.value
+                continue
+            waiting.append((missing[j], done.value, self._put(chunk, done, keeps)))
+            while waiting and (waiting[0][2].done() or len(waiting) > _WAITING):
+                yield _on_disk(*waiting.popleft())
+        while waiting:
+            yield _on_disk(*waiting.popleft())
+
+    def _put(self, chunk: _Asked, done: Timed, keeps: bool) -> Future[None]:
+        """Store a result; releases that there is no room for are left out, and drawn again when they are asked for."""
+        scored, releases = done.value if isinstance(done.value, tuple) else (done.value, None)
+        if isinstance(scored, np.ndarray):
+            scored, releases = None, scored
+        columns = {} if scored is None else scored_columns(scored)
+        row = Row(**asdict(chunk.key), n=chunk.task.n, worker=done.worker, seconds=done.seconds, **columns)
+        return self.store.put(row, releases if chunk.keeps and keeps else None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """A chunk that is asked for.
+
+    Parameters
+    ----------
+    task
+        Which trials.
+    attacks
+        Keys of the attacks that score; ``None`` where releases are wanted.
+    keeps
+        Whether releases are wanted, beside scores or alone; ``None`` where scores come alone.
+    n_bytes
+        Of the releases that are wanted.
+    """
+
+    task: ChunkTask
+    attacks: tuple[Any, ...] | None
+    keeps: bool | None
+    n_bytes: int
+
+    @property
+    def key(self) -> RowKey:
+        """Which row holds it."""
+        return RowKey.of("fit" if self.attacks is None else "count", self.task)
+
+
+def _asked(call: tuple[Any, ...]) -> _Asked:
+    """Read the arguments of a function that draws chunks."""
+    deletion, *rest = call
+    task = next(value for value in rest if isinstance(value, ChunkTask))
+    attacks = tuple(rest[0]) if rest[0] is not task else None
+    keeps = True if attacks is None else (rest[2] if len(rest) > 2 else None)
+    n_bytes = 8 * task.n * math.prod(deletion.release.shape) if keeps else 0
+    return _Asked(task=task, attacks=attacks, keeps=keeps, n_bytes=n_bytes)
+
+
+def _on_disk(position: int, value: T, stored: Future[None]) -> tuple[int, T]:
+    stored.result()
+    return position, value
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timed:
+    """A result, with who made it and how many seconds it took."""
+
+    value: Any
+    seconds: float
+    worker: str
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> Timed:
+    """Call a function in a worker, by the clock."""
+    began = time.perf_counter()
+    value = function(*arguments)
+    return Timed(value=value, seconds=time.perf_counter() - began, worker=f"{socket.gethostname()}:{os.getpid()}")
+
+
+_CHUNKS = (draw_chunk, score_chunk, draw_and_score)

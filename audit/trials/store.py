@@ -1,0 +1,233 @@
+"""Chunks that outlive the run: rows of one SQLite file, committed before anybody counts them.
+
+In the flow: :mod:`audit.trials.opening` opens a store for a run, :mod:`audit.trials.resuming` asks it before drawing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.trials.rows import COLUMNS, KEY_COLUMNS, Row, RowKey, releases_digest, row_of
+
+Array = NDArray[np.float64]
+Say = Callable[[str], None]
+GIGABYTE = 10**9
+_INSERT = f"INSERT OR REPLACE INTO chunks ({', '.join(COLUMNS)}, sha256) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
+_BY_KEY = f"SELECT {', '.join(COLUMNS)}, sha256 FROM chunks WHERE {' AND '.join(f'{name} = ?' for name in KEY_COLUMNS)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where a run keeps its chunks, so that it can be stopped at any time and goes on later.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run; the store is ``store/`` in it. ``None`` for a temporary one, which is gone with the run.
+    fresh
+        Throw away what is stored there, and start anew.
+    keep_releases
+        Keep the releases that attacks were fitted on when the run is finished; they are needed only to go on with it.
+    most_release_bytes
+        Disk space for these releases, besides which half of what is free is left alone. Where they take more they are
+        not kept, and a run that goes on draws them again.
+    say
+        Called with sentences for the user: what is stored, what is damaged; by default they are not said.
+    """
+
+    folder: Path | None = None
+    fresh: bool = False
+    keep_releases: bool = False
+    most_release_bytes: int = 20 * GIGABYTE
+    say: Say | None = None
+
+
+class Store:
+    """An open store of one run. Rows are committed by a thread of its own, in the order in which they are put.
+
+    Parameters
+    ----------
+    connection
+        To a database with the tables of :mod:`audit.trials.opening`, used by this store alone.
+    storage
+        What was asked for.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, storage: Storage) -> None:
+        self._connection = connection
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._failed = False
+        self._told = False
+
+    @property
+    def folder(self) -> Path | None:
+        """Where releases lie; ``None`` for a temporary store, which keeps none."""
+        return None if self._storage.folder is None else releases_folder(self._storage.folder)
+
+    def say(self, sentence: str) -> None:
+        """Tell the user."""
+        if self._storage.say is not None:
+            self._storage.say(sentence)
+
+    def read(self, key: RowKey) -> Row | None:
+        """Return a stored row that is whole, or ``None``."""
+        with self._lock:
+            found = self._connection.execute(_BY_KEY, [getattr(key, name) for name in KEY_COLUMNS]).fetchone()
+        if found is None:
+            return None
+        row = _row(found)
+        return row if row.sha256() == found[-1] else None
+
+    def releases(self, row: Row) -> Array | None:
+        """Return the releases of a row, mapped into memory; ``None`` when they were not kept or are damaged."""
+        if self.folder is None or not row.releases:
+            return None
+        try:
+            found: Array = np.load(self.folder / row.releases, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        return found if releases_digest(found) == row.releases_sha256 else None
+
+    def put(self, row: Row, releases: Array | None = None) -> Future[None]:
+        """Store a row, and the releases beside it; when the future is done both are on disk."""
+        return self._writer.submit(self._write, row, releases)
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Return whether so many bytes of releases may be kept; if not, the user is told once."""
+        if self.folder is None or self._failed:
+            return False
+        used = sum(path.stat().st_size for path in self.folder.glob("*.npy"))
+        free = shutil.disk_usage(self.folder).free // 2
+        if used + n_bytes <= self._storage.most_release_bytes and n_bytes <= free:
+            return True
+        if not self._told:
+            self._told = True
+            self.say(
+                f"Releases that attacks are fitted on take {(used + n_bytes) / GIGABYTE:.3g} GB and are not kept: "
+                "going on after an interruption will draw them again."
+            )
+        return False
+
+    def finish(self, result: str) -> None:
+        """Keep the result of the run as text; what was needed only to go on is deleted unless it was asked for."""
+        self._writer.submit(self._finish, result).result()
+
+    @property
+    def result(self) -> str | None:
+        """The result of a finished run."""
+        text, digest = self._meta("result"), self._meta("result_sha256")
+        return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
+
+    @property
+    def n_stored(self) -> int:
+        """Number of stored chunks."""
+        with self._lock:
+            return int(self._connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def close(self) -> None:
+        """Commit what was put, and let go."""
+        self._writer.shutdown(wait=True)
+        try:
+            self._connection.execute("DELETE FROM holder")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            # A holder that is gone holds nothing, and a log is read by whoever opens the store next.
+            pass
+        self._connection.close()
+
+    def _meta(self, key: str) -> str | None:
+        with self._lock:
+            found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _write(self, row: Row, releases: Array | None) -> None:
+        if self._failed:
+            return
+        try:
+            if releases is not None:
+                row = replace(row, releases=self._save(row, releases), releases_sha256=releases_digest(releases))
+            values = [getattr(row, name) for name in COLUMNS]
+            with self._lock:
+                self._connection.execute(_INSERT, [*values, row.sha256()])
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _save(self, row: Row, releases: Array) -> str:
+        """Write releases under a name that is there only when they are whole."""
+        folder = self.folder
+        if folder is None:
+            return ""
+        name = f"{row.step}-{row.stream}-{row.world}-{row.record}-{row.chunk}.npy"
+        partial = folder / f"{name}.partial"
+        with open(partial, "wb", opener=_private) as file:
+            np.save(file, np.ascontiguousarray(releases, dtype="<f8"), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, folder / name)
+        return name
+
+    def _finish(self, result: str) -> None:
+        if self._failed:
+            return
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                for key, value in (("result", result), ("result_sha256", hashlib.sha256(result.encode()).hexdigest())):
+                    self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return
+        if not self._storage.keep_releases and self.folder is not None:
+            drop_releases(self.folder)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without storing: hours of trials are not to end because a disk is full."""
+        self._failed = True
+        self.say(f"The store can no longer be written ({error}). The run goes on without it; what is stored stays.")
+
+
+def releases_folder(folder: Path) -> Path:
+    """Return where a run's releases lie."""
+    return folder / "store" / "fit"
+
+
+def drop_releases(folder: Path) -> None:
+    """Delete the releases in a folder; those that another process reads stay."""
+    for path in folder.glob("*.npy*"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            continue
+
+
+def rows_of(connection: sqlite3.Connection, start: int, stop: int) -> list[tuple[int, Row, bool]]:
+    """Return the rows with numbers from ``start`` up to ``stop``, and whether each is what was stored."""
+    query = f"SELECT id, {', '.join(COLUMNS)}, sha256 FROM chunks WHERE id >= ? AND id < ? ORDER BY id"
+    found = connection.execute(query, (start, stop)).fetchall()
+    return [(values[0], row := _row(values[1:]), row.sha256() == values[-1]) for values in found]
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """Return the number of the row that was stored last; 0 for none."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM chunks").fetchone()[0])
+
+
+def _row(values: tuple[object, ...]) -> Row:
+    return row_of(dict(zip(COLUMNS, values[:-1], strict=True)))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
