@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
+from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option, say
 from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code
@@ -20,8 +21,10 @@ from audit.commands.same_randomness import same_randomness
 from audit.commands.saying import finish_streams, prepare_streams, say, say_result
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
+from audit.commands.store import store
 from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
+from audit.trials.signals import ending_signals
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -54,7 +57,7 @@ def main() -> None:
     """Audit claims of certified unlearning: retrain against unlearn, attack, count, and refute what does not hold.
 
     Exit codes: 0 nothing refuted, 1 a claim refuted (or, if asked for, a regression shown), 2 usage or configuration,
-    3 inconclusive, 4 internal error or a mechanism that crashed, 130 interrupted.
+    3 inconclusive, 4 internal error or a mechanism that crashed, 130 interrupted (129 hung up, 143 terminated).
     """
 
 
@@ -64,6 +67,7 @@ main.add_command(report)
 main.add_command(same_randomness)
 main.add_command(scores)
 main.add_command(selftest)
+main.add_command(store)
 
 
 @main.command()
@@ -138,10 +142,13 @@ def list_(what: str) -> int:
 )
 @margin_option
 @mechanism_option("Audit this object of yours")
+@fresh_option
+@keep_releases_option
 @click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
+@goes_on
 def run(
     plan: Path,
     out: Path | None,
@@ -152,18 +159,22 @@ def run(
     stop_when_decided: bool | None,
     margin: float | None,
     own: str | None,
+    fresh: bool,
+    keep_releases: bool,
     dry_run: bool,
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
 ) -> int:
-    """Run the audit of a plan file."""
+    """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
     from audit.commands.notes import say_notes
     from audit.commands.plan_file.reading import read_plan
     from audit.running.runner import run as run_audit
     from audit.trials.engines import Engine
+    from audit.trials.opening import database
     from audit.trials.progress import show_progress
+    from audit.trials.store import Storage
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
@@ -178,18 +189,22 @@ def run(
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
     command += " --stop-when-decided" if stop_when_decided else ""
     command += f" --mechanism {shlex.quote(own)}" if own else ""
+    began = out is not None and (fresh or not database(out).exists() or not (out / "report.json").exists())
     with crash_recorded(junit, resolved.title or str(plan), redact=redact), show_progress() as progress:
         result = run_audit(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
             engine=Engine(n_jobs=jobs),
+            store=Storage(folder=out, fresh=fresh, keep_releases=keep_releases, say=say),
             progress=progress,
             announce=cli_power.warner(margin),
             title=resolved.title,
             command=command,
         )
     publish(result, out, as_json, junit=junit, redact=redact)
+    if redact and out is not None:
+        keep_private(out, began=began)
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
@@ -294,7 +309,8 @@ def _certify(
 def entry_point() -> None:
     """Run the command line and exit with a code that never confuses a crash with a refuted claim."""
     prepare_streams()
-    code = int(guarded(sys.argv[1:]))
+    with ending_signals():
+        code = int(guarded(sys.argv[1:]))
     finish_streams()
     sys.exit(code)
 
@@ -314,9 +330,9 @@ def guarded(arguments: list[str]) -> int:
     except USAGE_ERRORS as error:
         say(f"Error: {error}")
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
         say("Interrupted; nothing was written.")
-        return ExitCode.INTERRUPTED
+        return exit_code_of(error)
     except BrokenPipeError:
         # The reader of our output went away (`... | head`) before there was a verdict, or where there is none.
         return ExitCode.INTERNAL

@@ -8,14 +8,19 @@ from mechanisms.errors import UnlearnAuditError
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line; INTERNAL > REFUTED > INCONCLUSIVE > OK when several apply."""
+    """Exit codes of the command line; INTERNAL > REFUTED > INCONCLUSIVE > OK when several apply.
+
+    Those of a signal are 128 and its number.
+    """
 
     OK = 0
     REFUTED = 1
     USAGE = 2
     INCONCLUSIVE = 3
     INTERNAL = 4
+    HANGUP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class ClaimRefutedError(UnlearnAuditError, AssertionError):

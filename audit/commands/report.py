@@ -167,18 +167,24 @@ def crash_recorded(junit: Path | None, title: str, *, redact: bool = False) -> I
         yield
     except Exception as error:
         is_usage = isinstance(error, UnlearnAuditError) and not isinstance(error, TrialError)
-        if junit is not None and not is_usage:
-            from reports.audits.junit import render_crash
-            from reports.writing import write_texts
-
-            # A message is free text, which may name a record.
-            message = "withheld" if redact else f"{type(error).__name__}: {error}"
-            try:
-                write_texts(junit.parent, {junit.name: render_crash("audit" if redact else title, message)})
-            except Exception as failure:
-                # The crash itself is what the user has to read.
-                say(f"Error: {junit.name} was not written. {failure}")
+        if not is_usage:
+            record_crash(junit, title, f"{type(error).__name__}: {error}", redact=redact)
         raise
+
+
+def record_crash(junit: Path | None, title: str, message: str, *, redact: bool) -> None:
+    """Write the JUnit file of an audit that did not end: one error with a message, which may name a record."""
+    if junit is None:
+        return
+    from reports.audits.junit import render_crash
+    from reports.writing import write_texts
+
+    text = render_crash("audit" if redact else title, "withheld" if redact else message)
+    try:
+        write_texts(junit.parent, {junit.name: text})
+    except Exception as failure:
+        # What ended the audit is what the user has to read.
+        say(f"Error: {junit.name} was not written. {failure}")
 
 
 def _write(result: AuditResult | AuditCollection, out: Path | None, junit: Path | None) -> tuple[Path, ...]:

@@ -122,6 +122,18 @@ def discard(folder: Path) -> None:
     shutil.rmtree(releases_folder(folder), ignore_errors=True)
 
 
+def free(folder: Path) -> holding.Holder | None:
+    """Forget who writes to a store, and return who that was."""
+    path = database(folder)
+    holder = holder_in(path)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE)
+    try:
+        connection.execute("DELETE FROM holder")
+    finally:
+        connection.close()
+    return holder
+
+
 def holder_in(path: Path) -> holding.Holder | None:
     """Return who is written down as a store's writer; ``None`` too where that cannot be read."""
     if not path.is_file():
@@ -170,7 +182,7 @@ def _check_kind(connection: sqlite3.Connection, folder: Path) -> None:
         )
     connection.execute("PRAGMA synchronous = FULL")
     # Words of a damaged row are bytes of any kind.
-    connection.text_factory = _words
+    connection.text_factory = words
     said = _checked(connection)
     if "index" in said:
         # It only finds rows; they say themselves what they are.
@@ -184,7 +196,8 @@ def _checked(connection: sqlite3.Connection) -> str:
     return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
 
 
-def _words(value: bytes) -> str:
+def words(value: bytes) -> str:
+    """Return text of a column, also where it is damaged."""
     return value.decode("utf-8", errors="replace")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from audit.trials.engines import Progress
 from audit.trials.pace import Pace, read_phase
+from audit.trials.signals import Stopped, ending_signals
 
 # Seconds without a line after which one says where the run is.
 HEARTBEAT = 60.0
@@ -19,16 +18,16 @@ HEARTBEAT = 60.0
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Yield a callback that displays (phase, done, total), and raises KeyboardInterrupt after an interruption.
+    """Yield a callback that displays (phase, done, total), and raises ``Stopped`` after a signal that asks to end.
 
     Python drops an interruption that arrives inside a callback of its own (a finaliser, a weak reference); a long run
     must end all the same.
     """
-    with _interruptions() as interrupted, _bars() if _is_terminal() else _lines() as show:
+    with ending_signals() as interrupted, _bars() if _is_terminal() else _lines() as show:
 
         def report(phase: str, done: int, total: int) -> None:
             if interrupted:
-                raise KeyboardInterrupt
+                raise Stopped(interrupted[0])
             show(phase, done, total)
 
         yield report
@@ -36,27 +35,6 @@ def show_progress() -> Iterator[Progress]:
 
 def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Yield a list that is no longer empty once the process was interrupted; the usual handler runs as well."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-    usual = signal.getsignal(signal.SIGINT)
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        if callable(usual):
-            usual(number, frame)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 @contextmanager

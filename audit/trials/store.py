@@ -95,11 +95,8 @@ class Store:
         """Return the releases of a row, mapped into memory; ``None`` when they were not kept or are damaged."""
         if self.folder is None or not row.releases:
             return None
-        try:
-            found: Array = np.load(self.folder / row.releases, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            return None
-        return found if releases_digest(found) == row.releases_sha256 else None
+        found = _mapped(self.folder / row.releases)
+        return found if found is not None and releases_digest(found) == row.releases_sha256 else None
 
     def put(self, row: Row, releases: Array | None = None) -> Future[None]:
         """Store a row, and the releases beside it; when the future is done both are on disk."""
@@ -202,6 +199,20 @@ class Store:
 def releases_folder(folder: Path) -> Path:
     """Return where a run's releases lie."""
     return folder / "store" / "fit"
+
+
+def _mapped(path: Path) -> Array | None:
+    try:
+        found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def releases_digest_of(path: Path) -> str:
+    """Return the digest of the releases in a file; empty where they cannot be read."""
+    found = _mapped(path)
+    return "" if found is None else releases_digest(found)
 
 
 def drop_releases(folder: Path) -> None:

@@ -1,0 +1,196 @@
+"""Look into a store without writing to it: what it holds, whether it is whole, and every row that can be read.
+
+In the flow: the command ``store`` shows what is found here; also of a damaged file, which no run goes on with.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.trials import holding
+from audit.trials.opening import APPLICATION, SCHEMA, database, words
+from audit.trials.rows import Row
+from audit.trials.store import last_id, releases_digest_of, releases_folder, rows_of
+from mechanisms.errors import InvalidInputError
+
+# Numbers of rows that cannot be read, one after another, before the rest is given up.
+_MOST_MISSES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSummary:
+    """What a store holds.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    n_stored, n_chunks
+        Stored chunks, and how many the run has (at most).
+    finished
+        Whether the result is stored.
+    n_bytes, n_release_bytes
+        On disk: of the database, and of the releases beside it.
+    holder
+        Who writes to it now.
+    trials, seed, data
+        Of the plan, for the eye.
+    """
+
+    folder: Path
+    n_stored: int
+    n_chunks: int
+    finished: bool
+    n_bytes: int
+    n_release_bytes: int
+    holder: holding.Holder | None
+    trials: int
+    seed: int
+    data: str
+
+
+def stores_below(folder: Path) -> tuple[Path, ...]:
+    """Return the folders of runs that hold a store: this one, or those directly below it.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is none.
+    """
+    if database(folder).is_file():
+        return (folder,)
+    found = tuple(sorted(path.parents[1] for path in folder.glob("*/store/trials.sqlite")))
+    if not found:
+        raise InvalidInputError(
+            field="DIR",
+            expected="the folder of a run with a store, or one above it",
+            got=str(folder),
+            fix="name what --out of `unlearn-audit run` named",
+        )
+    return found
+
+
+def summary_of(folder: Path) -> StoreSummary:
+    """Return what a store holds.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is none, or it cannot be read.
+    """
+    path = database(folder)
+    with _reading(folder) as connection:
+        meta = dict(connection.execute("SELECT key, value FROM meta WHERE key != 'result'").fetchall())
+        plan = json.loads(meta.get("identity", "{}"))
+        n_stored = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+        holder = holding.holder_of(connection)
+    logs = [path.with_name(f"{path.name}{end}") for end in ("", "-wal")]
+    return StoreSummary(
+        folder=folder,
+        n_stored=n_stored,
+        n_chunks=int(meta.get("n_chunks", 0)),
+        finished="result_sha256" in meta,
+        n_bytes=sum(file.stat().st_size for file in logs if file.is_file()),
+        n_release_bytes=sum(file.stat().st_size for file in releases_folder(folder).glob("*.npy")),
+        holder=None if holder is None or holding.is_gone(holder) else holder,
+        trials=plan.get("plan", {}).get("trials", 0),
+        seed=plan.get("plan", {}).get("seed", 0),
+        data=plan.get("data", {}).get("name", ""),
+    )
+
+
+def damage_in(folder: Path) -> tuple[str, ...]:
+    """Return what is damaged in a store, one sentence each; nothing when all is whole.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no store.
+    """
+    try:
+        with _reading(folder) as connection:
+            said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)").fetchall()]
+            found = [f"The database: {line}." for line in said if line != "ok"]
+    except sqlite3.DatabaseError as error:
+        return (f"The database: {error}.",)
+    finished = summary_of(folder).finished
+    for row, whole in rows_in(folder):
+        file = releases_folder(folder) / row.releases
+        if not whole:
+            found.append(f"Not what was stored: {row.key}.")
+        # Nothing goes on from a finished run, and its releases are dropped.
+        elif row.releases and (file.exists() or not finished) and releases_digest_of(file) != row.releases_sha256:
+            found.append(f"Releases missing or not what was stored: {row.key}.")
+    return tuple(found)
+
+
+def rows_in(folder: Path) -> Iterator[tuple[Row, bool]]:
+    """Yield every row that can be read, and whether it is what was stored; what cannot be read is left out.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no store.
+    """
+    with _reading(folder) as connection:
+        try:
+            stop = last_id(connection) + 1
+        except sqlite3.DatabaseError:
+            stop = None
+        number, misses = 1, 0
+        while misses < _MOST_MISSES and (stop is None or number < stop):
+            found = _at(connection, number)
+            misses = 0 if found else misses + 1
+            yield from found
+            number += 1
+
+
+def _at(connection: sqlite3.Connection, number: int) -> list[tuple[Row, bool]]:
+    """Return the row of a number; nothing where there is none, or the page that it lies on is damaged."""
+    try:
+        return [(row, whole) for _, row, whole in rows_of(connection, number, number + 1)]
+    except sqlite3.DatabaseError:
+        return []
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = database(folder)
+    if not path.is_file():
+        stores_below(folder)
+        raise InvalidInputError(
+            field="DIR", expected="the folder of one run", got=str(folder), fix="name one of the folders in it"
+        )
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.text_factory = words
+    try:
+        _check_version(connection, folder)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
+    try:
+        application, version = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+        )
+    except sqlite3.DatabaseError as error:
+        raise InvalidInputError(
+            field=f"the store in {folder}",
+            expected="a database",
+            got=str(error),
+            fix="nothing in it can be read; start anew by --fresh",
+        ) from None
+    if (application, version) != (APPLICATION, SCHEMA):
+        raise InvalidInputError(
+            field=f"the store in {folder}",
+            expected=f"of version {SCHEMA}",
+            got=f"of version {version}" if application == APPLICATION else "another database",
+            fix="use the version of unlearn-audit that made it",
+        )
