@@ -6,7 +6,10 @@ In the flow: the command ``store`` shows what is found here; also of a damaged f
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from pathlib import Path
 from audit.trials import holding
 from audit.trials.opening import APPLICATION, SCHEMA, database, words
 from audit.trials.rows import Row
-from audit.trials.store import last_id, releases_digest_of, releases_folder, rows_of
+from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_folder, rows_of
 from mechanisms.errors import InvalidInputError
 
 # Numbers of rows that cannot be read, one after another, before the rest is given up.
@@ -64,7 +67,7 @@ def stores_below(folder: Path) -> tuple[Path, ...]:
     """
     if database(folder).is_file():
         return (folder,)
-    found = tuple(sorted(path.parents[1] for path in folder.glob("*/store/trials.sqlite")))
+    found = tuple(sorted(path.parents[1] for path in folder.glob(f"*/{FOLDER}/trials.sqlite")))
     if not found:
         raise InvalidInputError(
             field="DIR",
@@ -83,12 +86,22 @@ def summary_of(folder: Path) -> StoreSummary:
     InvalidInputError
         When there is none, or it cannot be read.
     """
+    try:
+        with _reading(folder) as connection:
+            meta = dict(connection.execute("SELECT key, value FROM meta WHERE key != 'result'").fetchall())
+            plan = json.loads(meta.get("identity", "{}"))
+            n_stored = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+            holder = holding.holder_of(connection)
+    except (sqlite3.DatabaseError, ValueError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(
+            field=f"the store in {folder}",
+            expected="whole",
+            got=f"a damaged file ({error})",
+            fix=f"see what is left by `unlearn-audit store verify {folder}`",
+        ) from None
     path = database(folder)
-    with _reading(folder) as connection:
-        meta = dict(connection.execute("SELECT key, value FROM meta WHERE key != 'result'").fetchall())
-        plan = json.loads(meta.get("identity", "{}"))
-        n_stored = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
-        holder = holding.holder_of(connection)
     logs = [path.with_name(f"{path.name}{end}") for end in ("", "-wal")]
     return StoreSummary(
         folder=folder,
@@ -118,7 +131,7 @@ def damage_in(folder: Path) -> tuple[str, ...]:
             found = [f"The database: {line}." for line in said if line != "ok"]
     except sqlite3.DatabaseError as error:
         return (f"The database: {error}.",)
-    finished = summary_of(folder).finished
+    finished = _is_finished(folder)
     for row, whole in rows_in(folder):
         file = releases_folder(folder) / row.releases
         if not whole:
@@ -127,6 +140,13 @@ def damage_in(folder: Path) -> tuple[str, ...]:
         elif row.releases and (file.exists() or not finished) and releases_digest_of(file) != row.releases_sha256:
             found.append(f"Releases missing or not what was stored: {row.key}.")
     return tuple(found)
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return summary_of(folder).finished
+    except InvalidInputError:
+        return False
 
 
 def rows_in(folder: Path) -> Iterator[tuple[Row, bool]]:
@@ -162,17 +182,45 @@ def _at(connection: sqlite3.Connection, number: int) -> list[tuple[Row, bool]]:
 def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     path = database(folder)
     if not path.is_file():
+        # Says what is missing, unless there are stores below.
         stores_below(folder)
         raise InvalidInputError(
             field="DIR", expected="the folder of one run", got=str(folder), fix="name one of the folders in it"
         )
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    connection.text_factory = words
-    try:
-        _check_version(connection, folder)
-        yield connection
-    finally:
-        connection.close()
+    with _at_full_length(path) as whole:
+        yield from _connected(whole, folder)
+
+
+@contextmanager
+def _at_full_length(path: Path) -> Iterator[Path]:
+    """Yield a database that is as long as it says: of a shorter one SQLite reads nothing, not even what is there."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    n_bytes = int.from_bytes(head[16:18], "big") * int.from_bytes(head[28:32], "big")
+    log = path.with_name(f"{path.name}-wal")
+    if head[:6] != b"SQLite" or path.stat().st_size >= n_bytes or (log.is_file() and log.stat().st_size > 0):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(shutil.copy(path, name))
+        os.truncate(copy, n_bytes)
+        yield copy
+
+
+def _connected(path: Path, folder: Path) -> Iterator[sqlite3.Connection]:
+    # Where nothing can be written SQLite cannot read a log either: it is taken as nobody's.
+    for mode in ("mode=ro", "immutable=1"):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+        connection.text_factory = words
+        try:
+            _check_version(connection, folder)
+            yield connection
+            return
+        except sqlite3.OperationalError as error:
+            if mode != "mode=ro" or "unable to open" not in str(error):
+                raise
+        finally:
+            connection.close()
 
 
 def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
@@ -180,6 +228,8 @@ def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
         application, version = (
             int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
         )
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         raise InvalidInputError(
             field=f"the store in {folder}",

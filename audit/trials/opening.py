@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from audit.trials import holding
-from audit.trials.identity import Identity, canonical, differences
+from audit.trials.identity import Identity, canonical, differences, digest_of
 from audit.trials.rows import KEY_COLUMNS
-from audit.trials.store import Storage, Store, last_id, releases_folder, rows_of
+from audit.trials.store import FOLDER, Storage, Store, drop_releases, last_id, releases_folder, rows_of
 from mechanisms.errors import InvalidInputError
 
 SCHEMA = 1
@@ -102,7 +101,7 @@ def _durable(folder: Path, storage: Storage, identity: Identity, n_chunks: int) 
 
 def database(folder: Path) -> Path:
     """Return the file of the store of a run's folder."""
-    return folder / "store" / "trials.sqlite"
+    return folder / FOLDER / "trials.sqlite"
 
 
 def discard(folder: Path) -> None:
@@ -119,7 +118,11 @@ def discard(folder: Path) -> None:
         raise _held(folder, holder)
     for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         name.unlink(missing_ok=True)
-    shutil.rmtree(releases_folder(folder), ignore_errors=True)
+    drop_releases(releases_folder(folder))
+    # What else lies there is not ours.
+    with suppress(OSError):
+        releases_folder(folder).rmdir()
+        path.parent.rmdir()
 
 
 def free(folder: Path) -> holding.Holder | None:
@@ -149,8 +152,9 @@ def holder_in(path: Path) -> holding.Holder | None:
 
 def _connect(path: Path, folder: Path) -> sqlite3.Connection:
     try:
-        releases_folder(folder).mkdir(parents=True, exist_ok=True)
-        os.chmod(path.parent, 0o700)
+        folder.mkdir(parents=True, exist_ok=True)
+        for private in (path.parent, releases_folder(folder)):
+            private.mkdir(mode=0o700, exist_ok=True)
         # Before SQLite makes it: what it makes others may read, and its log has the mode of its file.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE)
@@ -234,13 +238,14 @@ def _check_identity(connection: sqlite3.Connection, folder: Path, identity: Iden
     if found is None:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            for key, value in (("identity", canonical(identity)), ("n_chunks", str(n_chunks))):
-                connection.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value))
+            values = {"identity": canonical(identity), "digest": digest_of(identity), "n_chunks": str(n_chunks)}
+            connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", values.items())
         return
-    try:
-        said = differences(json.loads(found[0]), identity)
-    except ValueError:
-        said = "identity: unreadable"
+    digest = connection.execute("SELECT value FROM meta WHERE key = 'digest'").fetchone()
+    stored = _read_identity(found[0])
+    if stored is None or digest is None or digest[0] != digest_of(stored):
+        raise sqlite3.DatabaseError("what it says of its run is not what was stored")
+    said = differences(stored, identity)
     if said:
         connection.execute("DELETE FROM holder")
         raise InvalidInputError(
@@ -249,6 +254,14 @@ def _check_identity(connection: sqlite3.Connection, folder: Path, identity: Iden
             got=f"that of another one ({said})",
             fix="choose another --out, or start anew by --fresh, which deletes what is stored",
         )
+
+
+def _read_identity(text: str) -> Identity | None:
+    try:
+        found: Identity = json.loads(text)
+    except ValueError:
+        return None
+    return found
 
 
 def _unusable(folder: Path, error: sqlite3.DatabaseError) -> InvalidInputError:

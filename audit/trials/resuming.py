@@ -29,6 +29,8 @@ T = TypeVar("T")
 Array = NDArray[np.float64]
 # Results that wait for the disk while the next chunks are drawn; memory holds as many.
 _WAITING = 4
+# Seconds of a chunk beside which a commit takes no time.
+_LONG = 2.0
 _NONE: Array = np.empty(0)
 
 
@@ -109,7 +111,8 @@ class Resuming:
                 yield missing[j], done.value
                 continue
             waiting.append((missing[j], done.value, self._put(chunk, done, keeps)))
-            while waiting and (waiting[0][2].done() or len(waiting) > _WAITING):
+            # Long chunks may wait for the disk: what is done is then seen at once.
+            while waiting and (waiting[0][2].done() or len(waiting) > _WAITING or done.seconds > _LONG):
                 yield _on_disk(*waiting.popleft())
         while waiting:
             yield _on_disk(*waiting.popleft())

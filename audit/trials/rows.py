@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -95,12 +95,11 @@ class Row:
 
     def sha256(self) -> str:
         """Return the digest of all columns."""
-        digest = hashlib.sha256()
-        for field in fields(self):
-            value = getattr(self, field.name)
-            part = value if isinstance(value, bytes) else repr(value).encode()
-            digest.update(f"{field.name}:{len(part)}:".encode())
-            digest.update(part)
+        values = [getattr(self, name) for name in COLUMNS]
+        digest = hashlib.sha256(repr([len(v) if isinstance(v, bytes) else v for v in values]).encode())
+        for value in values:
+            if isinstance(value, bytes):
+                digest.update(value)
         return digest.hexdigest()
 
     def scored(self) -> dict[str, Array]:
@@ -164,6 +163,6 @@ def releases_digest(releases: Array) -> str:
     return digest.hexdigest()
 
 
-def row_of(values: Mapping[str, Any]) -> Row:
-    """Return the row of a table's columns."""
-    return Row(**{name: values[name] for name in COLUMNS})
+def row_of(values: Sequence[Any]) -> Row:
+    """Return the row of a table's columns, in the order of :data:`COLUMNS`."""
+    return Row(**dict(zip(COLUMNS, values, strict=True)))

@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from audit.trials.rows import COLUMNS, KEY_COLUMNS, Row, RowKey, releases_digest
 Array = NDArray[np.float64]
 Say = Callable[[str], None]
 GIGABYTE = 10**9
+FOLDER = "audit-store"
 _INSERT = f"INSERT OR REPLACE INTO chunks ({', '.join(COLUMNS)}, sha256) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
-_BY_KEY = f"SELECT {', '.join(COLUMNS)}, sha256 FROM chunks WHERE {' AND '.join(f'{name} = ?' for name in KEY_COLUMNS)}"
+_BY_KEY = f"SELECT {', '.join(COLUMNS)} FROM chunks WHERE {' AND '.join(f'{name} = ?' for name in KEY_COLUMNS)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Storage:
     Parameters
     ----------
     folder
-        The folder of the run; the store is ``store/`` in it. ``None`` for a temporary one, which is gone with the run.
+        The folder of the run; the store is ``audit-store/`` in it. ``None`` for a temporary one, gone with the run.
     fresh
         Throw away what is stored there, and start anew.
     keep_releases
@@ -43,7 +45,8 @@ class Storage:
         Disk space for these releases, besides which half of what is free is left alone. Where they take more they are
         not kept, and a run that goes on draws them again.
     say
-        Called with sentences for the user: what is stored, what is damaged; by default they are not said.
+        Called with sentences for the user: what is stored, what is damaged. By default only that nothing more can be
+        stored is said, as a warning.
     """
 
     folder: Path | None = None
@@ -71,6 +74,7 @@ class Store:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._failed = False
         self._told = False
+        self._n_bytes = sum(path.stat().st_size for path in self.folder.glob("*.npy")) if self.folder else 0
 
     @property
     def folder(self) -> Path | None:
@@ -83,13 +87,14 @@ class Store:
             self._storage.say(sentence)
 
     def read(self, key: RowKey) -> Row | None:
-        """Return a stored row that is whole, or ``None``."""
-        with self._lock:
-            found = self._connection.execute(_BY_KEY, [getattr(key, name) for name in KEY_COLUMNS]).fetchone()
-        if found is None:
+        """Return a stored row, or ``None``; rows were checked when the store was opened."""
+        try:
+            with self._lock:
+                found = self._connection.execute(_BY_KEY, [getattr(key, name) for name in KEY_COLUMNS]).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
             return None
-        row = _row(found)
-        return row if row.sha256() == found[-1] else None
+        return None if found is None else row_of(found)
 
     def releases(self, row: Row) -> Array | None:
         """Return the releases of a row, mapped into memory; ``None`` when they were not kept or are damaged."""
@@ -106,8 +111,7 @@ class Store:
         """Return whether so many bytes of releases may be kept; if not, the user is told once."""
         if self.folder is None or self._failed:
             return False
-        used = sum(path.stat().st_size for path in self.folder.glob("*.npy"))
-        free = shutil.disk_usage(self.folder).free // 2
+        used, free = self._n_bytes, shutil.disk_usage(self.folder).free // 2
         if used + n_bytes <= self._storage.most_release_bytes and n_bytes <= free:
             return True
         if not self._told:
@@ -174,6 +178,7 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, folder / name)
+        self._n_bytes += releases.nbytes
         return name
 
     def _finish(self, result: str) -> None:
@@ -192,13 +197,18 @@ class Store:
 
     def _give_up(self, error: Exception) -> None:
         """Go on without storing: hours of trials are not to end because a disk is full."""
+        said = f"The store can no longer be used ({error}). The run goes on without it; what is stored stays."
+        if self._failed or self.folder is None:
+            return
         self._failed = True
-        self.say(f"The store can no longer be written ({error}). The run goes on without it; what is stored stays.")
+        if self._storage.say is None:
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+        self.say(said)
 
 
 def releases_folder(folder: Path) -> Path:
     """Return where a run's releases lie."""
-    return folder / "store" / "fit"
+    return folder / FOLDER / "fit"
 
 
 def _mapped(path: Path) -> Array | None:
@@ -228,16 +238,12 @@ def rows_of(connection: sqlite3.Connection, start: int, stop: int) -> list[tuple
     """Return the rows with numbers from ``start`` up to ``stop``, and whether each is what was stored."""
     query = f"SELECT id, {', '.join(COLUMNS)}, sha256 FROM chunks WHERE id >= ? AND id < ? ORDER BY id"
     found = connection.execute(query, (start, stop)).fetchall()
-    return [(values[0], row := _row(values[1:]), row.sha256() == values[-1]) for values in found]
+    return [(values[0], row := row_of(values[1:-1]), row.sha256() == values[-1]) for values in found]
 
 
 def last_id(connection: sqlite3.Connection) -> int:
     """Return the number of the row that was stored last; 0 for none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM chunks").fetchone()[0])
-
-
-def _row(values: tuple[object, ...]) -> Row:
-    return row_of(dict(zip(COLUMNS, values[:-1], strict=True)))
 
 
 def _private(path: str, flags: int) -> int:

@@ -16,9 +16,9 @@ def is_users(module: str | None) -> bool:
     """Return whether a module is the user's own; a notebook's and a script's ``__main__`` is."""
     if not module or module.partition(".")[0] in PACKAGES:
         return False
-    if module in sys.builtin_module_names or module.partition(".")[0] in sys.stdlib_module_names:
+    if module.partition(".")[0] in sys.stdlib_module_names:
         return False
-    path = file_of(module)
+    path = _path_of(module)
     return path is None or not _is_installed(path)
 
 
@@ -29,10 +29,14 @@ def lies_in_a_file(module: str | None) -> bool:
 
 def file_of(module: str) -> Path | None:
     """Return the file of an imported module; ``None`` for a notebook, a prompt, or what is not imported."""
-    named = getattr(sys.modules.get(module), "__file__", None)
-    path = Path(named) if isinstance(named, str) else None
+    path = _path_of(module)
     # Without its suffix a notebook's cell is no file of Python, whatever it is called.
-    return path.resolve() if path is not None and path.suffix == ".py" and path.is_file() else None
+    return path if path is not None and path.suffix == ".py" and path.is_file() else None
+
+
+def _path_of(module: str) -> Path | None:
+    named = getattr(sys.modules.get(module), "__file__", None)
+    return Path(named).absolute() if isinstance(named, str) else None
 
 
 def files_beside(modules: Iterable[str]) -> dict[str, str]:
@@ -44,15 +48,15 @@ def files_beside(modules: Iterable[str]) -> dict[str, str]:
         Names of modules; those that are not the user's count for nothing.
     """
     mine = {name: path for name in modules if is_users(name) and (path := file_of(name)) is not None}
-    folders = {_top(name, path) for name, path in mine.items()}
+    folders = sorted({_top(name, path) for name, path in mine.items()})
+    if not folders:
+        return {}
     found = {}
     for name in sorted(sys.modules):
         path = file_of(name)
-        if path is None or not is_users(name):
-            continue
-        for folder in folders:
-            if path.is_relative_to(folder):
-                found[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        above = next((folder for folder in folders if path is not None and path.is_relative_to(folder)), None)
+        if path is not None and above is not None and is_users(name):
+            found[path.relative_to(above).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(sorted(found.items()))
 
 
@@ -90,5 +94,6 @@ def _folders() -> Iterator[Path]:
 
 
 def _is_installed(path: Path) -> bool:
-    parts = {"site-packages", "dist-packages"} & set(path.parts)
-    return bool(parts) or any(path.is_relative_to(folder) for folder in _installed_folders())
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    return any(path.resolve().is_relative_to(folder) for folder in _installed_folders())

@@ -1,8 +1,8 @@
 """Kill a run at one of its writes, let it go on, and compare: ``python -m tests.e2e.killed_runs PLAN FOLDER``.
 
-Prints one JSON object. A run is killed (SIGKILL) just before or just after one write: a statement that changes the store,
-the end of a transaction, or a step of writing releases. Each run is a fork of this process, which is quick; this process
-runs nothing on threads while it forks.
+Prints one JSON object. A run is killed (SIGKILL) just before or just after one write: a statement that changes the
+store, the end of a transaction, or a step of writing releases. Each run is a fork of this process, which is quick; this
+process runs nothing on threads while it forks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Killer:
 
 
 def run_once(plan: Path, folder: Path, log: Path, killer: Killer) -> None:
-    """Run, or go on with, the audit of a plan; write the result without its environment, and which chunks were stored."""
+    """Run, or go on with, the audit of a plan; write the result without its environment, and what was stored."""
     killer.install()
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     usual = Store._write
