@@ -22,7 +22,7 @@ from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_fol
 from mechanisms.errors import InvalidInputError
 
 # Numbers of rows that cannot be read, one after another, before the rest is given up.
-_MOST_MISSES = 10_000
+_MOST_MISSES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)

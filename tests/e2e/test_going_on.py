@@ -12,7 +12,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -73,6 +76,17 @@ def forget_the_end(out: Path, *, every: int = 2) -> int:
     return left
 
 
+@contextmanager
+def started(*words: str | Path, command: Sequence[str] = tuple(COMMAND), **options: Any) -> Iterator[Any]:
+    """Yield a running command, which is over when the block ends."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    with subprocess.Popen([*command, *map(str, words)], **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_run_goes_on_and_a_finished_one_is_rendered_again(tmp_path: Path) -> None:
     plan, out = write_plan(tmp_path), tmp_path / "out"
     first = run("run", plan, "--out", out, "--jobs", "1", "--keep-releases")
@@ -126,13 +140,12 @@ def test_an_audit_that_stops_when_decided_goes_on(tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=400, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
     out, junit = tmp_path / "out", tmp_path / "ci" / "audit.xml"
-    words = ["run", str(plan), "--out", str(out), "--jobs", "1", "--junit", str(junit), "--fresh"]
-    process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for(out, 3, process)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    with started("run", plan, "--out", out, "--jobs", "1", "--junit", junit, "--fresh") as process:
+        wait_for(out, 3, process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == code
     stored = summary_of(out)
     assert stored.n_stored >= 3
@@ -145,7 +158,7 @@ def test_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
     assert counts in recorded
 
 
-def wait_for(out: Path, n: int, process: subprocess.Popen[str], seconds: float = 60) -> None:
+def wait_for(out: Path, n: int, process: subprocess.Popen[str], seconds: float = 240) -> None:
     """Wait until so many chunks are stored."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -166,33 +179,22 @@ def test_a_run_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
     plan, out = write_plan(tmp_path, trials=2000, steps=50, sampler="stepwise", chunk=20), tmp_path / "out"
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     code = f"{ignoring}; from audit.cli import entry_point; entry_point()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "run", str(plan), "--out", str(out), "--jobs", "1"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(out, 1, process)
-    process.send_signal(signal.SIGHUP)
-    _, said = process.communicate(timeout=120)
+    words = ("run", plan, "--out", out, "--jobs", "1")
+    with started(*words, command=(sys.executable, "-c", code)) as process:
+        wait_for(out, 1, process)
+        process.send_signal(signal.SIGHUP)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert summary_of(out).finished
 
 
 def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, trials=100_000, steps=400, sampler="stepwise", chunk=20)
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(plan), "--jobs", "1"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert process.stderr is not None
-    while "fitting trials" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    with started("run", plan, "--jobs", "1", cwd=tmp_path) as process:
+        while "fitting trials" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "Interrupted by SIGTERM: nothing was kept; with --out a run goes on where it was stopped." in said
     assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
@@ -201,22 +203,14 @@ def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path
 def test_a_second_run_is_told_who_writes(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, trials=100_000, steps=400, sampler="stepwise", chunk=20)
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(plan), "--out", str(out), "--jobs", "1"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
+    words = ("run", plan, "--out", out, "--jobs", "1")
+    with started(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(out, 1, process)
         for words in (("run", plan, "--out", out, "--jobs", "1"), ("store", "purge", out)):
             second = run(*words)
             assert second.returncode == 2
             assert f"another run writes to (process {process.pid} on " in second.stderr
         assert f"written to by process {process.pid} on " in run("store", "ls", out).stdout
-    finally:
-        process.kill()
-        process.wait()
     # It was killed, and holds nothing.
     assert "written to by" not in run("store", "ls", out).stdout
     assert run("store", "purge", out).returncode == 0
@@ -264,15 +258,11 @@ def test_the_store_is_listed_verified_exported_and_purged(tmp_path: Path) -> Non
 def test_an_export_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None:
     plan, out = write_plan(tmp_path, trials=2000, chunk=20), tmp_path / "out"
     assert run("run", plan, "--out", out, "--jobs", "1").returncode == 0
-    process = subprocess.Popen(
-        [*COMMAND, "store", "export", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("step,stream,")
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    assert process.wait(timeout=30) == 0
+    with started("store", "export", out) as process:
+        assert process.stdout.readline().startswith("step,stream,")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
 
 
 def test_damage_is_named_and_what_can_be_read_is_exported(tmp_path: Path) -> None:
