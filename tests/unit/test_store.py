@@ -40,7 +40,7 @@ PLACE = {"step": "count", "stream": "releases", "world": "unlearned", "record": 
 
 @dataclass(frozen=True, kw_only=True)
 class Noisy:
-    """Releases of three numbers; counts its draws, and fails at one of them."""
+    """Releases of three numbers; counts its draws, and fails from one of them on."""
 
     draws: list[int] = field(default_factory=list)
     fails_at: int = -1
@@ -49,7 +49,7 @@ class Noisy:
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> np.ndarray:
         self.draws.append(n)
-        if len(self.draws) - 1 == self.fails_at:
+        if 0 <= self.fails_at < len(self.draws):
             raise RuntimeError("out of luck")
         return rng.standard_normal((n, 3))
 
