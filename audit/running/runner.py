@@ -30,7 +30,7 @@ from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress, Streams
-from audit.trials.identity import identity_of
+from audit.trials.identity.of_runs import identity_of
 from audit.trials.opening import opened
 from audit.trials.pace import set_phase
 from audit.trials.resuming import Resuming

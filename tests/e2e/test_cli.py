@@ -49,7 +49,7 @@ def write_plan(folder: Path, *, claim: str = EXACT, noise: str = "0.01", extra: 
 def test_run_writes_reports_and_exits_zero(tmp_path: Path) -> None:
     done = run("run", write_plan(tmp_path), "--out", tmp_path / "out", "--jobs", "1")
     assert done.returncode == 0, done.stderr
-    names = {"report.html", "report.json", "report.md", "report-data"}
+    names = {"report.html", "report.json", "report.md", "report-data", "audit-store"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     again = run("report", tmp_path / "out" / "report.json", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
@@ -303,8 +303,8 @@ def test_interrupted_run_exits_130(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert "Interrupted" in stderr
-    assert not (tmp_path / "out").exists()
+    assert "Interrupted by SIGINT: " in stderr
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:

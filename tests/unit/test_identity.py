@@ -16,10 +16,10 @@ import pytest
 
 from attacks.registry import ATTACKS
 from audit import AuditPlan
-from audit.trials import user_files
-from audit.trials.described import described
-from audit.trials.identity import canonical, differences, identity_of
-from audit.trials.user_files import files_beside, is_users, packages_digest
+from audit.trials.identity import user_files
+from audit.trials.identity.described import described
+from audit.trials.identity.of_runs import canonical, differences, identity_of
+from audit.trials.identity.user_files import files_beside, is_users, packages_digest
 from mechanisms import Claim, EpsilonDelta, from_functions, load_named
 from mechanisms.network_langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
@@ -143,7 +143,7 @@ def test_a_tensor_is_described_by_its_numbers() -> None:
 SCRIPT = """
 import functools, json, sys
 import numpy as np
-from audit.trials.described import described
+from audit.trials.identity.described import described
 
 SIGMA = {sigma}
 TABLE = np.arange(3) * SIGMA

@@ -1,6 +1,6 @@
 """What a value is, as plain data: equal for equal values in any process, so that two runs can be told apart.
 
-In the flow: :mod:`audit.trials.identity` describes a plan and a mechanism by it, and names the fields that differ.
+In the flow: :mod:`audit.trials.identity.of_runs` describes a plan and a mechanism by it, and names the fields that differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from audit.trials.user_files import is_users, lies_in_a_file
+from audit.trials.identity.user_files import is_users, lies_in_a_file
 
 # Deeper values are told by their type alone; it also ends chains of objects that grow.
 DEEPEST = 24

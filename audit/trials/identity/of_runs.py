@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from audit.plan.audit_plan import AuditPlan
-from audit.trials.described import described
-from audit.trials.user_files import files_beside, packages_digest
+from audit.trials.identity.described import described
+from audit.trials.identity.user_files import files_beside, packages_digest
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Mechanism
 

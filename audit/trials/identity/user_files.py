@@ -69,7 +69,7 @@ def _top(module: str, path: Path) -> Path:
 @functools.cache
 def packages_digest() -> dict[str, str]:
     """Return the digest of the source of each of this project's packages."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     return {name: _tree_digest(root / name) for name in PACKAGES}
 
 
