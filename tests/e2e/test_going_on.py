@@ -189,7 +189,7 @@ def test_a_run_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=400, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
     with started("run", plan, "--jobs", "1", cwd=tmp_path) as process:
         while "fitting trials" not in process.stderr.readline():
             assert process.poll() is None
@@ -201,7 +201,7 @@ def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path
 
 
 def test_a_second_run_is_told_who_writes(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=400, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
     out = tmp_path / "out"
     words = ("run", plan, "--out", out, "--jobs", "1")
     with started(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -1,6 +1,6 @@
 """What a value is, as plain data: equal for equal values in any process, so that two runs can be told apart.
 
-In the flow: :mod:`audit.trials.identity.of_runs` describes a plan and a mechanism by it, and names the fields that differ.
+In the flow: :mod:`audit.trials.identity.of_runs` describes a plan and a mechanism by it.
 """
 
 from __future__ import annotations
