@@ -140,7 +140,7 @@ def test_an_audit_that_stops_when_decided_goes_on(tmp_path: Path) -> None:
 def test_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=50_000, steps=100, sampler="stepwise", chunk=20)
     out, junit = tmp_path / "out", tmp_path / "ci" / "audit.xml"
     with started("run", plan, "--out", out, "--jobs", "1", "--junit", junit, "--fresh") as process:
         wait_for(out, 3, process)
@@ -189,7 +189,7 @@ def test_a_run_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=50_000, steps=100, sampler="stepwise", chunk=20)
     with started("run", plan, "--jobs", "1", cwd=tmp_path) as process:
         while "fitting trials" not in process.stderr.readline():
             assert process.poll() is None
@@ -201,7 +201,7 @@ def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path
 
 
 def test_a_second_run_is_told_who_writes(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, trials=100_000, steps=100, sampler="stepwise", chunk=20)
+    plan = write_plan(tmp_path, trials=50_000, steps=100, sampler="stepwise", chunk=20)
     out = tmp_path / "out"
     words = ("run", plan, "--out", out, "--jobs", "1")
     with started(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -315,7 +315,7 @@ def test_code_of_the_users_that_changed_is_named(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("SIGMA = 10.0\n")
     plan = write_plan(tmp_path)
     text = plan.read_text()
-    plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :])
+    plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :].replace("target_loss", "lda"))
     words = ("run", "plan.toml", "--mechanism", "service:service", "--out", "out", "--jobs", "1")
     done = run_alone(*words, cwd=tmp_path)
     assert done.returncode in (0, 3), done.stderr
