@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
-from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option, say
+from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
 from audit.commands.report import exit_code as exit_code

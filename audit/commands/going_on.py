@@ -13,8 +13,9 @@ import click
 from click.core import ParameterSource
 
 from audit.commands.report import record_crash
+from audit.commands.saying import say
 from audit.errors import ExitCode, TrialError
-from mechanisms.errors import InvalidInputError, printable
+from mechanisms.errors import InvalidInputError
 
 fresh_option = click.option("--fresh", is_flag=True, help="Delete what an earlier run stored in --out, and start anew.")
 keep_releases_option = click.option(
@@ -22,11 +23,6 @@ keep_releases_option = click.option(
     is_flag=True,
     help="Keep the releases that attacks were fitted on after the run, beside its store in --out.",
 )
-
-
-def say(sentence: str) -> None:
-    """Print a sentence about the store on standard error."""
-    click.echo(printable(sentence), err=True)
 
 
 def goes_on(command: Callable[..., int]) -> Callable[..., int]:

@@ -13,7 +13,7 @@ from audit.records.ledger import Control
 from audit.records.rounding import down, enough_digits, nearest, up
 from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
-from audit.trials.engines import Engine
+from audit.trials.engines import Streams
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.protocol import Deletion
 
@@ -22,7 +22,7 @@ CONTROL_STREAMS = 3
 
 
 def same_randomness_control(
-    record: BoundRecord, *, seed: int, index: int, n_controls: int, engine: Engine
+    record: BoundRecord, *, seed: int, index: int, n_controls: int, engine: Streams
 ) -> tuple[Control, ...]:
     """Run a few pairs of both worlds from the same random streams, and compare their shift with what claims allow.
 
