@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING
 from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
-    from mechanisms.adapters.deletion import EmptyForgetSetError
     from mechanisms.adapters.functions import from_functions
     from mechanisms.adapters.observed import ObservedOutputs
     from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
     from mechanisms.adapters.sklearn import from_estimator
-    from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
+    from mechanisms.adapters.stages import EmptyForgetSetError
+    from mechanisms.claim import (
+        Certificate,
+        Claim,
+        Direction,
+        EpsilonDelta,
+        Exactly,
+        GaussianDP,
+        OneRecord,
+        PrivacyProfile,
+        Reference,
+        ThisSet,
+        UpTo,
+    )
     from mechanisms.dataset import Dataset, from_arrays
     from mechanisms.errors import (
         InvalidInputError,
@@ -34,6 +46,9 @@ if TYPE_CHECKING:
         HasCertificates,
         HasLaw,
         HasParameters,
+        HasPools,
+        HasStages,
+        HasStreams,
         HasTrajectory,
         Mechanism,
         Outputs,
@@ -41,19 +56,24 @@ if TYPE_CHECKING:
         ShowsLearned,
         World,
     )
+    from mechanisms.records import RecordList, RecordSet
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
     from mechanisms.sources import load_file, load_named
+    from mechanisms.stages import sample_by_stages
 else:
     __getattr__, __dir__ = lend(
         __name__,
         {
-            "mechanisms.adapters.deletion": "EmptyForgetSetError",
+            "mechanisms.adapters.stages": "EmptyForgetSetError",
             "mechanisms.adapters.functions": "from_functions",
             "mechanisms.adapters.observed": "ObservedOutputs",
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",
-            "mechanisms.claim": "Certificate Claim Direction EpsilonDelta GaussianDP PrivacyProfile Reference",
+            "mechanisms.claim": (
+                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OneRecord PrivacyProfile Reference "
+                "ThisSet UpTo"
+            ),
             "mechanisms.dataset": "Dataset from_arrays",
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
@@ -62,12 +82,14 @@ else:
             "mechanisms.newton_removal": "NewtonRemoval",
             "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
             "mechanisms.protocol": (
-                "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasTrajectory Mechanism "
-                "Outputs ReleaseSpec ShowsLearned World"
+                "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasPools HasStages HasStreams "
+                "HasTrajectory Mechanism Outputs ReleaseSpec ShowsLearned World"
             ),
+            "mechanisms.records": "RecordList RecordSet",
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
             "mechanisms.sources": "load_file load_named",
+            "mechanisms.stages": "sample_by_stages",
         },
     )
 
@@ -84,11 +106,15 @@ __all__ = [
     "EmptyForgetSetError",
     "EpsilonDelta",
     "ExactDowndate",
+    "Exactly",
     "GaussianDP",
     "GaussianLaw",
     "HasCertificates",
     "HasLaw",
     "HasParameters",
+    "HasPools",
+    "HasStages",
+    "HasStreams",
     "HasTrajectory",
     "InvalidInputError",
     "Mechanism",
@@ -96,17 +122,22 @@ __all__ = [
     "NewtonRemoval",
     "NotApplicableError",
     "ObservedOutputs",
+    "OneRecord",
     "OutputPerturbation",
     "Outputs",
     "Predictions",
     "PrivacyProfile",
+    "RecordList",
+    "RecordSet",
     "Reference",
     "ReleaseSpec",
     "Released",
     "RidgeLangevin",
     "ShowsLearned",
+    "ThisSet",
     "UnlearnAuditError",
     "UnreachableTargetError",
+    "UpTo",
     "UserFunctionError",
     "World",
     "from_arrays",
@@ -114,5 +145,6 @@ __all__ = [
     "from_functions",
     "load_file",
     "load_named",
+    "sample_by_stages",
     "targets_for",
 ]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from mechanisms.errors import require
-from mechanisms.scalars import real_number
+from mechanisms.scalars import real_number, whole_number
 
 # Infinities are legal (a claim without noise has epsilon = inf): JSON carries them as strings.
 JSON_CONFIG: dict[str, Any] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
@@ -198,8 +198,110 @@ Guarantee = EpsilonDelta | GaussianDP | PrivacyProfile
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThisSet:
+    """The claim is about the forget set that is audited, and about no other."""
+
+    __pydantic_config__ = JSON_CONFIG
+    kind: Literal["this_set"] = "this_set"
+
+    @property
+    def words(self) -> str:
+        """Return "this set"."""
+        return "this set"
+
+    def includes(self, n_deleted: int) -> bool:
+        """Return whether the claim covers deleting a set of this size."""
+        return n_deleted >= 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneRecord:
+    """The claim is about deleting any one record; it says nothing of two that are deleted at once."""
+
+    __pydantic_config__ = JSON_CONFIG
+    kind: Literal["one_record"] = "one_record"
+
+    @property
+    def words(self) -> str:
+        """Return "any one record"."""
+        return "any one record"
+
+    def includes(self, n_deleted: int) -> bool:
+        """Return whether the claim covers deleting a set of this size."""
+        return n_deleted == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exactly:
+    """The claim is about deleting any set of exactly k records at once.
+
+    Parameters
+    ----------
+    k
+        At least 1.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    k: int
+    kind: Literal["exactly"] = "exactly"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _size(self.k))
+
+    @property
+    def words(self) -> str:
+        """Return "any set of exactly 3 records"."""
+        return f"any set of exactly {_records(self.k)}"
+
+    def includes(self, n_deleted: int) -> bool:
+        """Return whether the claim covers deleting a set of this size."""
+        return n_deleted == self.k
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpTo:
+    """The claim is about deleting any set of at most k records at once.
+
+    Parameters
+    ----------
+    k
+        At least 1.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    k: int
+    kind: Literal["up_to"] = "up_to"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _size(self.k))
+
+    @property
+    def words(self) -> str:
+        """Return "any set of up to 3 records"."""
+        return f"any set of up to {_records(self.k)}"
+
+    def includes(self, n_deleted: int) -> bool:
+        """Return whether the claim covers deleting a set of this size."""
+        return 1 <= n_deleted <= self.k
+
+
+Covers = ThisSet | OneRecord | Exactly | UpTo
+
+
+def _size(k: Any) -> int:
+    fix = "say how many records are deleted"
+    k = whole_number(k, "covers.k", fix=fix)
+    require(k >= 1, "covers.k", expected="at least 1", got=k, fix=fix)
+    return k
+
+
+def _records(k: int) -> str:
+    return f"{k} record{'s' if k != 1 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A guarantee together with the reference world and the directions that it is about.
+    """A guarantee together with the reference world, the directions and the deletions that it is about.
 
     Parameters
     ----------
@@ -213,6 +315,10 @@ class Claim:
         Directions in which the promise is made.
     assumptions
         Sentences that the derivation rests on; printed in every report.
+    covers
+        Which deletions: the forget set that is audited (:class:`ThisSet`), any one record (:class:`OneRecord`), any set
+        of exactly k (:class:`Exactly`) or of up to k (:class:`UpTo`). An audit of a set that is not covered is refused:
+        what is claimed of single deletions says nothing of a set that is deleted at once.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -221,6 +327,7 @@ class Claim:
     provenance: Provenance = "user"
     directions: tuple[Direction, ...] = BOTH_DIRECTIONS
     assumptions: tuple[str, ...] = ()
+    covers: Covers = ThisSet()
 
     def __post_init__(self) -> None:
         require(
@@ -236,6 +343,13 @@ class Claim:
             expected="a Reference",
             got=self.reference,
             fix="write Reference.RETRAIN_THEN_UNLEARN or Reference.RETRAIN_ONLY",
+        )
+        require(
+            isinstance(self.covers, Covers),
+            "covers",
+            expected="ThisSet, OneRecord, Exactly or UpTo",
+            got=self.covers,
+            fix="write UpTo(k=2)",
         )
         object.__setattr__(self, "directions", _directions(self.directions))
         require(

@@ -6,7 +6,7 @@ load, and is an extra. Nothing here draws a random number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -102,6 +102,28 @@ class Networks:
         first = rows[:, : shape.n_first].reshape(b, shape.n_inputs, shape.hidden)
         second = rows[:, shape.n_first :].reshape(b, shape.hidden + 1, shape.n_outputs)
         return Networks(first=first.transpose(0, 1).clone().contiguous(), second=second.clone())
+
+    @staticmethod
+    def joined(parts: Sequence[Networks]) -> Networks:
+        """Return the networks of several parts, in order."""
+        return Networks(
+            first=torch.cat([part.first for part in parts], dim=1), second=torch.cat([part.second for part in parts])
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of networks."""
+        return len(self.second)
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of each network."""
+        p, _, h = self.first.shape
+        return Shape(n_inputs=p, hidden=h, n_outputs=self.second.shape[2])
+
+    def part(self, start: int, stop: int) -> Networks:
+        """Return copies of the networks from one position to before another."""
+        return Networks(first=self.first[:, start:stop].contiguous().clone(), second=self.second[start:stop].clone())
 
     def move(self, direction: Networks, factor: float) -> None:
         """Add a multiple of a direction to the weights, in place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,11 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
+from mechanisms.records import matrices
+from mechanisms.stages import validate_requests
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mechanisms.clipped_descent import Batch, Networks, Shape
+    from mechanisms.clipped_descent import Batch, Networks
 
 Array = NDArray[np.float64]
 # Networks that step together: twice as fast as one at a time, and more are hardly faster (benchmarks/network.py).
@@ -117,6 +117,46 @@ class NetworkLangevin:
         InvalidInputError
             For a forget set out of range, data without classes, too few held-out records, or without torch.
         """
+        data = self._checked(data)
+        forget = validate_forget(forget, data.n_records)
+        return NetworkDeletion(data=data, retained=data.without(forget), **self._frozen(data, forget))
+
+    def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> NetworkStages:
+        """Freeze the probe records, the whole pool among them, and the number of all records.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the pool.
+        """
+        data = self._checked(data)
+        return NetworkStages(**self._frozen(data, validate_forget(pool, data.n_records, field="pool")))
+
+    def bind_stream(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> NetworkStages:
+        """Bind as :meth:`bind_pool` does, to the records of all requests.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the requests; for a record that is asked for twice.
+        """
+        return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
+
+    def _frozen(self, data: Dataset, shown: tuple[int, ...]) -> dict[str, Any]:
+        """Return the fields that deletions, pools and streams share; the records shown are probes."""
+        probes = [data.take(shown).features, *([] if data.held_out is None else [data.held_out.features])]
+        shape = (len(shown) + self.n_probe, data.targets.shape[1])
+        outputs = Outputs(records=(*shown, *(-1 for _ in range(self.n_probe))), kind="logits")
+        return {
+            "mechanism": self,
+            "divisor": data.n_records,
+            "probes": np.concatenate(probes)[: shape[0]],
+            "release": ReleaseSpec(shape=shape, access=Access.BLACK_BOX, outputs=outputs),
+        }
+
+    def _checked(self, given: Dataset) -> Dataset:
+        """Return the data if a network can learn them and torch is there."""
+        data = matrices(given, self.name)
         try:
             importlib.import_module("torch")
         except ImportError:
@@ -138,35 +178,23 @@ class NetworkLangevin:
                 got=self.n_probe,
                 fix="lower it, or hold out more records with data.rows",
             )
-        forget = validate_forget(forget, data.n_records)
-        probes = [data.take(forget).features, *([] if data.held_out is None else [data.held_out.features])]
-        shape = (len(forget) + self.n_probe, data.targets.shape[1])
-        return NetworkDeletion(
-            mechanism=self,
-            data=data,
-            retained=data.without(forget),
-            probes=np.concatenate(probes)[: shape[0]],
-            release=ReleaseSpec(
-                shape=shape,
-                access=Access.BLACK_BOX,
-                outputs=Outputs(records=(*forget, *(-1 for _ in range(self.n_probe))), kind="logits"),
-            ),
-        )
+        return data
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NetworkDeletion:
-    """One deletion with everything frozen; build it with ``NetworkLangevin.bind``.
+class NetworkStages:
+    """Networks learned and unlearned with everything else frozen; models are their weights.
 
     Parameters
     ----------
+    divisor
+        The number of records that gradients are divided by.
     probes
-        Features of the records whose logits are released, the deleted ones first.
+        Features of the records whose logits are released, those that may be deleted first.
     """
 
     mechanism: NetworkLangevin
-    data: Dataset
-    retained: Dataset
+    divisor: int
     probes: Array
     release: ReleaseSpec
 
@@ -175,15 +203,107 @@ class NetworkDeletion:
         """The reference world."""
         return self.mechanism.reference
 
+    @property
+    def at_once(self) -> int:
+        """How many networks train together."""
+        return AT_ONCE
+
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters; none depends on the deleted record."""
         names = ("hidden", "step_size", "clip_norm", "n_learn", "n_unlearn", "sigma_learn", "sigma_unlearn", "n_probe")
         return {name: getattr(self.mechanism, name) for name in names} | {"sampler": "training"}
 
-    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
-        """Return n independent releases, shape (n, probes, classes): every network is trained from the start.
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Networks:
+        """Return n networks that were trained on these records from random weights.
 
         The same ``rng`` gives the same networks for any number of threads, up to rounding however many train at once.
+        """
+        from mechanisms.clipped_descent import Batch, Networks, one_thread
+
+        with one_thread():
+            batch = Batch.of(records)
+            return Networks.joined([self._learned(batch, min(AT_ONCE, n - i), rng) for i in range(0, n, AT_ONCE)])
+
+    def unlearn(self, models: Networks, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Networks:
+        """Return the networks after noisy steps on the retained records; the request is seen in nothing else."""
+        from mechanisms.clipped_descent import Batch, Networks, one_thread
+
+        with one_thread():
+            batch = Batch.of(retained)
+            parts = [models.part(i, i + AT_ONCE) for i in range(0, models.n, AT_ONCE)]
+            for networks in parts:
+                self._unlearn(networks, batch, rng)
+            return Networks.joined(parts)
+
+    def released(self, models: Networks) -> Array:
+        """Return the logits on the probe records, shape (n, probes, classes)."""
+        from mechanisms.clipped_descent import one_thread
+
+        with one_thread():
+            parts = [models.part(i, i + AT_ONCE) for i in range(0, models.n, AT_ONCE)]
+            return np.concatenate([self._logits(networks) for networks in parts])
+
+    def _learned(self, batch: Batch, n: int, rng: np.random.Generator) -> Networks:
+        """Return networks that train together; how many they are changes the rounding."""
+        from mechanisms.clipped_descent import Networks, Shape
+
+        mechanism, sigma = self.mechanism, self.mechanism.sigma_learn
+        shape = Shape(n_inputs=batch.features.shape[1], hidden=mechanism.hidden, n_outputs=batch.targets.shape[1])
+        # Drawn run by run, so that a run's numbers do not depend on those that train beside it. By numpy: torch's
+        # generator for the CPU keeps 32 bits of its seed, too few for many chunks.
+        n_noisy = mechanism.n_learn if sigma > 0 else 0
+        drawn = rng.standard_normal((n, 1 + n_noisy, shape.n_parameters), dtype=np.float32)
+        networks = Networks.of(drawn[:, 0], shape)
+        # The usual scales: rectified units keep the variance of their inputs (He et al. 2015, arXiv:1502.01852).
+        networks.first.mul_((2 / shape.n_inputs) ** 0.5)
+        networks.second.mul_(shape.hidden**-0.5)
+        for step in range(mechanism.n_learn):
+            self._step(networks, batch, drawn[:, 1 + step] if sigma > 0 else None, sigma)
+        return networks
+
+    def _unlearn(
+        self,
+        networks: Networks,
+        batch: Batch,
+        rng: np.random.Generator,
+        *,
+        n_steps: int | None = None,
+        shown: list[Array] | None = None,
+    ) -> None:
+        """Run unlearning steps in place, all of them by default; append the releases after each on request."""
+        sigma = self.mechanism.sigma_unlearn
+        n_steps = self.mechanism.n_unlearn if n_steps is None else n_steps
+        drawn = None
+        if sigma > 0:
+            drawn = rng.standard_normal((networks.n, n_steps, networks.shape.n_parameters), dtype=np.float32)
+        for step in range(n_steps):
+            self._step(networks, batch, None if drawn is None else drawn[:, step], sigma)
+            if shown is not None:
+                shown.append(self._logits(networks))
+
+    def _step(self, networks: Networks, batch: Batch, noise: NDArray[np.float32] | None, sigma: float) -> None:
+        from mechanisms.clipped_descent import Networks
+
+        gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm)
+        networks.move(gradients, -self.mechanism.step_size / self.divisor)
+        if noise is not None:
+            networks.move(Networks.of(noise, networks.shape), sigma)
+
+    def _logits(self, networks: Networks) -> Array:
+        from mechanisms.clipped_descent import as_tensor
+
+        return np.asarray(networks.logits(as_tensor(self.probes)).numpy(), dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkDeletion(NetworkStages):
+    """One deletion with everything frozen; build it with ``NetworkLangevin.bind``."""
+
+    data: Dataset
+    retained: Dataset
+
+    def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
+        """Return n independent releases, shape (n, probes, classes): every network is trained from the start.
 
         Notes
         -----
@@ -194,12 +314,12 @@ class NetworkDeletion:
 
         releases = np.empty((n, *self.release.shape))
         with one_thread():
-            descent = _Descent.of(self, world)
+            learned_on, unlearned_on = self._batches(world)
             for start in range(0, n, AT_ONCE):
-                noise = descent.draw(min(AT_ONCE, n - start), rng)
-                networks = descent.learned(noise)
-                descent.unlearn(networks, noise, descent.n_unlearn)
-                releases[start : start + AT_ONCE] = descent.released(networks)
+                networks = self._learned(learned_on, min(AT_ONCE, n - start), rng)
+                if not self._stops(world):
+                    self._unlearn(networks, unlearned_on, rng)
+                releases[start : start + AT_ONCE] = self._logits(networks)
         return releases
 
     def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
@@ -209,91 +329,23 @@ class NetworkDeletion:
         """
         from mechanisms.clipped_descent import Networks, one_thread
 
+        n_steps = 0 if self._stops(world) else min(self.mechanism.n_unlearn, N_SHOWN)
+        if n_steps < 2 or self.mechanism.sigma_unlearn == 0:
+            return None
         with one_thread():
-            descent = _Descent.of(self, world)
-            if descent.n_unlearn < 2 or self.mechanism.sigma_unlearn == 0:
-                return None
-            start = descent.learned(descent.draw(1, rng))
+            learned_on, unlearned_on = self._batches(world)
+            start = self._learned(learned_on, 1, rng)
             networks = Networks(first=start.first.repeat(1, n, 1), second=start.second.repeat(n, 1, 1))
-            noise, shown = descent.draw(n, rng), [descent.released(networks)]
-            for step in range(min(descent.n_unlearn, N_SHOWN)):
-                descent.unlearn(networks, noise, step + 1, first=step)
-                shown.append(descent.released(networks))
+            shown = [self._logits(networks)]
+            self._unlearn(networks, unlearned_on, rng, n_steps=n_steps, shown=shown)
         return np.stack(shown, axis=1)
 
+    def _batches(self, world: World) -> tuple[Batch, Batch]:
+        """Return the records that a world learns from, and those that its unlearning steps run on."""
+        from mechanisms.clipped_descent import Batch
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Noise:
-    """Standard normal numbers of b runs: where each starts, and what each step adds; absent where that has no noise."""
+        learned_on = self.retained if world is World.RETRAINED else self.data
+        return Batch.of(learned_on), Batch.of(self.data if world is World.NEGLECTED else self.retained)
 
-    start: NDArray[np.float32]
-    learn: NDArray[np.float32]
-    unlearn: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Descent:
-    """One world's process, its records as tensors."""
-
-    mechanism: NetworkLangevin
-    shape: Shape
-    learned_on: Batch
-    unlearned_on: Batch
-    probes: Tensor
-    n_unlearn: int
-    divisor: int
-
-    @staticmethod
-    def of(deletion: NetworkDeletion, world: World) -> _Descent:
-        from mechanisms.clipped_descent import Batch, Shape, as_tensor
-
-        mechanism, data = deletion.mechanism, deletion.data
-        stops = world is World.RETRAINED and mechanism.reference is Reference.RETRAIN_ONLY
-        return _Descent(
-            mechanism=mechanism,
-            shape=Shape(n_inputs=data.features.shape[1], hidden=mechanism.hidden, n_outputs=data.targets.shape[1]),
-            learned_on=Batch.of(deletion.retained if world is World.RETRAINED else data),
-            unlearned_on=Batch.of(data if world is World.NEGLECTED else deletion.retained),
-            probes=as_tensor(deletion.probes),
-            n_unlearn=0 if stops else mechanism.n_unlearn,
-            divisor=data.n_records,
-        )
-
-    def draw(self, b: int, rng: np.random.Generator) -> _Noise:
-        """Draw run by run, so that a run's numbers do not depend on those that train beside it.
-
-        By numpy: torch's generator for the CPU keeps 32 bits of its seed, too few for many chunks.
-        """
-        n_learn = self.mechanism.n_learn if self.mechanism.sigma_learn > 0 else 0
-        n_unlearn = self.n_unlearn if self.mechanism.sigma_unlearn > 0 else 0
-        drawn = rng.standard_normal((b, 1 + n_learn + n_unlearn, self.shape.n_parameters), dtype=np.float32)
-        return _Noise(start=drawn[:, 0], learn=drawn[:, 1 : 1 + n_learn], unlearn=drawn[:, 1 + n_learn :])
-
-    def learned(self, noise: _Noise) -> Networks:
-        """Return networks that were learned from random weights."""
-        from mechanisms.clipped_descent import Networks
-
-        networks = Networks.of(noise.start, self.shape)
-        # The usual scales: rectified units keep the variance of their inputs (He et al. 2015, arXiv:1502.01852).
-        networks.first.mul_((2 / self.shape.n_inputs) ** 0.5)
-        networks.second.mul_(self.shape.hidden**-0.5)
-        for step in range(self.mechanism.n_learn):
-            self._step(networks, self.learned_on, noise.learn, step, self.mechanism.sigma_learn)
-        return networks
-
-    def unlearn(self, networks: Networks, noise: _Noise, n_steps: int, *, first: int = 0) -> None:
-        """Run unlearning steps ``first`` to ``n_steps`` - 1 in place."""
-        for step in range(first, n_steps):
-            self._step(networks, self.unlearned_on, noise.unlearn, step, self.mechanism.sigma_unlearn)
-
-    def _step(self, networks: Networks, batch: Batch, noise: NDArray[np.float32], step: int, sigma: float) -> None:
-        from mechanisms.clipped_descent import Networks
-
-        gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm)
-        networks.move(gradients, -self.mechanism.step_size / self.divisor)
-        if sigma > 0:
-            networks.move(Networks.of(noise[:, step], self.shape), sigma)
-
-    def released(self, networks: Networks) -> Array:
-        """Return the logits on the probe records, shape (b, probes, classes)."""
-        return np.asarray(networks.logits(self.probes).numpy(), dtype=np.float64)
+    def _stops(self, world: World) -> bool:
+        return world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from mechanisms.claim import Certificate, Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, require
 from mechanisms.protocol import ReleaseSpec, World
+from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
 
@@ -31,6 +32,8 @@ CURVATURE_LIPSCHITZ = 0.25
 LEAST_CURVATURE_LIPSCHITZ = 1 / (6 * math.sqrt(3))
 # Largest gradient that counts as the optimum; it is added to the bound.
 TOLERANCE = 1e-9
+# Models that go through the stages together: a chunk of the usual size.
+AT_ONCE = 1000
 # Weight vectors whose Hessians are held at a time.
 _ROWS = 256
 # Numbers in the outer products of a block of records.
@@ -113,6 +116,7 @@ class NewtonRemoval:
         UnlearnAuditError
             When Newton's method does not reach the tolerance.
         """
+        data = matrices(data, self.name)
         forget = validate_forget(forget, data.n_records)
         parts = (data, data.without(forget), data.take(forget))
         full, retained, deleted = (Objective.of(part, self.penalty, labels_of(data, part)) for part in parts)
@@ -122,6 +126,7 @@ class NewtonRemoval:
             retained=retained,
             deleted=deleted,
             starts={"full": full.optimum(), "retained": retained.optimum()},
+            digests={data.sha256(): "full", parts[1].sha256(): "retained"},
             release=ReleaseSpec(shape=(data.features.shape[1], data.targets.shape[1])),
             reference=self.reference,
         )
@@ -246,23 +251,57 @@ def _weighted_squares(x: Array, weights: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NewtonDeletion:
-    """One deletion; build it with ``NewtonRemoval.bind``."""
+    """One deletion; build it with ``NewtonRemoval.bind``.
+
+    Parameters
+    ----------
+    full, retained, deleted
+        Objectives of D, D minus S and S.
+    starts
+        Where training on the "full" and the "retained" data starts.
+    digests
+        Which of these two a digest of records belongs to.
+    """
 
     mechanism: NewtonRemoval
     full: Objective
     retained: Objective
     deleted: Objective
     starts: Mapping[str, Array]
+    digests: Mapping[str, str]
     release: ReleaseSpec
     reference: Reference
 
+    @property
+    def at_once(self) -> int:
+        """How many models go through the stages together: a chunk of the usual size."""
+        return AT_ONCE
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Array:
+        """Return n models of these records, shape (n, q, p)."""
+        objective, start = self._trainable(records)
+        return replace(self, full=objective, starts={"full": start}).train("full", n, rng)
+
+    def unlearn(self, models: Array, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Array:
+        """Return the models after removal, a Newton step on the retained records; removing nothing is no step."""
+        if not len(request):
+            return models.copy()
+        objective, start = self._trainable(retained)
+        deleted = Objective.of(request, self.mechanism.penalty, labels_of(request, request))
+        return replace(self, retained=objective, deleted=deleted, starts={"retained": start}).remove(models, rng)
+
+    def released(self, models: Array) -> Array:
+        """Return the weights, shape (n, p, q)."""
+        return models.transpose(0, 2, 1).copy()
+
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases of a world, shape (n, p, q)."""
-        if world is World.UNLEARNED:
-            weights = self.remove(self.train("full", n, rng), rng)
-        else:
+        q, p = self.starts["full"].shape
+        weights = np.empty((n, q, p))
+        for start in range(0, n, AT_ONCE):
             # Removing nothing takes no step: the reference world retrains, an ignored deletion keeps the model.
-            weights = self.train("retained" if world is World.RETRAINED else "full", n, rng)
+            models = self.train("retained" if world is World.RETRAINED else "full", min(AT_ONCE, n - start), rng)
+            weights[start : start + AT_ONCE] = self.remove(models, rng) if world is World.UNLEARNED else models
         return weights.transpose(0, 2, 1)
 
     def train(self, on: str, n: int, rng: np.random.Generator) -> Array:
@@ -301,6 +340,14 @@ class NewtonDeletion:
         columns = factor * spectral * left + TOLERANCE
         bound: Array = np.linalg.norm(columns, axis=-1)
         return bound
+
+    def _trainable(self, records: Dataset) -> tuple[Objective, Array]:
+        """Return the objective of some records, and where training on it starts."""
+        known = self.digests.get(records.sha256())
+        if known is not None:
+            return getattr(self, known), self.starts[known]
+        objective = Objective.of(records, self.mechanism.penalty, labels_of(records, records))
+        return objective, objective.optimum()
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Return the paper's certificate."""

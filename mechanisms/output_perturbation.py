@@ -24,12 +24,16 @@ from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.reading.arrays import real_numbers
+from mechanisms.records import matrices
+from mechanisms.stages import known_or, validate_requests
 
 Array = NDArray[np.float64]
 RemovalFn = Callable[[Array, Dataset, Dataset], Array]
 DEFAULT_DELTA = 1e-5
 # Two fits of the same data may differ by this share of the largest coefficient: threads order sums differently.
 _SAME_FIT = 1e-9
+# Models that go through the stages together: a chunk of the usual size.
+AT_ONCE = 1000
 # A stated mu is raised by this share, more than the rounding of a norm and a quotient.
 _SAFETY = 1e-12
 
@@ -183,14 +187,15 @@ class OutputPerturbation:
             For a forget set out of range, an estimator that is not a deterministic linear model or changes its shape,
             a removal function that returns another shape or NaN, or as for :meth:`CalibratedSigma.noise`.
         """
+        data = matrices(data, self.name)
         forget = validate_forget(forget, data.n_records)
         retained, deleted, nothing = data.without(forget), data.take(forget), data.take(())
-        full, without = self._fit(data), self._fit(retained)
-        _check_fits(full, again=self._fit(data), without=without)
+        full, without = self.fit(data), self.fit(retained)
+        _check_fits(full, again=self.fit(data), without=without)
         centres = {
-            World.UNLEARNED: self._removed(full, retained, deleted),
-            World.RETRAINED: self._removed(without, retained, nothing),
-            World.NEGLECTED: self._removed(full, data, nothing),
+            World.UNLEARNED: self.removed(full, retained, deleted),
+            World.RETRAINED: self.removed(without, retained, nothing),
+            World.NEGLECTED: self.removed(full, data, nothing),
         }
         if self.reference is Reference.RETRAIN_ONLY:
             centres[World.RETRAINED] = without
@@ -199,13 +204,51 @@ class OutputPerturbation:
         return PerturbedDeletion(
             centres=centres,
             learning_shift=float(np.linalg.norm(full - without)),
-            sigma_unlearn=sigma,
-            sigma_learn=self.sigma_learn,
             delta=self._delta,
-            release=ReleaseSpec(shape=full.shape, continuous=sigma > 0 or self.sigma_learn > 0),
-            reference=self.reference,
-            public=self._parameters(sigma),
+            **self._frozen({data.sha256(): full, retained.sha256(): without}, sigma, full.shape),
         )
+
+    def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> PerturbationStages:
+        """Freeze the noise, and the shape of a fit to all records; what is learned is fitted when it is learned.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the pool; for a calibration, which is of one set.
+        """
+        data = matrices(data, self.name)
+        validate_forget(pool, data.n_records, field="pool")
+        sigma = self.sigma
+        if isinstance(sigma, CalibratedSigma):
+            raise InvalidInputError(
+                field="sigma",
+                expected="a number where several sets may be deleted",
+                got="a calibration, which is of one set",
+                fix="calibrate on the sets that matter by bind(...).sigma_unlearn, and give the noise as a number",
+            )
+        full = self.fit(data)
+        _check_fits(full, again=self.fit(data), without=self.fit(data.without(pool)))
+        return PerturbationStages(**self._frozen({data.sha256(): full}, sigma, full.shape))
+
+    def bind_stream(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> PerturbationStages:
+        """Bind as :meth:`bind_pool` does, to the records of all requests.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind_pool`, for the requests; for a record that is asked for twice.
+        """
+        return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
+
+    def _frozen(self, fits: Mapping[str, Array], sigma: float, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return the fields that deletions, pools and streams share."""
+        return {
+            "mechanism": self,
+            "fits": fits,
+            "sigma_unlearn": sigma,
+            "release": ReleaseSpec(shape=shape, continuous=sigma > 0 or self.sigma_learn > 0),
+            "public": self._parameters(sigma),
+        }
 
     @property
     def _delta(self) -> float:
@@ -213,12 +256,14 @@ class OutputPerturbation:
         # A target with delta = 1 or 0 has no useful headline of its own.
         return calibrated.delta if isinstance(calibrated, EpsilonDelta) and 0 < calibrated.delta < 1 else self.delta
 
-    def _fit(self, data: Dataset) -> Array:
+    def fit(self, data: Dataset) -> Array:
+        """Return the coefficients of the estimator on these records, in the shape of a release."""
         model = clone(self.estimator)
         model.fit(data.features, targets_for(model, data))
         return coefficients_of(model)
 
-    def _removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
+    def removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
+        """Return what ``removal`` makes of the coefficients, checked; themselves where there is none."""
         if self.removal is None:
             return weights
         moved = real_numbers(self.removal(weights.copy(), retained, deleted), "removal")
@@ -246,7 +291,77 @@ class OutputPerturbation:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PerturbedDeletion:
+class PerturbationStages:
+    """Fit, remove and add noise, with the noise frozen; models are coefficients, shape (n, p, q).
+
+    Parameters
+    ----------
+    fits
+        Coefficients by the digest of the records that they were fitted to.
+    """
+
+    mechanism: OutputPerturbation
+    fits: Mapping[str, Array]
+    sigma_unlearn: float
+    release: ReleaseSpec
+    public: Mapping[str, int | float | str]
+
+    @property
+    def reference(self) -> Reference:
+        """The reference world."""
+        return self.mechanism.reference
+
+    @property
+    def sigma_learn(self) -> float:
+        """Standard deviation of the noise that learning adds."""
+        return self.mechanism.sigma_learn
+
+    @property
+    def at_once(self) -> int:
+        """How many models go through the stages together: a chunk of the usual size."""
+        return AT_ONCE
+
+    def parameters(self) -> Mapping[str, int | float | str]:
+        """Return the public hyper-parameters; a calibrated ``sigma_unlearn`` depends on the record and leaks."""
+        return self.public
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Array:
+        """Return n models of these records: one fit, and the learning noise of each."""
+        return self.learned(known_or(self.fits, records, self.mechanism.fit), n, rng)
+
+    def unlearn(self, models: Array, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Array:
+        """Return the models after removal, with the unlearning noise of each."""
+        if self.mechanism.removal is not None:
+            # With a removal there is no learning noise: models of one learning are equal, and move alike.
+            alike = np.array_equal(models, np.broadcast_to(models[:1], models.shape))
+            moved = [self.mechanism.removed(w, retained, request) for w in (models[:1] if alike else models)]
+            models = np.broadcast_to(np.stack(moved), models.shape)
+        return self.perturbed(models, rng)
+
+    def released(self, models: Array) -> Array:
+        """Return the coefficients."""
+        return models.copy()
+
+    def learned(self, weights: Array, n: int, rng: np.random.Generator) -> Array:
+        """Return n copies of coefficients, each with its learning noise."""
+        return _noisy(np.broadcast_to(weights, (n, *weights.shape)), self.sigma_learn, rng)
+
+    def perturbed(self, models: Array, rng: np.random.Generator) -> Array:
+        """Return coefficients with unlearning noise."""
+        return _noisy(models, self.sigma_unlearn, rng)
+
+
+def _noisy(models: Array, sigma: float, rng: np.random.Generator) -> Array:
+    if sigma == 0:
+        return models.copy()
+    noise = rng.standard_normal(models.shape)
+    noise *= sigma
+    noise += models
+    return noise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PerturbedDeletion(PerturbationStages):
     """One deletion with fits and noise frozen; build it with ``OutputPerturbation.bind``.
 
     Parameters
@@ -259,12 +374,7 @@ class PerturbedDeletion:
 
     centres: Mapping[World, Array]
     learning_shift: float
-    sigma_unlearn: float
-    sigma_learn: float
     delta: float
-    release: ReleaseSpec
-    reference: Reference
-    public: Mapping[str, int | float | str]
 
     def noise(self, world: World) -> float:
         """Return the standard deviation of each coefficient in a world."""
@@ -284,10 +394,13 @@ class PerturbedDeletion:
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases of a world, shape (n, p, q); nothing is fitted again."""
-        noise = rng.standard_normal((n, *self.release.shape))
-        noise *= self.noise(world)
-        noise += self.centres[world]
-        return noise
+        stops = world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY
+        releases = np.empty((n, *self.release.shape))
+        for start in range(0, n, AT_ONCE):
+            # Removal allows no learning noise, so that its result is the mean of every model.
+            models = self.learned(self.centres[world], min(AT_ONCE, n - start), rng)
+            releases[start : start + AT_ONCE] = models if stops else self.perturbed(models, rng)
+        return releases
 
     def law(self, world: World) -> GaussianLaw:
         """Return the exact law of a world."""
@@ -322,10 +435,6 @@ class PerturbedDeletion:
                 epsilon_without_unlearning=gdp.epsilon(without, self.delta),
             ),
         )
-
-    def parameters(self) -> Mapping[str, int | float | str]:
-        """Return the public hyper-parameters; a calibrated ``sigma_unlearn`` depends on the record and leaks."""
-        return self.public
 
     def _unequal_noise(self) -> tuple[Guarantee, float]:
         """Return the guarantee against a reference world with less noise, and its epsilon at ``delta``."""

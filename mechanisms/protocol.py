@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,10 +130,94 @@ class Mechanism(Protocol):
         """Short name for reports."""
         ...
 
-    def bind(self, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+    def bind(self, data: Any, forget: tuple[int, ...]) -> Deletion:
         """Freeze every quantity (step size, calibrated noise, preprocessing) from the data and the forget set.
 
-        Calibration happens here, once, for all worlds: recomputing anything inside a world is another law.
+        Calibration happens here, once, for all worlds: recomputing anything inside a world is another law. The data
+        are a :class:`~mechanisms.dataset.Dataset`, or any :class:`~mechanisms.records.RecordSet` that it can learn.
+        """
+        ...
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """A bound object whose releases are made in stages that can be run one by one: learn, unlearn, release.
+
+    What ``bind`` returns, where a sampler learns models. Everything else is frozen: noise, step size, the number that
+    sums are divided by, and the records whose outputs are released. A sampler that draws from the law of a release
+    never learns a model, and has no stages.
+
+    :meth:`Deletion.sample` is these stages, bit for bit: of at most ``at_once`` models after those before them, with
+    one generator for all (:func:`mechanisms.stages.sample_by_stages`). In the reference world the retained records are
+    learned, and ``unlearn`` is given an empty request; with ``Reference.RETRAIN_ONLY`` it is not called.
+    """
+
+    @property
+    def release(self) -> ReleaseSpec:
+        """Shape and kind of one release."""
+        ...
+
+    @property
+    def reference(self) -> Reference:
+        """The reference world that claims are about."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many models ``sample`` takes through all stages before it learns the next, at least 1."""
+        ...
+
+    def learn(self, records: Any, n: int, rng: np.random.Generator) -> Any:
+        """Return n independent models of these records; what holds them is for the other stages to know."""
+        ...
+
+    def unlearn(self, models: Any, retained: Any, request: Any, rng: np.random.Generator) -> Any:
+        """Return the models without the requested records, which may be none; the models given stay as they are.
+
+        Parameters
+        ----------
+        retained
+            The records that stay; all of them where the request is lost.
+        request
+            The records to delete.
+        """
+        ...
+
+    def released(self, models: Any) -> Array:
+        """Return what an attacker sees of the models, shape (n, *release.shape)."""
+        ...
+
+
+@runtime_checkable
+class HasPools(Protocol):
+    """A mechanism that can be bound to a pool of records of which any set may be asked to be deleted."""
+
+    def bind_pool(self, data: Any, pool: tuple[int, ...]) -> HasStages:
+        """Freeze every quantity from the data with the whole pool, for every deletion of a set of the pool.
+
+        Parameters
+        ----------
+        data
+            All records, those of the pool among them.
+        pool
+            Which records may be deleted. To delete a set S of them learn ``data`` without the rest of the pool.
+        """
+        ...
+
+
+@runtime_checkable
+class HasStreams(Protocol):
+    """A mechanism that can be bound to several requests, to be served one after the other."""
+
+    def bind_stream(self, data: Any, requests: tuple[tuple[int, ...], ...]) -> HasStages:
+        """Freeze every quantity from the data before the first request, for all of them.
+
+        Parameters
+        ----------
+        data
+            All records.
+        requests
+            What is deleted, in order; no record twice.
         """
         ...
 

@@ -6,7 +6,7 @@ Besides releases it shows an audit which models they came from, and whether a fu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,24 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.adapters.models import OpaqueModelError, fingerprint, numbers_of
-from mechanisms.adapters.shapes import flattened
+from mechanisms.adapters.stages import CalibrateFn, FunctionsStages, LearnFn, ObserveFn, UnlearnFn
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError, UserFunctionError
+from mechanisms.errors import InvalidInputError, NotApplicableError
 from mechanisms.protocol import LearnedModels, ReleaseSpec, World
-from mechanisms.reading.arrays import real_numbers
+from mechanisms.records import RecordSet, require_records
+from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]
-LearnFn = Callable[[Dataset, np.random.Generator], Any]
-UnlearnFn = Callable[..., Any]
-CalibrateFn = Callable[[Dataset, Dataset], Any]
-ObserveFn = Callable[[Any, Dataset], Any]
-# How often a failure on an empty forget set is tried again before it is called a failure of every call.
-_RETRIES = 3
-
-
-class EmptyForgetSetError(UserFunctionError):
-    """The user's ``unlearn`` fails on every empty forget set, which the reference world needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,52 +38,99 @@ class FunctionsMechanism:
     public: Mapping[str, int | float | str] = field(default_factory=dict)
     observe: ObserveFn | None = None
 
-    def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
+    def bind(self, data: RecordSet, forget: tuple[int, ...]) -> FunctionsDeletion:
         """Call ``calibrate`` once and freeze its value for all worlds.
 
         Raises
         ------
         InvalidInputError
-            For a forget set out of range, or outputs that are declared in another order than the deleted records.
+            For a forget set out of range, data that are no set of records, or outputs that are declared in another
+            order than the deleted records.
         """
-        forget = validate_forget(forget, data.n_records)
+        require_records(data)
+        forget = validate_forget(forget, len(data))
         _check_order(self.release, forget)
         retained, deleted = data.without(forget), data.take(forget)
         # Before the first call of a user's function.
         sealed = _sealed(data, retained, deleted)
-        calibration = () if self.calibrate is None else (self.calibrate(data, deleted),)
-        return FunctionsDeletion(
-            mechanism=self, data=data, retained=retained, deleted=deleted, calibration=calibration, sealed=sealed
+        return FunctionsDeletion(stages=self._stages(data, retained, deleted), sealed=sealed)
+
+    def bind_pool(self, data: RecordSet, pool: tuple[int, ...]) -> FunctionsStages:
+        """Call ``calibrate(data, records of the pool)`` once; ``observe`` is shown the whole pool, in this order.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the pool.
+        """
+        require_records(data)
+        pool = validate_forget(pool, len(data), field="pool")
+        _check_order(self.release, pool)
+        return self._stages(data, data.without(pool), data.take(pool))
+
+    def bind_stream(self, data: RecordSet, requests: tuple[tuple[int, ...], ...]) -> FunctionsStages:
+        """Call ``calibrate`` once with the records of all requests, in order; ``observe`` is shown all of them.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the requests; for a record that is asked for twice.
+        """
+        require_records(data)
+        return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
+
+    def _stages(self, data: RecordSet, retained: RecordSet, deleted: RecordSet) -> FunctionsStages:
+        return FunctionsStages(
+            learn_fn=self.learn,
+            unlearn_fn=self.unlearn,
+            observe_fn=self.observe,
+            release=self.release,
+            reference=self.reference,
+            data=data,
+            retained=retained,
+            deleted=deleted,
+            calibration=() if self.calibrate is None else (self.calibrate(data, deleted),),
+            public=self.public,
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FunctionsDeletion:
-    """One deletion by the user's functions.
+    """One deletion by the user's functions; ``sealed`` has a digest of each part of the data, from the start."""
 
-    ``calibration`` is empty or holds one value; ``sealed`` has a digest of each array of the data, from the start.
-    """
-
-    mechanism: FunctionsMechanism
-    data: Dataset
-    retained: Dataset
-    deleted: Dataset
-    calibration: tuple[Any, ...]
+    stages: FunctionsStages
     sealed: Mapping[str, bytes]
 
     @property
     def release(self) -> ReleaseSpec:
         """Shape and kind of one release."""
-        return self.mechanism.release
+        return self.stages.release
 
     @property
     def reference(self) -> Reference:
         """The reference world."""
-        return self.mechanism.reference
+        return self.stages.reference
+
+    @property
+    def at_once(self) -> int:
+        """How many models are made before the next."""
+        return self.stages.at_once
 
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the hyper-parameters that the user made public."""
-        return self.mechanism.public
+        return self.stages.public
+
+    def learn(self, records: RecordSet, n: int, rng: np.random.Generator) -> list[Any]:
+        """Return n models of these records."""
+        return self.stages.learn(records, n, rng)
+
+    def unlearn(self, models: list[Any], retained: RecordSet, request: RecordSet, rng: np.random.Generator) -> Any:
+        """Return the models without the requested records."""
+        return self.stages.unlearn(models, retained, request, rng)
+
+    def released(self, models: list[Any]) -> Array:
+        """Return what an attacker sees of the models."""
+        return self.stages.released(models)
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n >= 1 independent releases, one call of the user's functions each, shape (n, *release.shape).
@@ -143,13 +181,18 @@ class FunctionsDeletion:
             When ``learn`` raises.
         OpaqueModelError
             When the model holds no numbers that can be seen.
+        NotApplicableError
+            For a nudge of records that are no matrices of numbers.
         """
-        data = self.retained if world is World.RETRAINED else self.data
+        stages = self.stages
+        data = stages.retained if world is World.RETRAINED else stages.data
         if world is None:
-            data = self.retained.take(range(0, self.retained.n_records, 2))
+            data = stages.retained.take(range(0, len(stages.retained), 2))
         if nudge:
+            if not isinstance(data, Dataset):
+                raise NotApplicableError("records that are no matrices of numbers cannot be moved by a rounding")
             data = replace(data, features=data.features * (1 + nudge))
-        return numbers_of(self._learn(data, rng))
+        return numbers_of(stages.learned(data, rng))
 
     def before_and_after(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, Array] | None:
         """Return n models of a world as ``learn`` and then ``unlearn`` return them, shape (n, *release.shape) each.
@@ -161,97 +204,35 @@ class FunctionsDeletion:
         UserFunctionError, EmptyForgetSetError, InvalidInputError
             As :meth:`sample`.
         """
-        before, after = [], []
-        forget = self.deleted if world is World.UNLEARNED else self.data.take(())
+        before, after, stages = [], [], self.stages
         for _ in range(n):
             model = self._model(world, rng)
             try:
                 # Before unlearning, which may change the model in place.
-                before.append(self._checked(model))
+                before.append(stages.seen(model))
             except Exception:
                 return None
-            kept = self.data if world is World.NEGLECTED else self.retained
-            after.append(self._checked(self._unlearn(model, kept, forget, rng)))
+            after.append(stages.seen(stages.unlearned(model, *self._asked(world), rng)))
         return np.stack(before), np.stack(after)
 
     def changed_data(self) -> tuple[str, ...]:
-        """Return which arrays of the data are no longer what they were when the deletion was bound, in words."""
-        now = _sealed(self.data, self.retained, self.deleted)
+        """Return which parts of the data are no longer what they were when the deletion was bound, in words."""
+        now = _sealed(self.stages.data, self.stages.retained, self.stages.deleted)
         return tuple(name for name, digest in self.sealed.items() if now[name] != digest)
 
     def _model(self, world: World, rng: np.random.Generator) -> Any:
-        return self._learn(self.retained if world is World.RETRAINED else self.data, rng)
+        return self.stages.learned(self.stages.retained if world is World.RETRAINED else self.stages.data, rng)
 
     def _release(self, world: World, model: Any, rng: np.random.Generator) -> Array:
-        if world is World.UNLEARNED:
-            return self._checked(self._unlearn(model, self.retained, self.deleted, rng))
         if world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY:
-            return self._checked(model)
-        retained = self.data if world is World.NEGLECTED else self.retained
-        return self._checked(self._unlearn(model, retained, self.data.take(()), rng))
+            return self.stages.seen(model)
+        return self.stages.seen(self.stages.unlearned(model, *self._asked(world), rng))
 
-    def _learn(self, data: Dataset, rng: np.random.Generator) -> Any:
-        try:
-            return self.mechanism.learn(data, rng)
-        except (Exception, SystemExit) as error:
-            raise UserFunctionError(f"learn raised {_said(error)}") from error
-
-    def _unlearn(self, model: Any, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Any:
-        try:
-            return self.mechanism.unlearn(model, retained, forget, rng, *self.calibration)
-        except (Exception, SystemExit) as error:
-            said = _said(error)
-            if forget.n_records or not self._never_unlearns_nothing():
-                raise UserFunctionError(f"unlearn raised {said}") from error
-            raise EmptyForgetSetError(
-                f"unlearn failed on an empty forget set ({said}), and not on the deleted records. The reference world "
-                "retrain_then_unlearn runs unlearn with the same noise and nothing to delete: return the model plus "
-                "that noise when len(forget) == 0, or set reference=Reference.RETRAIN_ONLY."
-            ) from error
-
-    def _never_unlearns_nothing(self) -> bool:
-        """Return whether ``unlearn`` fails each time with nothing to delete, and works where something is deleted.
-
-        Only asked to explain a failure: one that is rare has another cause than the empty forget set.
-        """
-        nothing = self.data.take(())
-        with_nothing = [self._unlearns(self.retained, self.retained, nothing, seed) for seed in range(_RETRIES)]
-        return not any(with_nothing) and self._unlearns(self.data, self.retained, self.deleted, _RETRIES)
-
-    def _unlearns(self, learned: Dataset, retained: Dataset, forget: Dataset, seed: int) -> bool:
-        # No release of an audit comes from these generators.
-        rng = np.random.default_rng(seed)
-        try:
-            model = self.mechanism.learn(learned, rng)
-            self.mechanism.unlearn(model, retained, forget, rng, *self.calibration)
-        except (Exception, SystemExit):
-            return False
-        return True
-
-    def _checked(self, released: Any) -> Array:
-        observe = self.mechanism.observe
-        seen = released if observe is None else observe(released, self.deleted)
-        try:
-            # A copy: a mechanism may return the same buffer each time. One layout, so that sums run in one order.
-            array = real_numbers(seen, "release", copy=True)
-        except InvalidInputError as error:
-            fix = f"{error.fix}, or say by observe=(model, deleted) -> array what an attacker sees of a model"
-            raise InvalidInputError(field=error.field, expected=error.expected, got=error.got, fix=fix) from None
-        if self.release.axes:
-            array = flattened(array, self.release)
-        if array.shape != self.release.shape:
-            raise InvalidInputError(
-                field="release",
-                expected=f"of shape {self.release.shape}, as declared in ReleaseSpec",
-                got=f"shape {array.shape}",
-                fix="return an array of that shape from unlearn, or declare the true shape; if it differs between "
-                "models, ReleaseSpec(shape=(axes + numbers,), axes=axes) audits the shape too",
-            )
-        if not np.all(np.isfinite(array)):
-            raise InvalidInputError(
-                field="release", expected="finite numbers", got="NaN or infinity", fix="mend learn or unlearn"
-            )
-        return array
+    def _asked(self, world: World) -> tuple[RecordSet, RecordSet]:
+        """Return the records that stay in a world, and the request."""
+        stages = self.stages
+        request = stages.deleted if world is World.UNLEARNED else stages.data.take(())
+        return stages.data if world is World.NEGLECTED else stages.retained, request
 
 
 def _check_order(release: ReleaseSpec, forget: tuple[int, ...]) -> None:
@@ -267,18 +248,17 @@ def _check_order(release: ReleaseSpec, forget: tuple[int, ...]) -> None:
         )
 
 
-def _said(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    if "read-only" in str(error):
-        text += " (the data are shared by all trials: change a copy, such as data.features.copy())"
-    return text
+def _sealed(data: RecordSet, retained: RecordSet, deleted: RecordSet) -> dict[str, bytes]:
+    """Return a digest of each array, or of each set of other records.
 
-
-def _sealed(data: Dataset, retained: Dataset, deleted: Dataset) -> dict[str, bytes]:
-    """Return a digest of each array: one pass over the data, where every training makes at least one of its own."""
-    parts = {"all records": data, "the retained records": retained, "the deleted records": deleted}
-    return {
-        f"the {what} of {name}": hashlib.blake2b(np.ascontiguousarray(matrix).data, digest_size=16).digest()
-        for name, part in parts.items()
-        for what, matrix in (("features", part.features), ("targets", part.targets))
-    }
+    One pass over the data, where every training makes at least one of its own.
+    """
+    sealed = {}
+    for name, part in {"all records": data, "the retained records": retained, "the deleted records": deleted}.items():
+        if not isinstance(part, Dataset):
+            sealed[name] = part.sha256().encode()
+            continue
+        for what, matrix in (("features", part.features), ("targets", part.targets)):
+            whole = np.ascontiguousarray(matrix).data
+            sealed[f"the {what} of {name}"] = hashlib.blake2b(whole, digest_size=16).digest()
+    return sealed

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mechanisms.adapters.deletion import (
-    CalibrateFn,
-    EmptyForgetSetError,
-    FunctionsDeletion,
-    FunctionsMechanism,
-    LearnFn,
-    ObserveFn,
-    UnlearnFn,
-)
+from mechanisms.adapters.deletion import FunctionsDeletion, FunctionsMechanism
+from mechanisms.adapters.stages import CalibrateFn, EmptyForgetSetError, LearnFn, ObserveFn, UnlearnFn
 from mechanisms.claim import Reference
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
@@ -45,8 +38,9 @@ def from_functions(
     Parameters
     ----------
     learn
-        ``learn(data, rng) -> model``: ``data`` is a :class:`~mechanisms.dataset.Dataset`; every random number
-        must come from ``rng``. Its arrays are read-only, because all trials share them: change copies
+        ``learn(data, rng) -> model``: ``data`` are the records that the audit is given, whole or in part: a
+        :class:`~mechanisms.dataset.Dataset`, or any other :class:`~mechanisms.records.RecordSet`. Every random number
+        must come from ``rng``. The arrays of a data set are read-only, because all trials share them: change copies
         (``data.features.copy()``, ``torch.tensor(data.features)``).
     unlearn
         ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget``

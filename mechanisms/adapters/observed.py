@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from mechanisms.protocol import (
     HasCertificates,
     HasNotes,
     HasParameters,
+    HasStages,
     Mechanism,
     OutputKind,
     Outputs,
     ReleaseSpec,
     World,
 )
+from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
 # What is exact of the weights is a rigorous bound on their outputs.
@@ -74,6 +77,7 @@ class ObservedOutputs:
         InvalidInputError
             When a release is not linear weights, or a probe record is out of range.
         """
+        data = matrices(data, self.name)
         deletion = self.mechanism.bind(data, forget)
         shape, p = deletion.release.shape, data.features.shape[1]
         if deletion.release.access is not Access.WHITE_BOX or shape[:1] != (p,) or len(shape) > 2:
@@ -93,16 +97,16 @@ class ObservedOutputs:
             )
         records = (*forget, *(i for i in self.probe if i not in forget))
         columns = shape[1] if len(shape) == 2 else 1
-        return ObservedDeletion(
-            observed=deletion,
-            asked=data.features[list(records)],
-            release=ReleaseSpec(
-                shape=(len(records), 1 if self.outputs == "labels" else columns),
-                access=Access.BLACK_BOX,
-                continuous=deletion.release.continuous and self.outputs != "labels",
-                outputs=Outputs(records=records, kind=self.outputs),
-            ),
+        release = ReleaseSpec(
+            shape=(len(records), 1 if self.outputs == "labels" else columns),
+            access=Access.BLACK_BOX,
+            continuous=deletion.release.continuous and self.outputs != "labels",
+            outputs=Outputs(records=records, kind=self.outputs),
         )
+        asked = data.features[list(records)]
+        if isinstance(deletion, HasStages):
+            return StagedObservedDeletion(observed=deletion, asked=asked, release=release, stages=deletion)
+        return ObservedDeletion(observed=deletion, asked=asked, release=release)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,7 +124,11 @@ class ObservedDeletion:
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases of a world, shape (n, records, columns)."""
-        weights = self.observed.sample(world, n, rng=rng).reshape(n, self.asked.shape[1], -1)
+        return self.answered(self.observed.sample(world, n, rng=rng))
+
+    def answered(self, releases: Array) -> Array:
+        """Return what an interface answers with from released weights."""
+        weights = releases.reshape(len(releases), self.asked.shape[1], -1)
         values = np.asarray(np.einsum("rp,npq->nrq", self.asked, weights, optimize=True))
         kind = self.release.outputs.kind if self.release.outputs else "values"
         if kind == "probabilities":
@@ -139,3 +147,27 @@ class ObservedDeletion:
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters."""
         return self.observed.parameters() if isinstance(self.observed, HasParameters) else {}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StagedObservedDeletion(ObservedDeletion):
+    """One deletion of :class:`ObservedOutputs` whose mechanism has stages."""
+
+    stages: HasStages
+
+    @property
+    def at_once(self) -> int:
+        """How many models go through the stages together."""
+        return self.stages.at_once
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Any:
+        """Return n models of these records."""
+        return self.stages.learn(records, n, rng)
+
+    def unlearn(self, models: Any, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Any:
+        """Return the models without the requested records."""
+        return self.stages.unlearn(models, retained, request, rng)
+
+    def released(self, models: Any) -> Array:
+        """Return the outputs, shape (n, records, columns)."""
+        return self.answered(self.stages.released(models))

@@ -25,10 +25,13 @@ from mechanisms.adapters.functions import (
 )
 from mechanisms.adapters.released import Coefficients, Predictions, Released, coefficients_of, targets_for
 from mechanisms.adapters.shapes import with_all_classes
+from mechanisms.adapters.stages import FunctionsStages
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import ReleaseSpec
+from mechanisms.records import matrices
+from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]
 
@@ -70,28 +73,46 @@ class EstimatorMechanism:
             For a forget set out of range; when the estimator does not offer what is to be released, or knows classes
             that ``classes`` lacks; with ``fit_once``, when two fits of the same data differ.
         """
+        data = matrices(data, self.name)
         fresh = _Fit(estimator=self.estimator)
         bound = self._functions(fresh, ReleaseSpec(shape=())).bind(data, forget)
+        # The very objects that trials learn from, so that models that were fitted once are found without a digest.
+        retained, deleted = (matrices(part, self.name) for part in (bound.stages.retained, bound.stages.deleted))
         # These generators decide shapes and whether fits agree; no trial draws from them.
-        full, without = (fresh(part, np.random.default_rng(0)) for part in (data, bound.retained))
-        first, other = self._checked_release(full, bound.deleted), self._seen(without, bound.deleted)
+        full, without = (fresh(part, np.random.default_rng(0)) for part in (data, retained))
+        first, other = self._checked_release(full, deleted), self._seen(without, deleted)
         learn: LearnFn = fresh
         if self.fit_once:
             again = fresh(data, np.random.default_rng(1))
-            _check_same_fit(first, self._seen(again, bound.deleted))
-            learn = _FittedOnce(full=full, without=without, n_full=data.n_records)
+            _check_same_fit(first, self._seen(again, deleted))
+            learn = _FittedOnce(fitted=((data, full), (retained, without)), fit=fresh)
         spec, shapes = self.releases.spec(full, first, validate_forget(forget, data.n_records)), {}
         if first.shape != other.shape:
             spec = _of_any_shape(spec, first, other)
             shapes = {"release_shapes": f"{first.shape} with the deleted records, {other.shape} without"}
-        return FunctionsDeletion(
-            mechanism=self._functions(learn, spec, shapes),
-            data=data,
-            retained=bound.retained,
-            deleted=bound.deleted,
-            calibration=bound.calibration,
-            sealed=bound.sealed,
-        )
+        mechanism = self._functions(learn, spec, shapes)
+        stages = replace(bound.stages, learn_fn=learn, release=spec, public=mechanism.public)
+        return replace(bound, stages=stages)
+
+    def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> FunctionsStages:
+        """Fit with and without the whole pool to learn the shape of a release, and call ``calibrate`` once with both.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the pool.
+        """
+        return self.bind(data, validate_forget(pool, len(data), field="pool")).stages
+
+    def bind_stream(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> FunctionsStages:
+        """Bind as :meth:`bind_pool` does, to the records of all requests.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the requests; for a record that is asked for twice.
+        """
+        return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
 
     def _functions(
         self, learn: LearnFn, release: ReleaseSpec, known: Mapping[str, str] | None = None
@@ -154,15 +175,18 @@ class _Fit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _FittedOnce:
-    """Learn by copying a model that was fitted when the deletion was bound."""
+    """Learn by copying the model that was fitted on the same records when the deletion was bound; fit on others."""
 
-    full: Any
-    without: Any
-    n_full: int
+    fitted: tuple[tuple[Dataset, Any], ...]
+    fit: _Fit
 
     def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
-        # A copy: the user's function may change the model that it is given.
-        return copy.deepcopy(self.full if data.n_records == self.n_full else self.without)
+        for records, model in self.fitted:
+            if data is records or (len(data) == len(records) and data.sha256() == records.sha256()):
+                # A copy: the user's function may change the model that it is given.
+                return copy.deepcopy(model)
+        # As when the deletion was bound: fitting is not random, and takes nothing from the trial's generator.
+        return self.fit(data, np.random.default_rng(0))
 
 
 def _of_any_shape(spec: ReleaseSpec, *releases: Array) -> ReleaseSpec:

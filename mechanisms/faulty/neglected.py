@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
-from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
+from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin, StepwiseRidgeDeletion
 
 Array = NDArray[np.float64]
 
@@ -32,7 +32,10 @@ class NeglectedRidge:
 
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> NeglectedDeletion:
         """Bind the mechanism that the service claims to be."""
-        return NeglectedDeletion(claimed=self.mechanism.bind(data, forget))
+        claimed = self.mechanism.bind(data, forget)
+        if isinstance(claimed, StepwiseRidgeDeletion):
+            return StepwiseNeglectedDeletion(claimed=claimed, data=data)
+        return NeglectedDeletion(claimed=claimed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,3 +69,28 @@ class NeglectedDeletion:
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters."""
         return self.claimed.parameters()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepwiseNeglectedDeletion(NeglectedDeletion):
+    """One deletion of :class:`NeglectedRidge` that takes every step: those of a request run on all of the data."""
+
+    claimed: StepwiseRidgeDeletion
+    data: Dataset
+
+    @property
+    def at_once(self) -> int:
+        """How many models step together."""
+        return self.claimed.at_once
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Array:
+        """Return n models of these records, shape (n, q, p)."""
+        return self.claimed.learn(records, n, rng)
+
+    def unlearn(self, models: Array, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Array:
+        """Return the models after the unlearning steps; a request is lost, and what it names stays in the data."""
+        return self.claimed.unlearn(models, self.data if len(request) else retained, request, rng)
+
+    def released(self, models: Array) -> Array:
+        """Return the weights, shape (n, p, q)."""
+        return self.claimed.released(models)

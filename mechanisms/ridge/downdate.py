@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,11 @@ from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, 
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import ReleaseSpec, World
+from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
+# Models that go through the stages together: a chunk of the usual size.
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,6 +101,7 @@ class ExactDowndate:
             For a forget set out of range; where the downdated and the retrained weights differ after rounding, so that
             the claim of epsilon = delta = 0 would be false.
         """
+        data = matrices(data, self.name)
         forget = validate_forget(forget, data.n_records)
         full = RidgeSolution.of(data, self.penalty)
         outputs = {
@@ -117,6 +121,7 @@ class ExactDowndate:
         return DowndateDeletion(
             outputs=rounded,
             penalty=self.penalty,
+            decimals=self.decimals,
             release=ReleaseSpec(shape=full.weights.shape, continuous=False),
             reference=Reference.RETRAIN_ONLY,
         )
@@ -128,9 +133,34 @@ class DowndateDeletion:
 
     outputs: Mapping[World, Array]
     penalty: float
+    decimals: int
     release: ReleaseSpec
     reference: Reference
     sampler: Literal["deterministic"] = "deterministic"
+
+    @property
+    def at_once(self) -> int:
+        """How many models go through the stages together: all are equal."""
+        return AT_ONCE
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> tuple[RidgeSolution, ...]:
+        """Return the solution for these records, n times."""
+        return (RidgeSolution.of(records, self.penalty),) * n
+
+    def unlearn(
+        self, models: Sequence[RidgeSolution], retained: Dataset, request: Dataset, rng: np.random.Generator
+    ) -> tuple[RidgeSolution, ...]:
+        """Return the models after a downdate by the requested records; nothing changes for an empty request."""
+        if not len(request):
+            return tuple(models)
+        # Equal models, as those of one learning are, are downdated once.
+        distinct = {id(model): model for model in models}
+        downdated = {key: model.without(request) for key, model in distinct.items()}
+        return tuple(downdated[id(model)] for model in models)
+
+    def released(self, models: Sequence[RidgeSolution]) -> Array:
+        """Return the rounded weights, shape (n, p, q)."""
+        return np.stack([np.round(model.weights, self.decimals) for model in models])
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n copies of the world's weights; uses no randomness."""

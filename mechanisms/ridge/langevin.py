@@ -14,11 +14,14 @@ from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
+from mechanisms.records import matrices
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
 from mechanisms.ridge.reach import unmoved_note
 from mechanisms.ridge.routes import RidgeRoutes
+from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.stepwise import StepwiseSampler
+from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]
 Route = Literal["exact", "published", "repaired", "uniform"]
@@ -168,8 +171,45 @@ class RidgeLangevin:
         UnreachableTargetError
             When no noise meets the calibration's target.
         """
-        process = self.process(data, forget)
+        process = self.process(matrices(data, self.name), forget)
         return RidgeDeletion.of(process, noise=self.sigma_unlearn, sampler=self.sampler, delta=self.delta)
+
+    def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> RidgeStages:
+        """Freeze the step size from all records, those of the pool among them, and the noise.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind`, for the pool; for a calibration, which is of one set, or a sampler that takes no steps.
+        """
+        data = matrices(data, self.name)
+        require(
+            self.sampler == "stepwise",
+            "sampler",
+            expected='"stepwise" where models are learned for several deletions',
+            got=self.sampler,
+            fix="the closed form draws releases and learns no model",
+        )
+        if isinstance(self.sigma_unlearn, CalibratedNoise):
+            raise InvalidInputError(
+                field="sigma_unlearn",
+                expected="a number where several sets may be deleted",
+                got="a calibration, which is of one set",
+                fix="calibrate on the sets that matter by bind(...).parameters(), and give the noise as a number",
+            )
+        pool = validate_forget(pool, data.n_records, field="pool")
+        process = replace(self.process(data, pool), sigma_unlearn=float(self.sigma_unlearn))
+        return RidgeStages.of(process, _release_of(process), _public_parameters(process, self.sampler))
+
+    def bind_stream(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> RidgeStages:
+        """Freeze the step size from the records before the first request, and the noise, for all requests.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`bind_pool`, for the requests; for a record that is asked for twice.
+        """
+        return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
 
     def process(self, data: Dataset, forget: tuple[int, ...]) -> RidgeProcess:
         """Return the frozen description of one deletion, its unlearning noise still 0.
@@ -236,16 +276,19 @@ class RidgeDeletion:
         routes = RidgeRoutes(process=process, laws=laws, delta=delta)
         sigma = _calibrated(noise, routes) if isinstance(noise, CalibratedNoise) else float(noise)
         bound, laws = replace(process, sigma_unlearn=sigma), laws.with_noise(sigma)
-        return RidgeDeletion(
+        public, release = _public_parameters(bound, sampler), _release_of(bound)
+        stages = RidgeStages.of(bound, release, public)
+        deletion = RidgeDeletion(
             laws=laws,
-            stepwise=StepwiseSampler.of(bound),
+            stepwise=stages.sampler,
             closed_form=ClosedFormSampler.of(laws),
             sampler=sampler,
-            release=ReleaseSpec(shape=process.shape, continuous=process.sigma_learn > 0 or sigma > 0),
+            release=release,
             reference=process.reference,
-            public=_public_parameters(bound, sampler),
+            public=public,
             stated=_certificates(routes, laws, first=route),
         )
+        return StepwiseRidgeDeletion(**vars(deletion), stages=stages) if sampler == "stepwise" else deletion
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases of a world, shape (n, p, q)."""
@@ -267,6 +310,30 @@ class RidgeDeletion:
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters; ``sigma_unlearn`` depends on the deleted record and leaks."""
         return self.public
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepwiseRidgeDeletion(RidgeDeletion):
+    """One deletion whose sampler takes every step, so that its stages can be run one by one."""
+
+    stages: RidgeStages
+
+    @property
+    def at_once(self) -> int:
+        """How many models step together."""
+        return self.stages.at_once
+
+    def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Array:
+        """Return n models of these records, shape (n, q, p)."""
+        return self.stages.learn(records, n, rng)
+
+    def unlearn(self, models: Array, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Array:
+        """Return the models after the unlearning steps on the retained records."""
+        return self.stages.unlearn(models, retained, request, rng)
+
+    def released(self, models: Array) -> Array:
+        """Return the weights, shape (n, p, q)."""
+        return self.stages.released(models)
 
 
 def _certificates(routes: RidgeRoutes, laws: RidgeLaws, *, first: Route) -> tuple[Certificate, ...]:
@@ -299,6 +366,10 @@ def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
     if noise.grid_ratio is not None and found.noise > 0:
         return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
     return found.noise
+
+
+def _release_of(process: RidgeProcess) -> ReleaseSpec:
+    return ReleaseSpec(shape=process.shape, continuous=process.sigma_learn > 0 or process.sigma_unlearn > 0)
 
 
 def _public_parameters(process: RidgeProcess, sampler: str) -> dict[str, int | float | str]:

@@ -72,13 +72,27 @@ class StepwiseSampler:
         if world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY:
             n_unlearn = 0
         p, q = learned_on.moment.shape
-        releases = np.empty((n, q, p))
+        releases = np.zeros((n, q, p))
         for start in range(0, n, BATCH):
-            weights = np.zeros((min(BATCH, n - start), q, p))
+            weights = releases[start : start + BATCH]
             self._descend(weights, learned_on, self.n_learn, self.sigma_learn, rng)
             self._descend(weights, unlearned_on, n_unlearn, self.sigma_unlearn, rng)
-            releases[start : start + BATCH] = weights
         return releases.transpose(0, 2, 1)
+
+    def learned(self, objective: Objective, n: int, rng: np.random.Generator) -> Array:
+        """Return n models learned on an objective, shape (n, q, p)."""
+        q, p = objective.moment.T.shape
+        weights = np.zeros((n, q, p))
+        for start in range(0, n, BATCH):
+            self._descend(weights[start : start + BATCH], objective, self.n_learn, self.sigma_learn, rng)
+        return weights
+
+    def unlearned(self, models: Array, objective: Objective, rng: np.random.Generator) -> Array:
+        """Return copies of models of shape (n, q, p) after the unlearning steps on an objective."""
+        weights = np.array(models, order="C")
+        for start in range(0, len(weights), BATCH):
+            self._descend(weights[start : start + BATCH], objective, self.n_unlearn, self.sigma_unlearn, rng)
+        return weights
 
     def trajectory(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
         """Return the first iterates of n runs from one model, shape (n, 3 to 5, p, q); None without two noisy steps.

@@ -116,8 +116,11 @@ def test_releases_are_those_of_a_slow_trainer(digits: Dataset, world: World) -> 
     deletion = SMALL.bind(digits, FORGET)
     learned_on = deletion.retained if world is World.RETRAINED else digits
     unlearned_on = digits if world is World.NEGLECTED else deletion.retained
-    n_weights = 65 * 3 + 4 * 10
-    numbers = rng().standard_normal((2, 1 + SMALL.n_unlearn, n_weights), dtype=np.float32)
+    # All starts are drawn first, and then the noise of unlearning: stage by stage.
+    n_weights, stream = 65 * 3 + 4 * 10, rng()
+    numbers = np.concatenate(
+        [stream.standard_normal((2, n, n_weights), dtype=np.float32) for n in (1, SMALL.n_unlearn)], axis=1
+    )
     expected = np.stack([slow_release(deletion, learned_on, unlearned_on, of_run) for of_run in numbers])
     np.testing.assert_allclose(deletion.sample(world, 2, rng=rng()), expected, atol=1e-4)
 
@@ -144,11 +147,17 @@ def test_a_step_adds_noise_of_the_stated_scale(digits: Dataset, sigma: float) ->
 
 @needs_torch
 def test_networks_that_train_at_once_agree_with_one_at_a_time(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each stage: a run's random numbers do not depend on those that train beside it."""
     deletion = replace(SMALL, sigma_learn=0.01).bind(digits, FORGET)
-    expected = deletion.sample(World.UNLEARNED, 5, rng=rng())
+    retained, deleted = digits.without(FORGET), digits.take(FORGET)
+    models = deletion.learn(digits, 5, rng())
+    expected = [deletion.released(m) for m in (models, deletion.unlearn(models, retained, deleted, rng(2)))]
     for at_once in (1, 2):
         monkeypatch.setattr("mechanisms.network_langevin.AT_ONCE", at_once)
-        np.testing.assert_allclose(deletion.sample(World.UNLEARNED, 5, rng=rng()), expected, atol=1e-4)
+        learned = deletion.learn(digits, 5, rng())
+        unlearned = deletion.unlearn(learned, retained, deleted, rng(2))
+        np.testing.assert_allclose(deletion.released(learned), expected[0], atol=1e-4)
+        np.testing.assert_allclose(deletion.released(unlearned), expected[1], atol=1e-4)
 
 
 @needs_torch
