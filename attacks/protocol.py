@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, GaussianLaw, OutputKind, ReleaseSpec
+from mechanisms.reading.records import RecordSet
 
 Array = NDArray[np.float64]
 
@@ -28,11 +29,14 @@ class Needs:
         True when it needs the law of the claimed mechanism.
     trials
         Fewest trials of a world that it can be fitted on.
+    matrices
+        True when it reads the records as matrices of numbers (a :class:`~mechanisms.dataset.Dataset`).
     """
 
     access: tuple[Access, ...] = (Access.WHITE_BOX,)
     law: bool = False
     trials: int = 0
+    matrices: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class AttackContext:
     Parameters
     ----------
     retained, deleted
-        The two parts of the data.
+        The two parts of the data; an attack that reads numbers in them asks for :func:`matrices`.
     release
         Shape and kind of one release.
     parameters
@@ -69,8 +73,8 @@ class AttackContext:
         Where a black-box release shows the deleted records; ``None`` for other releases, or when it does not.
     """
 
-    retained: Dataset
-    deleted: Dataset
+    retained: RecordSet
+    deleted: RecordSet
     release: ReleaseSpec
     parameters: Mapping[str, int | float | str] = field(default_factory=dict)
     law_unlearned: GaussianLaw | None = None
@@ -138,7 +142,7 @@ def trouble(attack: Attack, context: AttackContext, *, n_fit: int) -> str | None
     str or None
         A sentence that names the attack; ``None`` when nothing is foreseen, which is no promise.
     """
-    said = refusal(attack, context.release.access)
+    said = refusal(attack, context.release.access) or unreadable(attack, context.deleted)
     if said is not None:
         return said
     if attack.needs.law and (context.law_unlearned is None or context.law_retrained is None):
@@ -184,6 +188,34 @@ def refusal(attack: Attack, access: Access) -> str | None:
     needed = " or ".join(kind.value for kind in attack.needs.access)
     shown = _SEEN[attack.needs.access[0]]
     return f"{attack.name} needs {needed} releases ({shown}), and the mechanism gives {access.value} ones"
+
+
+def unreadable(attack: Attack, records: RecordSet) -> str | None:
+    """Return why an attack cannot read records, or ``None`` when it can or need not."""
+    if not getattr(attack.needs, "matrices", False) or isinstance(records, Dataset):
+        return None
+    return _no_matrices(attack.name, records)
+
+
+def matrices(context: AttackContext, attack: str) -> tuple[Dataset, Dataset]:
+    """Return the retained and the deleted records as matrices of numbers.
+
+    Raises
+    ------
+    NotApplicableError
+        When they are records of another kind.
+    """
+    retained, deleted = context.retained, context.deleted
+    if isinstance(retained, Dataset) and isinstance(deleted, Dataset):
+        return retained, deleted
+    raise NotApplicableError(f"{_no_matrices(attack, deleted)}; use lda instead")
+
+
+def _no_matrices(attack: str, records: RecordSet) -> str:
+    return (
+        f"{attack} needs records that are matrices of numbers (a Dataset), and {records.name} is a "
+        f"{type(records).__name__}"
+    )
 
 
 _SEEN = {

@@ -23,9 +23,9 @@ from audit.running.binding import default_plan
 from audit.running.runner import run
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim
-from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Mechanism
+from mechanisms.reading.records import RecordSet
 
 if TYPE_CHECKING:
     from reports.audits.junit import Case
@@ -59,7 +59,7 @@ class AuditClaim:
     def __call__(
         self,
         mechanism: Mechanism,
-        data: Dataset,
+        data: RecordSet,
         forget: int | Sequence[int],
         claim: Claim | CertifiedClaim,
         *,

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         ShowsLearned,
         World,
     )
-    from mechanisms.records import RecordList, RecordSet
+    from mechanisms.reading.records import RecordList, RecordSet
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
     from mechanisms.sources import load_file, load_named
@@ -85,7 +85,7 @@ else:
                 "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasPools HasStages HasStreams "
                 "HasTrajectory Mechanism Outputs ReleaseSpec ShowsLearned World"
             ),
-            "mechanisms.records": "RecordList RecordSet",
+            "mechanisms.reading.records": "RecordList RecordSet",
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
             "mechanisms.sources": "load_file load_named",

@@ -290,9 +290,9 @@ Covers = ThisSet | OneRecord | Exactly | UpTo
 
 def _size(k: Any) -> int:
     fix = "say how many records are deleted"
-    k = whole_number(k, "covers.k", fix=fix)
-    require(k >= 1, "covers.k", expected="at least 1", got=k, fix=fix)
-    return k
+    size = whole_number(k, "covers.k", fix=fix)
+    require(size >= 1, "covers.k", expected="at least 1", got=size, fix=fix)
+    return size
 
 
 def _records(k: int) -> str:

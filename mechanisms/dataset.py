@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -301,3 +301,21 @@ def _finite_matrix(values: ArrayLike, what: str, name: str) -> Array:
             fix=f"remove or impute the {len(bad)} NaN or infinite value(s) with a public rule",
         )
     return matrix
+
+
+def matrices(data: Any, mechanism: str) -> Dataset:
+    """Return records that are matrices of numbers; refuse others for a mechanism that needs such.
+
+    Raises
+    ------
+    InvalidInputError
+        When they are not.
+    """
+    if isinstance(data, Dataset):
+        return data
+    raise InvalidInputError(
+        field="data",
+        expected=f"a Dataset, for {mechanism} learns from matrices of numbers",
+        got=f"a {type(data).__name__}",
+        fix="make one by from_arrays, or audit functions of your own by from_functions, which take any records",
+    )

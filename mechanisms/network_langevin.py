@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.claim import Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
-from mechanisms.records import matrices
 from mechanisms.stages import validate_requests
 
 if TYPE_CHECKING:

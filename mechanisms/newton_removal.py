@@ -18,10 +18,9 @@ from scipy.special import expit
 
 from mechanisms.accounting import gdp
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, require
 from mechanisms.protocol import ReleaseSpec, World
-from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
 

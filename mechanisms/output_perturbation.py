@@ -20,11 +20,10 @@ from mechanisms.accounting.calibration import round_up_to_grid
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.adapters.sklearn import coefficients_of, targets_for
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.reading.arrays import real_numbers
-from mechanisms.records import matrices
 from mechanisms.stages import known_or, validate_requests
 
 Array = NDArray[np.float64]

@@ -133,8 +133,8 @@ class Mechanism(Protocol):
     def bind(self, data: Any, forget: tuple[int, ...]) -> Deletion:
         """Freeze every quantity (step size, calibrated noise, preprocessing) from the data and the forget set.
 
-        Calibration happens here, once, for all worlds: recomputing anything inside a world is another law. The data
-        are a :class:`~mechanisms.dataset.Dataset`, or any :class:`~mechanisms.records.RecordSet` that it can learn.
+        Calibration happens here, once, for all worlds: recomputing anything inside a world is another law. The data are
+        a :class:`~mechanisms.dataset.Dataset`, or any :class:`~mechanisms.reading.records.RecordSet` that it can learn.
         """
         ...
 

@@ -16,7 +16,7 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import require
 from mechanisms.protocol import HasStages, World
-from mechanisms.records import RecordSet
+from mechanisms.reading.records import RecordSet
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from attacks.protocol import AttackContext
+from attacks.protocol import AttackContext, matrices
 from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
@@ -26,10 +26,10 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
     Raises
     ------
     NotApplicableError
-        When it is not.
+        When it is not, or the records are no matrices.
     """
     shape = context.release.shape
-    p, q = context.deleted.features.shape[1], n_outputs(context, attack)
+    p, q = matrices(context, attack)[1].features.shape[1], n_outputs(context, attack)
     if context.release.access is not Access.WHITE_BOX:
         raise NotApplicableError(
             f"{attack} needs white_box releases (linear weights of shape ({p}, {q})), "
@@ -48,7 +48,7 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
 
 def n_outputs(context: AttackContext, attack: str) -> int:
     """Return how many outputs the model has: one a target column, or one for two classes by logistic regression."""
-    q = context.deleted.targets.shape[1]
+    q = matrices(context, attack)[1].targets.shape[1]
     single = _loss(context, attack) == "logistic" and q == 2 and context.release.shape[1:] in ((), (1,))
     return 1 if single else q
 
@@ -105,8 +105,9 @@ class Geometry:
         linear_model(context, attack)
         penalty = penalty_of(context, attack)
         logistic = _loss(context, attack) == "logistic"
-        retained, deleted = (_responses(part, context, attack) for part in (context.retained, context.deleted))
-        x, z = context.retained.features, context.deleted.features
+        parts = matrices(context, attack)
+        retained, deleted = (_responses(part, context, attack) for part in parts)
+        x, z = (part.features for part in parts)
         gram = x.T @ x + penalty * np.eye(x.shape[1])
         if logistic:
             optimum = np.column_stack([_logistic_optimum(x, y, penalty, attack) for y in retained.T])

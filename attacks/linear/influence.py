@@ -35,7 +35,7 @@ class Influence:
     """
 
     name: str = "influence"
-    needs: Needs = Needs()
+    needs: Needs = Needs(matrices=True)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator

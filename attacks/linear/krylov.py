@@ -44,7 +44,7 @@ class KrylovLda:
     """
 
     name: str = "krylov_lda"
-    needs: Needs = Needs()
+    needs: Needs = Needs(matrices=True)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from attacks.linear.geometry import Geometry
 from attacks.linear.score import LinearScore
-from attacks.protocol import AttackContext, FittedAttack, Needs
+from attacks.protocol import AttackContext, FittedAttack, Needs, matrices
 from mechanisms.errors import NotApplicableError
 
 Array = NDArray[np.float64]
@@ -37,7 +37,7 @@ class TargetLoss:
     """
 
     name: str = "target_loss"
-    needs: Needs = Needs()
+    needs: Needs = Needs(matrices=True)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
@@ -54,7 +54,7 @@ class TargetLoss:
         direction = geometry.residual
         norm = np.linalg.norm(direction)
         direction = direction / norm if norm > 0 else direction
-        weights = (-context.deleted.features.T @ direction).reshape(context.release.shape)
+        weights = (-matrices(context, self.name)[1].features.T @ direction).reshape(context.release.shape)
         offset = float(np.sum(geometry.responses * direction))
         return LinearScore(weights=weights, offset=offset)
 

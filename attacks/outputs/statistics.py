@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import logit, logsumexp
 
 from attacks.linear.geometry import linear_model, n_outputs
-from attacks.protocol import AttackContext
+from attacks.protocol import AttackContext, matrices
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, OutputKind
 
@@ -47,10 +47,11 @@ def target_statistics(releases: Array, context: AttackContext, attack: str) -> A
     Raises
     ------
     NotApplicableError
-        When the release shows no output of the deleted records, or its shape is not that of such outputs.
+        When the release shows no output of the deleted records, its shape is not that of such outputs, or the records
+        are no matrices, so that their targets are not known.
     """
     kind, n = output_kind(context, attack), len(releases)
-    targets = context.deleted.targets
+    targets = matrices(context, attack)[1].targets
     outputs = _outputs(releases, context, attack)
     if kind == "values":
         if outputs.shape[2] != targets.shape[1]:
@@ -79,9 +80,9 @@ def _outputs(releases: Array, context: AttackContext, attack: str) -> Array:
     """Return the outputs at the deleted records, shape (n, records, columns)."""
     n = len(releases)
     if context.probe is None:
-        p = context.deleted.features.shape[1]
-        weights = releases.reshape(n, p, n_outputs(context, attack))
-        return np.asarray(np.einsum("rp,npq->nrq", context.deleted.features, weights, optimize=True))
+        x = matrices(context, attack)[1].features
+        weights = releases.reshape(n, x.shape[1], n_outputs(context, attack))
+        return np.asarray(np.einsum("rp,npq->nrq", x, weights, optimize=True))
     rows = np.asarray(context.probe.rows)
     if releases.ndim not in (2, 3) or rows.max() >= releases.shape[1]:
         raise NotApplicableError(

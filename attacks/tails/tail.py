@@ -13,6 +13,7 @@ from attacks.linear.krylov import krylov_basis
 from attacks.linear.score import project_on
 from attacks.outputs.statistics import target_statistics
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials
+from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 
@@ -32,8 +33,8 @@ class Tail:
     cluster, ``(1 - share) N(0, I) + share N(shift, I)`` in units of the retrained cloud, and the score is the
     cluster's log ratio up to a monotone map: the coordinate along the shift. The choice of events looks at extreme
     thresholds by itself; what this adds is a direction that is right for them. Coordinates are the seven of
-    ``krylov_lda`` where the release is a linear model, the deleted record's outputs where it shows them, else the one
-    of ``lda``.
+    ``krylov_lda`` where the release is a linear model, the deleted record's outputs where it shows them and the records
+    are matrices, else the one of ``lda``.
 
     Needs releases of any kind and ten trials a world, of which at least two should be of the minority; no law.
 
@@ -100,7 +101,7 @@ class _AlongShift:
 
 
 def _view(unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator) -> _View:
-    if context.probe is not None:
+    if context.probe is not None and isinstance(context.deleted, Dataset):
         return _View(directions=None, context=context)
     try:
         directions = krylov_basis(context, "tail")

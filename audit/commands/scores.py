@@ -27,6 +27,13 @@ file_type = click.Path(path_type=Path, dir_okay=False)
     help="How the models of RETRAINED were made; the claim is about that world.",
 )
 @click.option(
+    "--covers",
+    default="this_set",
+    show_default=True,
+    metavar="WHICH",
+    help="Which deletions are claimed: this_set, one_record, exactly:K or up_to:K records at once. Said in reports.",
+)
+@click.option(
     "--significance",
     type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
     default=0.05,
@@ -66,6 +73,7 @@ def scores(
     epsilon: float,
     delta: float,
     reference: str,
+    covers: str,
     significance: float,
     fixed_threshold: float | None,
     column: str | None,
@@ -86,6 +94,7 @@ def scores(
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
     may then have a header.
     """
+    from audit.commands.covering import covers_of
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
@@ -94,9 +103,12 @@ def scores(
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
-    claim = Claim(guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference))
+    claim = Claim(
+        guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference), covers=covers_of(covers)
+    )
     words = ["unlearn-audit", "scores", str(unlearned), str(retrained), f"--epsilon={epsilon!r}", f"--delta={delta!r}"]
     words += [f"--reference={reference}", f"--significance={significance!r}", f"--seed={seed}"]
+    words += [] if covers == "this_set" else [f"--covers={covers}"]
     words += [] if fixed_threshold is None else [f"--fixed-threshold={fixed_threshold!r}"]
     words += [] if model_ids is None else ["--model-ids", *map(str, model_ids)]
     words += ["--discrete"] if discrete else []

@@ -16,7 +16,7 @@ from audit.controls.replay import WORLDS, alike
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import worker_limits
 from audit.trials.fresh import Unasked, copy_of, in_fresh_process
-from mechanisms.errors import UnlearnAuditError
+from mechanisms.errors import NotApplicableError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasModels, World
 
 Array = NDArray[np.float64]
@@ -49,7 +49,7 @@ class _Nudged(Enum):
     ALIKE = "moves as little"
     UNLIKE = "is another"
     SAME = "does not move"
-    UNCLEAR = "moves, in single precision"
+    UNCLEAR = "moves, in single precision, or has no data that can be moved"
     FAILED = "is not learned"
 
 
@@ -92,7 +92,10 @@ def _nudged(subject: HasModels, world: World, seed: int, record: int) -> _Nudged
         return _numbers(subject, world, _stream(seed, record, 0), nudge)
 
     original = numbers(0.0)
-    moved = [numbers(nudge) for nudge in _ROUNDINGS]
+    try:
+        moved = [numbers(nudge) for nudge in _ROUNDINGS]
+    except NotApplicableError:
+        return _Nudged.UNCLEAR
     if original is None or any(each is None for each in moved):
         return _Nudged.FAILED
     known = [each for each in moved if each is not None]
@@ -151,6 +154,8 @@ def _numbers(subject: HasModels, world: World | None, rng: np.random.Generator, 
     with worker_limits():
         try:
             return subject.learned(world, rng=rng, nudge=nudge)
+        except NotApplicableError:
+            raise
         except UnlearnAuditError:
             # Too few records, values that were checked, or a model that holds no numbers.
             return None

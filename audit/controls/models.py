@@ -11,8 +11,8 @@ from audit.controls.replay import WORLDS, Replayed
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.trials.watching import Seen
-from mechanisms.dataset import Dataset
 from mechanisms.protocol import Deletion, HasData
+from mechanisms.reading.records import RecordSet
 
 # Fewer trainings may agree by chance where learning has few outcomes.
 MIN_TRAININGS = 20
@@ -120,7 +120,7 @@ def _is_fault(models: int, one_model: bool | None, learning: Learning, continuou
 
 def unchanged_data_control(
     deletion: Deletion,
-    data: Dataset,
+    data: RecordSet,
     seen: tuple[Seen, Seen],
     *,
     sha256: str,

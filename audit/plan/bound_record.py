@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from attacks.protocol import AttackContext
 from mechanisms.claim import Certificate, Claim
-from mechanisms.dataset import Dataset
 from mechanisms.protocol import Deletion
+from mechanisms.reading.records import RecordSet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundRecord:
     """One forget set, bound: the deletion, its claims and what attackers are granted."""
 
-    data: Dataset
+    data: RecordSet
     forget: tuple[int, ...]
     label: str
     deletion: Deletion

@@ -214,9 +214,10 @@ class PlanRecord:
 class DataRecord:
     """Which data were audited.
 
-    ``kind`` is "classification" or "regression"; or "scores" or "releases" where these were given themselves, so that
-    the data that models were trained on are not known (``None``). ``notes`` say how the data were read and what looks
-    wrong with them.
+    ``kind`` is "classification" or "regression"; "records" for records of another kind than matrices, which have no
+    features and targets (``None``); or "scores" or "releases" where these were given themselves, so that the data that
+    models were trained on are not known (``None``). ``notes`` say how the data were read and what looks wrong with
+    them.
     """
 
     __pydantic_config__ = JSON_CONFIG

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from audit.records.rounding import INFINITE, listed, nearest, up
 from audit.records.verdict import Reason, Verdict
-from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
+from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, ThisSet
 
 SYMBOLS = {Verdict.REFUTED: "✕", Verdict.NOT_REFUTED: "○", Verdict.INCONCLUSIVE: "?"}
 MORE_FREQUENT = {
@@ -110,7 +110,12 @@ def claim_text(claim: Claim, delta: float) -> str:
             words = f"a privacy profile ({at})"
     if len(claim.directions) == 1:
         words += f", only for events {MORE_FREQUENT[claim.directions[0]]}"
-    return words
+    return words + covered(claim)
+
+
+def covered(claim: Claim) -> str:
+    """Return ", claimed for any set of up to 3 records"; nothing where a claim is about the audited set alone."""
+    return "" if isinstance(claim.covers, ThisSet) else f", claimed for {claim.covers.words}"
 
 
 def bound_text(bound: str, claimed: str, delta: str, *, excludes_bound: bool = False) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from audit.records.evidence import Preview
 from mechanisms.dataset import Dataset
+from mechanisms.reading.records import RecordSet
 
 N_VALUES = 12
 
 
-def make_previews(data: Dataset, records: Sequence[int]) -> tuple[Preview, ...]:
-    """Return a preview of each named record."""
+def make_previews(data: RecordSet, records: Sequence[int]) -> tuple[Preview, ...]:
+    """Return a preview of each named record; none of records that are no matrices of numbers."""
+    if not isinstance(data, Dataset):
+        return ()
     n_values = math.prod(data.image_shape) if data.image_shape else min(data.features.shape[1], N_VALUES)
     return tuple(
         Preview(

@@ -9,11 +9,15 @@ from datetime import datetime
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord
+from audit.records.phrases import covered
 from audit.trials.engines import Streams
-from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
+from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Access, HasNotes
+from mechanisms.reading.records import RecordSet
 
+# Kind of data that are no matrices of numbers.
+RECORDS = "records"
 LIBRARIES = ("unlearn-audit", "numpy", "scipy", "scikit-learn", "joblib")
 
 
@@ -21,7 +25,10 @@ def claim_text(claim: Claim | CertifiedClaim) -> str:
     """Return a claim in the words of a plan."""
     if isinstance(claim, CertifiedClaim):
         return f"the {claim.method} certificate's claim"
-    guarantee = claim.guarantee
+    return _guarantee_text(claim.guarantee) + covered(claim)
+
+
+def _guarantee_text(guarantee: Guarantee) -> str:
     if isinstance(guarantee, EpsilonDelta):
         return f"epsilon = {guarantee.epsilon:g} at delta = {guarantee.delta:g}"
     if isinstance(guarantee, GaussianDP):
@@ -49,8 +56,17 @@ def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
     )
 
 
-def data_record(data: Dataset, mechanism: object = None) -> DataRecord:
+def data_record(data: RecordSet, mechanism: object = None) -> DataRecord:
     """Return which data these are, and what is to be known of them and of the mechanism on them."""
+    if not isinstance(data, Dataset):
+        return DataRecord(
+            name=data.name,
+            sha256=data.sha256(),
+            n_records=len(data),
+            n_features=None,
+            n_targets=None,
+            kind=RECORDS,
+        )
     return DataRecord(
         name=data.name,
         sha256=data.sha256(),

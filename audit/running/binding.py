@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attacks.protocol import Attack, AttackContext, Probe, refusal, trouble
+from attacks.protocol import Attack, AttackContext, Probe, refusal, trouble, unreadable
 from attacks.registry import default_attacks
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
@@ -18,14 +18,15 @@ from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
 from audit.trials.engines import worker_limits
 from mechanisms.claim import Certificate, Claim
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
+from mechanisms.reading.records import RecordSet, require_records
 
 
 def default_plan(
     mechanism: Mechanism,
-    data: Dataset,
+    data: RecordSet,
     forget: int | Sequence[int] | None,
     claim: Claim | CertifiedClaim | None,
     trials: int | None,
@@ -54,17 +55,18 @@ def default_plan(
             fix="write Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5)), or with GaussianDP(mu=0.5)",
         )
     given = forget if isinstance(forget, Sequence | np.ndarray) else (forget,)
-    records = validate_forget(given, data.n_records)
+    records = validate_forget(given, len(data))
     chosen = {"trials": trials, "seed": seed, "attacks": attacks}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     plan = AuditPlan(claims=(claim,), forget=(records,), **options)
     if attacks is not None:
         return plan
+    check_inputs(plan, data)
     context = make_context(_bound(mechanism, data, records), data, records)
     return replace(plan, attacks=default_attacks(context, n_fit=plan.n_smallest_fit))
 
 
-def make_context(deletion: Deletion, data: Dataset, forget: tuple[int, ...]) -> AttackContext:
+def make_context(deletion: Deletion, data: RecordSet, forget: tuple[int, ...]) -> AttackContext:
     """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
     laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}
     return AttackContext(
@@ -105,13 +107,13 @@ def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
     return Probe(kind=outputs.kind, rows=tuple(records.index(record) for record in forget))
 
 
-def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> BoundRecord:
+def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> BoundRecord:
     """Return one forget set of the plan, bound, with its claims resolved."""
-    forget = validate_forget(plan.forget[index], data.n_records, field=f"forget[{index}]")
+    forget = validate_forget(plan.forget[index], len(data), field=f"forget[{index}]")
     deletion = _bound(mechanism, data, forget)
     _check_access(plan, deletion.release)
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
-    claims = tuple(_resolve(claim, certificates, deletion) for claim in plan.claims)
+    claims = tuple(_resolve(claim, certificates, deletion, forget) for claim in plan.claims)
     context = make_context(deletion, data, forget)
     return BoundRecord(
         data=data,
@@ -122,6 +124,31 @@ def bind(mechanism: Mechanism, data: Dataset, plan: AuditPlan, index: int) -> Bo
         certificates=certificates,
         context=context,
     )
+
+
+def check_inputs(plan: AuditPlan, data: RecordSet) -> None:
+    """Refuse what is known to be no use before any code of the user runs.
+
+    Raises
+    ------
+    InvalidInputError
+        For data that are no records, attacks that cannot read them (naming each), and claims that say nothing of a
+        forget set.
+    """
+    require_records(data)
+    for claim in plan.claims:
+        # What a certificate covers is known when it is stated.
+        if isinstance(claim, Claim):
+            for forget in plan.forget:
+                check_covered(claim, forget)
+    said = [found for found in (unreadable(attack, data) for attack in plan.attackers) if found is not None]
+    if said:
+        raise InvalidInputError(
+            field="attacks",
+            expected=f"attacks that can work on records of {data.name}",
+            got="; ".join(said),
+            fix="choose attacks that need releases alone, such as portfolio, lda or qda, or leave attacks out",
+        )
 
 
 def check_attacks(attacks: Sequence[Attack], context: AttackContext, *, n_fit: int, on: str, counted: str) -> None:
@@ -167,6 +194,24 @@ def family_of(plan: AuditPlan, records: Sequence[BoundRecord]) -> Family:
     return ledger(significance=plan.significance, correction=plan.correction, members=members)
 
 
+def check_covered(claim: Claim, forget: tuple[int, ...]) -> None:
+    """Refuse a claim that says nothing of deleting so many records at once.
+
+    Raises
+    ------
+    InvalidInputError
+        When it does not.
+    """
+    if not claim.covers.includes(len(forget)):
+        raise InvalidInputError(
+            field="claim.covers",
+            expected=f"about the deletion of {forget}, {len(forget)} record{'s' if len(forget) != 1 else ''} at once",
+            got=f"a claim about {claim.covers.words}",
+            fix="it says nothing of this set: state what is claimed of the set itself (covers=ThisSet()), or audit one "
+            "that the claim covers",
+        )
+
+
 def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
     """Refuse a plan whose access is not what the mechanism gives, and attacks that need another one."""
     if plan.access is not None and plan.access is not release.access:
@@ -186,7 +231,7 @@ def _check_access(plan: AuditPlan, release: ReleaseSpec) -> None:
         )
 
 
-def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+def _bound(mechanism: Mechanism, data: RecordSet, forget: tuple[int, ...]) -> Deletion:
     try:
         with worker_limits():
             deletion = mechanism.bind(data, forget)
@@ -206,8 +251,10 @@ def _bound(mechanism: Mechanism, data: Dataset, forget: tuple[int, ...]) -> Dele
     return deletion
 
 
-def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion) -> Claim:
-    """Return the claim itself, or that of the named certificate; refuse one about another reference world."""
+def _resolve(
+    claim: Claim | CertifiedClaim, certificates: Sequence[Certificate], deletion: Deletion, forget: tuple[int, ...]
+) -> Claim:
+    """Return the claim itself, or that of the named certificate; refuse one about another world or other deletions."""
     if isinstance(claim, CertifiedClaim):
         stated = {certificate.method: certificate.claim for certificate in certificates}
         if claim.method not in stated:
@@ -225,4 +272,5 @@ def _resolve(claim: Claim | CertifiedClaim, certificates: Sequence[Certificate],
             got=claim.reference.value,
             fix="a claim about one reference world says nothing about the other; make the two agree",
         )
+    check_covered(claim, forget)
     return claim

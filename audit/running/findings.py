@@ -24,7 +24,7 @@ from audit.records.previews import make_previews
 from audit.records.verdict import Reason, decide
 from audit.statistics.multiplicity import MemberKey, Role, decide_family
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
-from mechanisms.dataset import Dataset
+from mechanisms.reading.records import RecordSet
 
 MAX_PREVIEWS = 4
 
@@ -46,7 +46,7 @@ def make_finding(
     n_counted: tuple[int, int],
     certificates: tuple[Certificate, ...],
     parameters: Mapping[str, int | float | str],
-    data: Dataset,
+    data: RecordSet,
     estimates: tuple[Estimate, ...] = (),
     tests: tuple[EventTest, ...] | None = None,
     independence_checked: bool = True,

@@ -8,15 +8,15 @@ from dataclasses import replace
 from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import MARGIN, check_margins, forecast_bound
 from audit.power.forecasts import Forecast
-from audit.running.binding import bind, family_of
+from audit.running.binding import bind, check_inputs, family_of
 from audit.trials.engines import Engine
-from mechanisms.dataset import Dataset
 from mechanisms.protocol import Mechanism
+from mechanisms.reading.records import RecordSet
 
 
 def forecast(
     mechanism: Mechanism,
-    data: Dataset,
+    data: RecordSet,
     plan: AuditPlan,
     *,
     margins: Sequence[float] = (MARGIN,),
@@ -51,6 +51,7 @@ def forecast(
         When the mechanism fails.
     """
     check_margins(margins)
+    check_inputs(plan, data)
     engine = engine or Engine()
     done = dict(engine.stream(bind, [(mechanism, data, plan, i) for i in range(len(plan.forget))]))
     records = [replace(done[i], data=data) for i in range(len(plan.forget))]

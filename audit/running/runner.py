@@ -25,7 +25,7 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, default_plan, family_of
+from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of
 from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
@@ -36,9 +36,9 @@ from audit.trials.pace import set_phase
 from audit.trials.resuming import Resuming
 from audit.trials.store import Storage
 from mechanisms.claim import Claim
-from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
+from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
@@ -46,7 +46,7 @@ Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 
 def run(
     mechanism: Mechanism,
-    data: Dataset,
+    data: RecordSet,
     plan: AuditPlan | None = None,
     *,
     forget: int | Sequence[int] | None = None,
@@ -72,7 +72,8 @@ def run(
     mechanism
         What to audit.
     data
-        The data set D.
+        The data set D: matrices (:class:`mechanisms.Dataset`), or any other records that the mechanism learns
+        (:class:`mechanisms.RecordSet`). Attacks that read numbers in records are refused where there are none.
     plan
         Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
     forget, claim, trials, attacks, seed
@@ -114,6 +115,7 @@ def run(
             got=mechanism,
             fix="make one by mechanisms.from_functions",
         )
+    require_records(data)
     # Before any code of the user has run.
     audited_data = data_record(data)
     if plan is None:
@@ -169,7 +171,7 @@ def _n_chunks(plan: AuditPlan) -> int:
 
 def run_services(
     services: Mapping[str, Mechanism],
-    data: Dataset,
+    data: RecordSet,
     plan: AuditPlan,
     *,
     engine: Streams | None = None,
@@ -199,6 +201,7 @@ def run_services(
         As for :func:`run`; also when two services do not retrain alike.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
     engine = engine or Engine()
     # Calibration takes most of a second for each, so that binding is work for the workers too.

@@ -39,9 +39,9 @@ def from_functions(
     ----------
     learn
         ``learn(data, rng) -> model``: ``data`` are the records that the audit is given, whole or in part: a
-        :class:`~mechanisms.dataset.Dataset`, or any other :class:`~mechanisms.records.RecordSet`. Every random number
-        must come from ``rng``. The arrays of a data set are read-only, because all trials share them: change copies
-        (``data.features.copy()``, ``torch.tensor(data.features)``).
+        :class:`~mechanisms.dataset.Dataset`, or any other :class:`~mechanisms.reading.records.RecordSet`. Every random
+        number must come from ``rng``. The arrays of a data set are read-only, because all trials share them: change
+        copies (``data.features.copy()``, ``torch.tensor(data.features)``).
     unlearn
         ``unlearn(model, retained, forget, rng[, calibration]) -> release``: called with an empty ``forget``
         (``len(forget) == 0``) in the reference world ``retrain_then_unlearn``, where it must add the same noise.

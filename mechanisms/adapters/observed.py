@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from mechanisms.claim import Certificate, Provenance, Reference
-from mechanisms.dataset import Dataset
+from mechanisms.dataset import Dataset, matrices
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import (
     Access,
@@ -26,7 +26,6 @@ from mechanisms.protocol import (
     ReleaseSpec,
     World,
 )
-from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
 # What is exact of the weights is a rigorous bound on their outputs.

@@ -27,10 +27,9 @@ from mechanisms.adapters.released import Coefficients, Predictions, Released, co
 from mechanisms.adapters.shapes import with_all_classes
 from mechanisms.adapters.stages import FunctionsStages
 from mechanisms.claim import Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import ReleaseSpec
-from mechanisms.records import matrices
 from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from mechanisms.claim import Reference
 from mechanisms.errors import InvalidInputError, UserFunctionError
 from mechanisms.protocol import ReleaseSpec
 from mechanisms.reading.arrays import real_numbers
-from mechanisms.records import RecordSet
+from mechanisms.reading.records import RecordSet
 
 Array = NDArray[np.float64]
 # The user's functions name the kind of records that they take.

@@ -1,1 +1,1 @@
-"""What comes in from outside: arrays, cells of text tables, and what is said of data when they are read."""
+"""What comes in from outside: arrays, cells of text tables, records of any kind, and what is said of data."""

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import ReleaseSpec, World
-from mechanisms.records import matrices
 
 Array = NDArray[np.float64]
 # Models that go through the stages together: a chunk of the usual size.

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.claim import Certificate, Reference
-from mechanisms.dataset import Dataset, validate_forget
+from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
-from mechanisms.records import matrices
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
 from mechanisms.ridge.reach import unmoved_note

@@ -33,13 +33,14 @@ def facts(title: str, rows: Iterable[tuple[str, str]]) -> TableView:
 
 def data(record: DataRecord) -> TableView:
     """Return which data were audited or certified."""
+    columns = (("features", size(record.n_features)), ("targets", size(record.n_targets)))
     rows = (
         ("name", record.name),
         ("kind", record.kind),
         ("records", size(record.n_records)),
-        ("features", size(record.n_features)),
-        ("targets", size(record.n_targets)),
-        ("SHA-256", record.sha256),
+        # Records that are no matrices have neither.
+        *(() if record.kind == "records" else columns),
+        ("SHA-256" if record.kind != "records" else "digest", record.sha256),
         *(("note", note) for note in record.notes),
     )
     return facts("Data", rows)

@@ -26,7 +26,7 @@ from mechanisms.network_langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.protocol import Access, Deletion, HasPools, HasStages, HasStreams, Outputs, ReleaseSpec, World
-from mechanisms.records import RecordList, RecordSet
+from mechanisms.reading.records import RecordList, RecordSet
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin

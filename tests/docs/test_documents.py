@@ -18,7 +18,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/certificates.md", "docs/statistics.md", "docs/comparison.md")
+PAGES = ("docs/certificates.md", "docs/statistics.md", "docs/comparison.md", "docs/stages.md")
 # What other tests, or continuous integration itself, run: these begin with another environment.
 ELSEWHERE = ("make ", "pip install ")
 # Minutes: run by make test-slow.

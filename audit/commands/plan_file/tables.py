@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from attacks.registry import ATTACKS, GROUPS
 from audit.certificates.canaries import Ranking, Word
-from audit.commands.plan_file.fields import NonNegative, Positive, Probability, ReferenceName, Section
+from audit.commands.plan_file.fields import AtLeastOne, NonNegative, Positive, Probability, ReferenceName, Section
 from audit.commands.plan_file.mechanisms import (
     ExactDowndateSection,
     NetworkLangevinSection,
@@ -28,7 +28,17 @@ from audit.plan.audit_plan import (
     Holm,
 )
 from audit.plan.split import Counting, Sequential, Split
-from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Reference
+from mechanisms.claim import (
+    Claim,
+    Covers,
+    EpsilonDelta,
+    Exactly,
+    GaussianDP,
+    OneRecord,
+    Reference,
+    ThisSet,
+    UpTo,
+)
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import OutputKind
@@ -120,6 +130,33 @@ class ProfileClaim(Section):
         return CertifiedClaim(method=self.source)
 
 
+class CoversSection(Section):
+    """``covers``: "this_set", "one_record", { exactly = 3 } or { up_to = 3 }."""
+
+    word: Literal["this_set", "one_record"] | None = None
+    exactly: AtLeastOne | None = None
+    up_to: AtLeastOne | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word_alone(cls, given: Any) -> Any:
+        return {"word": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CoversSection:
+        if sum(value is not None for value in (self.word, self.exactly, self.up_to)) != 1:
+            raise ValueError('give one of "this_set", "one_record", { exactly = 3 } and { up_to = 3 }')
+        return self
+
+    def build(self) -> Covers:
+        """Return which deletions a claim is about."""
+        if self.exactly is not None:
+            return Exactly(k=self.exactly)
+        if self.up_to is not None:
+            return UpTo(k=self.up_to)
+        return OneRecord() if self.word == "one_record" else ThisSet()
+
+
 class EpsilonDeltaClaim(Section):
     """A plain (epsilon, delta) claim."""
 
@@ -127,11 +164,13 @@ class EpsilonDeltaClaim(Section):
     epsilon: NonNegative
     delta: Annotated[float, Field(ge=0, lt=1)]
     reference: ReferenceName | None = None
+    covers: CoversSection = CoversSection(word="this_set")
 
     def build(self, reference: Reference) -> Claim:
         """Return the claim; its reference is the mechanism's unless it names one."""
         chosen = Reference(self.reference) if self.reference else reference
-        return Claim(guarantee=EpsilonDelta(epsilon=self.epsilon, delta=self.delta), reference=chosen)
+        guarantee = EpsilonDelta(epsilon=self.epsilon, delta=self.delta)
+        return Claim(guarantee=guarantee, reference=chosen, covers=self.covers.build())
 
 
 class GaussianClaim(Section):
@@ -140,11 +179,12 @@ class GaussianClaim(Section):
     kind: Literal["gaussian_dp"]
     mu: NonNegative
     reference: ReferenceName | None = None
+    covers: CoversSection = CoversSection(word="this_set")
 
     def build(self, reference: Reference) -> Claim:
         """Return the claim; its reference is the mechanism's unless it names one."""
         chosen = Reference(self.reference) if self.reference else reference
-        return Claim(guarantee=GaussianDP(mu=self.mu), reference=chosen)
+        return Claim(guarantee=GaussianDP(mu=self.mu), reference=chosen, covers=self.covers.build())
 
 
 class AttackSection(Section):

@@ -1,7 +1,7 @@
 """Records of any kind: what a mechanism needs of a set of them, and a list of objects as such a set.
 
-In the flow: beside :mod:`mechanisms.dataset`, whose matrices are one kind of record set. A mechanism of matrices, and
-an attack that reads them, refuse other kinds by name.
+In the flow: :mod:`mechanisms.dataset` holds matrices, which are one kind of record set. A mechanism of matrices, and an
+attack that reads them, refuse other kinds by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, require
 
 # What a digest is made of without asking: values that say all of what they are.
@@ -178,22 +177,4 @@ def require_records(data: Any) -> None:
         expected="a set of records (name, len, take, without, sha256)",
         got=f"a {type(data).__name__}",
         fix="make one by mechanisms.from_arrays for numbers, or mechanisms.RecordList for other objects",
-    )
-
-
-def matrices(data: Any, mechanism: str) -> Dataset:
-    """Return records that are matrices of numbers; refuse others for a mechanism that needs such.
-
-    Raises
-    ------
-    InvalidInputError
-        When they are not.
-    """
-    if isinstance(data, Dataset):
-        return data
-    raise InvalidInputError(
-        field="data",
-        expected=f"a Dataset, for {mechanism} learns from matrices of numbers",
-        got=f"a {type(data).__name__}",
-        fix="make one by from_arrays, or audit functions of your own by from_functions, which take any records",
     )
