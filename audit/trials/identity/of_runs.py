@@ -16,6 +16,7 @@ from audit.trials.identity.described import described
 from audit.trials.identity.user_files import files_beside, packages_digest
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Mechanism
+from mechanisms.reading.records import RecordSet
 
 Identity = dict[str, Any]
 _MOST_DIFFERENCES = 4
@@ -23,7 +24,7 @@ _LONGEST = 60
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def identity_of(mechanism: Mechanism, data: Dataset, plan: AuditPlan, *, data_sha256: str) -> Identity:
+def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_sha256: str) -> Identity:
     """Return what the trials of a run depend on.
 
     Parameters
@@ -42,7 +43,12 @@ def identity_of(mechanism: Mechanism, data: Dataset, plan: AuditPlan, *, data_sh
     found = described(mechanism)
     identity: Identity = {
         "plan": described(plan),
-        "data": {"name": data.name, "kind": data.kind, "records": data.n_records, "sha256": data_sha256},
+        "data": {
+            "name": data.name,
+            "kind": data.kind if isinstance(data, Dataset) else type(data).__name__,
+            "records": len(data),
+            "sha256": data_sha256,
+        },
         "mechanism": found,
     }
     identity["code"] = files_beside(set(_modules([found, identity["plan"]])))
