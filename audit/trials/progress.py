@@ -118,8 +118,10 @@ class Lines:
         self._lock = threading.Lock()
 
     def report(self, phase: str, done: int, total: int) -> None:
-        """Print a line when a forget set, or a phase of none, is over."""
+        """Print a line when the run begins, and when a forget set, or a phase of none, is over."""
         with self._lock:
+            if self._pace.step is None:
+                self._say(f"{phase} ...")
             self._say(self._pace.take(read_phase(phase, done, total), self._clock()))
 
     def beat(self) -> None:

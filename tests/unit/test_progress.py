@@ -57,6 +57,7 @@ def test_a_line_a_forget_set_with_rate_and_remaining_time() -> None:
         one_set(lines, clock, i, 3, seconds=10.0 * i)
     lines.end()
     assert said == [
+        "forget set 1/3: fitting trials ...",
         "forget set 1/3: done in 10 s (counted trials, 100 a second); 2 more, about 20 s left.",
         "forget set 2/3: done in 20 s (counted trials, 50 a second); 1 more, about 15 s left.",
         "forget set 3/3: done in 30 s (counted trials, 33 a second).",
@@ -75,8 +76,11 @@ def test_a_sign_of_life_each_minute_also_within_a_chunk() -> None:
     for _ in range(90):
         clock.now += 1.0
         lines.beat()
-    # At 240 seconds: 100 of 1,000 trials took 200 of them.
-    assert said == ["forget set 1/2: counted trials 10 %, 25.0 a minute, about 29 min left of these."]
+    # At 260 seconds: 100 of 1,000 trials took 200 of them.
+    assert said == [
+        "forget set 1/2: counted trials ...",
+        "forget set 1/2: counted trials 10 %, 23.1 a minute, about 29 min left of these.",
+    ]
 
 
 def test_a_sign_of_life_tells_the_time_that_all_sets_will_take() -> None:
@@ -100,9 +104,9 @@ def test_thousands_of_sets_stay_readable() -> None:
         one_set(lines, clock, i, 5000, seconds=0.5)
         lines.beat()
     lines.end()
-    assert len(said) <= MOST_LINES + 5000 * 0.5 / HEARTBEAT
+    assert len(said) <= 1 + MOST_LINES + 5000 * 0.5 / HEARTBEAT
     assert sum("done in" in line for line in said) == MOST_LINES
-    assert said[0].endswith("4,900 more, about 41 min left.")
+    assert said[1].endswith("4,900 more, about 41 min left.")
     assert said[-1] == "forget set 5,000/5,000: done in 0.5 s (counted trials, 2,000 a second)."
     assert max(map(len, said)) < 120
 
@@ -115,7 +119,11 @@ def test_phases_of_no_forget_set_get_a_line_each() -> None:
             clock.now += 0.1
             lines.report(phase, i, 100)
     lines.end()
-    assert said == ["routes: done in 10 s (10 a second).", "frozen events: done in 10 s (10 a second)."]
+    assert said == [
+        "routes ...",
+        "routes: done in 10 s (10 a second).",
+        "frozen events: done in 10 s (10 a second).",
+    ]
 
 
 def test_services_with_titles_are_counted_by_themselves() -> None:
@@ -126,10 +134,10 @@ def test_services_with_titles_are_counted_by_themselves() -> None:
             clock.now += 5.0
             lines.report(f"{title}, {set_phase(i, 2, 'counted trials')}", 10, 10)
     lines.end()
-    assert [line.split(":")[0] for line in said] == [
+    assert [line.split(":")[0] for line in said[1:]] == [
         f"{title}, forget set {i}/2" for title in ("(a) Exact", "(b) Published") for i in (1, 2)
     ]
-    assert said[2].endswith("; 1 more, about 5.0 s left.")
+    assert said[3].endswith("; 1 more, about 5.0 s left.")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +184,10 @@ def test_an_audit_off_a_terminal_prints_a_line_a_set(
             report(*step)  # type: ignore[arg-type]
 
         audited(both, until_decided=until_decided)
-    said = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
+    assert "forget set 1/2: fitting trials ..." in lines
+    # On a slow machine a minute may have passed as well.
+    said = [line for line in lines if "done in" in line]
     assert [line.split(" done")[0] for line in said] == ["forget set 1/2:", "forget set 2/2:"]
     assert all("a second" in line for line in said)
     # Counted in trials and not in chunks, so that rates are of trials.
