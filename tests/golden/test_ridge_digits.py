@@ -43,7 +43,19 @@ def pair_of(row: dict[str, Any], digits: Dataset) -> GaussianPair:
     return exact_pair(laws)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['forget']}-{row['lam']}-{row['n_unlearn']}")
+def each(rows: list[dict[str, Any]]) -> list[Any]:
+    """Every third row in make test, the others with the slow studies."""
+    return [
+        pytest.param(
+            row,
+            id=f"{row['forget']}-{row['lam']}-{row['n_unlearn']}",
+            marks=[pytest.mark.slow] if i % 3 else [],
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("row", each(ROWS))
 def test_golden_row(row: dict[str, Any], digits: Dataset) -> None:
     pair = pair_of(row, digits)
     for direction, chosen in (("PQ", pair), ("QP", pair.reversed())):

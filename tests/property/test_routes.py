@@ -77,7 +77,7 @@ def exact_epsilon(routes: RidgeRoutes, sigma: float) -> float:
     return two_sided_epsilon(exact_pair(routes.laws.with_noise(sigma)), routes.delta)
 
 
-@bounded(25)
+@bounded(12)
 @given(processes(), DELTAS)
 def test_no_route_is_below_the_exact_value(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
@@ -90,7 +90,7 @@ def test_no_route_is_below_the_exact_value(process: RidgeProcess, delta: float) 
             assert routes.published.epsilon(sigma) >= exact * (1 - 1e-9)
 
 
-@bounded(15)
+@bounded(8)
 @given(processes(), DELTAS)
 def test_the_repair_is_never_free_at_equal_contraction(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
@@ -100,7 +100,7 @@ def test_the_repair_is_never_free_at_equal_contraction(process: RidgeProcess, de
         assert repaired.epsilon(sigma) >= routes.published.epsilon(sigma) * (1 - SEARCH)
 
 
-@bounded(8)
+@bounded(5)
 @given(processes(records=6), DELTAS)
 def test_uniform_is_never_below_any_forget_set_of_its_size(process: RidgeProcess, delta: float) -> None:
     uniform = routes_of(process, delta).uniform
@@ -121,7 +121,7 @@ def test_uniform_is_never_below_any_forget_set_of_its_size(process: RidgeProcess
             assert uniform.epsilon(sigma) >= published.epsilon(sigma) * (1 - SEARCH)
 
 
-@bounded(12)
+@bounded(6)
 @given(processes(min_unlearn=1), DELTAS)
 def test_epsilon_falls_with_the_noise(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
@@ -132,7 +132,7 @@ def test_epsilon_falls_with_the_noise(process: RidgeProcess, delta: float) -> No
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@bounded(8)
+@bounded(5)
 @given(process=processes(min_unlearn=1), target=st.sampled_from([0.2, 1.0, 3.0]))
 def test_calibrated_noise_meets_its_target_and_one_percent_less_does_not(
     route: str, process: RidgeProcess, target: float
@@ -154,7 +154,7 @@ def test_calibrated_noise_meets_its_target_and_one_percent_less_does_not(
         assert fresh(0.0) <= target
 
 
-@bounded(60)
+@bounded(40)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 3),

@@ -27,7 +27,11 @@ def test_rate_intervals_cover_by_enumeration(n1: int, n0: int, level: float) -> 
 
 @pytest.mark.parametrize(
     ("n1", "p1", "n0", "p0", "level"),
-    [(400, 0.50, 500, 0.50, 0.05), (2000, 0.03, 1400, 0.02, 0.05), (300, 0.95, 900, 0.10, 0.02)],
+    [
+        pytest.param(400, 0.50, 500, 0.50, 0.05, marks=pytest.mark.slow),
+        pytest.param(2000, 0.03, 1400, 0.02, 0.05, marks=pytest.mark.slow),
+        (300, 0.95, 900, 0.10, 0.02),
+    ],
 )
 def test_rate_intervals_cover_and_are_not_vacuous(n1: int, p1: float, n0: int, p0: float, level: float) -> None:
     repeats = 400
@@ -59,7 +63,9 @@ def test_mean_intervals_cover_on_accuracies(paired: bool) -> None:
     assert low <= missed <= high
 
 
-@pytest.mark.parametrize(("n", "rate", "margin"), [(1400, 0.1, 0.0), (400, 0.5, 0.02)])
+@pytest.mark.parametrize(
+    ("n", "rate", "margin"), [(400, 0.5, 0.02), pytest.param(1400, 0.1, 0.0, marks=pytest.mark.slow)]
+)
 def test_what_could_have_been_seen_is_seen_about_that_often(n: int, rate: float, margin: float) -> None:
     """The power at the detectable rise is 0.8, about: 0.7 to 0.9 with the simulation's own error."""
     level, repeats = 0.01, 200
