@@ -201,10 +201,12 @@ def test_a_real_heart_beats_in_a_thread_and_stops(
     monkeypatch.setattr(progress, "HEARTBEAT", 0.5)
     with show_progress() as report:
         report("routes", 1, 10)
-        time.sleep(2.5)
-    said = capsys.readouterr().err.splitlines()
-    assert sum("routes: 10 %" in line for line in said) >= 1
-    assert said[-1].startswith("routes: done in")
+        said, waited_until = "", time.monotonic() + 60
+        while "routes: 10 %" not in said and time.monotonic() < waited_until:
+            time.sleep(0.1)
+            said += capsys.readouterr().err
+    assert "routes: 10 %" in said
+    assert capsys.readouterr().err.splitlines()[-1].startswith("routes: done in")
     time.sleep(1.5)
     assert capsys.readouterr().err == ""
 
