@@ -136,12 +136,12 @@ class SameRandomness:
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""
-        return f"<SameRandomness {self.title}: {tally([f.verdict for f in self.findings])}>"
+        return f"<SameRandomness {plain(self.title)}: {tally([f.verdict for f in self.findings])}>"
 
     def __str__(self) -> str:
         """Return a line a finding."""
         lines = [plain(f"{name(f.verdict)}  {f.subject}: {f.sentence()}") for f in self.findings]
-        return "\n".join([self.title, *(f"  {line}" for line in lines)])
+        return "\n".join([plain(self.title), *(f"  {line}" for line in lines)])
 
     @property
     def verdict(self) -> Verdict:

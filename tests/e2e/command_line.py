@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,8 @@ def run_alone(*arguments: str | Path, cwd: Path | None = None) -> Done:
     """Run a command in a process of its own: for what it does to its folder, its modules and its exit code."""
     words = [*COMMAND, *map(str, arguments)]
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+
+def hear_interruptions() -> None:
+    """Undo, in a process before its program starts, what a shell does to jobs in the background: they ignore ^C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from audit.commands.plan_file.reading import read_plan
-from tests.e2e.command_line import COMMAND, run, run_alone
+from tests.e2e.command_line import COMMAND, hear_interruptions, run, run_alone
 
 PLAN = """
 schema = "unlearn-audit/plan/1"
@@ -292,6 +292,7 @@ def test_interrupted_run_exits_130(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interruptions,
     )
     assert process.stderr is not None
     process.stderr.readline()

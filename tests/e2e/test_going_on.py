@@ -22,7 +22,7 @@ import pytest
 
 from audit.trials.inspection import summary_of
 from audit.trials.opening import database
-from tests.e2e.command_line import COMMAND, run, run_alone
+from tests.e2e.command_line import COMMAND, hear_interruptions, run, run_alone
 
 ROOT = Path(__file__).parents[2]
 PLAN = """
@@ -79,7 +79,8 @@ def forget_the_end(out: Path, *, every: int = 2) -> int:
 @contextmanager
 def started(*words: str | Path, command: Sequence[str] = tuple(COMMAND), **options: Any) -> Iterator[Any]:
     """Yield a running command, which is over when the block ends."""
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes |= {"preexec_fn": hear_interruptions, **options}
     with subprocess.Popen([*command, *map(str, words)], **pipes) as process:
         try:
             yield process

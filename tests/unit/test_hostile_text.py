@@ -15,6 +15,7 @@ from audit.certificates.certification import Certification
 from audit.cli import guarded
 from audit.power.forecasts import Forecast
 from audit.records.result import AuditCollection, read_json
+from audit.records.same_randomness import SameRandomness
 from audit.regression.comparison import Comparison
 from audit.selftest.result import SelftestResult
 from mechanisms.errors import LONGEST_SHOWN, InvalidInputError, printable
@@ -23,6 +24,7 @@ from reports.certificates.writing import certification_summary
 from reports.comparisons.summary import comparison_markdown, comparison_summary
 from reports.forecasts.summary import forecast_summary
 from reports.page.markdown import escape
+from reports.randomness.summary import randomness_summary
 from reports.selftests.summary import selftest_markdown, selftest_summary
 
 STORED = Path(__file__).parents[1] / "golden" / "stored"
@@ -70,6 +72,9 @@ def test_no_summary_sends_commands_to_a_terminal(path: Path) -> None:
             said = [comparison_summary(comparison), comparison_markdown(comparison)]
         case "forecast":
             said = [forecast_summary(Forecast.from_json(text))]
+        case "randomness":
+            found = SameRandomness.from_json(text)
+            said = [randomness_summary(found), str(found), repr(found)]
         case _:
             result = SelftestResult.from_json(text)
             said = [selftest_summary(result), selftest_markdown(result)]

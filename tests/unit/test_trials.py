@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,6 +265,15 @@ def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
         Engine(n_jobs=0)
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Jobs that a shell runs in the background ignore interruptions, and then so do these runs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interruption_that_python_dropped_ends_the_run_at_the_next_report() -> None:
     before = signal.getsignal(signal.SIGINT)
     with show_progress() as report:
