@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from mechanisms.errors import require
-from mechanisms.scalars import real_number, whole_number
+from mechanisms.reading.scalars import real_number, whole_number
 
 # Infinities are legal (a claim without noise has epsilon = inf): JSON carries them as strings.
 JSON_CONFIG: dict[str, Any] = {"ser_json_inf_nan": "strings", "extra": "forbid"}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset
-from mechanisms.scalars import flag
+from mechanisms.reading.scalars import flag
 
 Array = NDArray[np.float64]
 

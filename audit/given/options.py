@@ -18,7 +18,7 @@ from audit.plan.split import Split
 from audit.running.binding import check_attacks
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.errors import require
-from mechanisms.scalars import flag, real_number, whole_number
+from mechanisms.reading.scalars import flag, real_number, whole_number
 
 DEFAULT_DELTA = 1e-5
 

@@ -22,7 +22,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
 from mechanisms.reading.arrays import real_array
-from mechanisms.scalars import whole_number
+from mechanisms.reading.scalars import whole_number
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

@@ -13,7 +13,7 @@ from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim
 from mechanisms.errors import require
 from mechanisms.protocol import Access
-from mechanisms.scalars import real_number, whole_number
+from mechanisms.reading.scalars import real_number, whole_number
 
 Axis = Literal["records", "claims", "attacks", "rows"]
 # A release a microsecond: a quarter of an hour for a world.

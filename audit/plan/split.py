@@ -7,7 +7,7 @@ from typing import Literal
 
 from mechanisms.claim import JSON_CONFIG
 from mechanisms.errors import require
-from mechanisms.scalars import flag, real_number, whole_number
+from mechanisms.reading.scalars import flag, real_number, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)

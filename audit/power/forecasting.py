@@ -24,7 +24,7 @@ from audit.trials.chunks import Stream, make_generator
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import HasLaw, World
-from mechanisms.scalars import real_number
+from mechanisms.reading.scalars import real_number
 
 MARGIN = 2.0
 

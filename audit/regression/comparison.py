@@ -20,7 +20,7 @@ from audit.records.verdict import Verdict
 from audit.regression.differences import Difference
 from mechanisms.claim import JSON_CONFIG, Direction
 from mechanisms.errors import require
-from mechanisms.scalars import real_number
+from mechanisms.reading.scalars import real_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -39,7 +39,7 @@ from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
 from mechanisms.reading.records import RecordSet, require_records
-from mechanisms.scalars import flag
+from mechanisms.reading.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 

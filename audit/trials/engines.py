@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from threadpoolctl import ThreadpoolController
 
 from mechanisms.errors import require
-from mechanisms.scalars import whole_number
+from mechanisms.reading.scalars import whole_number
 
 T = TypeVar("T")
 # Called with a phase, how much of it is done, and how much there is.

@@ -22,8 +22,8 @@ from audit.trials.engines import Engine
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, EpsilonDelta, GaussianDP, PrivacyProfile
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import ReleaseSpec
+from mechanisms.reading.scalars import flag, real_number, whole_number
 from mechanisms.ridge.langevin import RidgeLangevin
-from mechanisms.scalars import flag, real_number, whole_number
 from mechanisms.sources import load_named
 
 FORWARD, BACKWARD = BOTH_DIRECTIONS
