@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import audit
-from reports.audits import figures
+from reports.audits.pictures import figures
 from reports.audits.view import page
 
 
