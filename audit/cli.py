@@ -15,7 +15,7 @@ import click
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.power import margin_option, power
-from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report
+from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
 from audit.commands.saying import finish_streams, prepare_streams, say, say_result
@@ -93,7 +93,8 @@ def demo(rows: int, trials: int, out: Path | None, as_json: bool, jobs: int, see
     )
     with show_progress() as progress:
         outcome = run_demo(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    publish(outcome.collection, out, as_json)
+    # The digits are public.
+    publish(outcome.collection, out, as_json, show_records=True)
     if not outcome.as_expected:
         say("Some verdicts differ from what the exact laws predict: see 'Expected and found'.")
     return ExitCode.OK if outcome.as_expected else ExitCode.REFUTED
@@ -148,6 +149,7 @@ def list_(what: str) -> int:
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
+@show_records_option
 @goes_on
 def run(
     plan: Path,
@@ -165,6 +167,7 @@ def run(
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
+    show_records: bool,
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
@@ -202,7 +205,7 @@ def run(
             title=resolved.title,
             command=command,
         )
-    publish(result, out, as_json, junit=junit, redact=redact)
+    publish(result, out, as_json, junit=junit, redact=redact, show_records=show_records)
     if redact and out is not None:
         keep_private(out, began=began)
     return exit_code(result, allow_inconclusive=allow_inconclusive)

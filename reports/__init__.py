@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reports.forecasts.summary import forecast_summary
     from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
-    from reports.writing import joined, redact, write, write_junit
+    from reports.writing import joined, redact, without_values, write, write_junit
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -28,7 +28,7 @@ else:
             "reports.forecasts.summary": "forecast_summary",
             "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
-            "reports.writing": "joined redact write write_junit",
+            "reports.writing": "joined redact without_values write write_junit",
         },
     )
 
@@ -43,6 +43,7 @@ __all__ = [
     "selftest_markdown",
     "selftest_summary",
     "summary",
+    "without_values",
     "write",
     "write_certification",
     "write_junit",

@@ -43,6 +43,17 @@ def redact(value: Reportable) -> Reportable:
     return _redacted(value)
 
 
+def without_values(value: Reportable) -> Reportable:
+    """Return a copy without previews of deleted records; which they are, and all numbers, stay."""
+    if isinstance(value, AuditCollection):
+        return replace(value, results=tuple(_unseen(result) for result in value.results))
+    return _unseen(value)
+
+
+def _unseen(result: AuditResult) -> AuditResult:
+    return replace(result, findings=tuple(replace(finding, preview=()) for finding in result.findings))
+
+
 def is_withheld(finding: Finding) -> bool:
     """Return whether the guarantee of a redacted finding's claim was withheld."""
     return finding.claim.provenance != "user"

@@ -23,6 +23,8 @@ def write(
     formats: Sequence[str] = FORMATS,
     *,
     redact: bool = False,
+    details: bool | None = None,
+    show_records: bool = False,
 ) -> tuple[Path, ...]:
     """Write ``report.html``, ``report.json``, ``report.md`` and the figures as data; return the paths.
 
@@ -37,6 +39,12 @@ def write(
         pages link to; "junit" is ``report.xml``.
     redact
         Withhold which records were deleted, and every epsilon of a single record (:func:`redact`).
+    details
+        Whether pages print all numbers of each finding. None for: where there are at most twenty findings; of more,
+        each has one line.
+    show_records
+        Show how deleted records look: their images or leading feature values, which are left out of every file
+        otherwise.
 
     Raises
     ------
@@ -52,17 +60,18 @@ def write(
     value = joined(result_or_results)
     if redact:
         value = _redacted(value)
+    value = value if show_records else without_values(value)
     data = _figure_data(value) if "csv" in formats else {}
     texts: dict[str, str] = {}
     for name in formats:
-        texts |= data if name == "csv" else {_file(name): _render(value, name, tuple(data))}
+        texts |= data if name == "csv" else {_file(name): _render(value, name, tuple(data), details)}
     if redact or "csv" in formats:
         _remove_stale(Path(directory), kept=texts)
     return write_texts(directory, texts)
 
 
 def write_each(
-    value: Reportable, directory: str | Path, formats: Sequence[str] = FORMATS
+    value: Reportable, directory: str | Path, formats: Sequence[str] = FORMATS, *, details: bool | None = None
 ) -> tuple[tuple[Path, ...], dict[str, Exception]]:
     """Write what can be written of a report, the JSON first; return paths, and what went wrong by file name.
 
@@ -70,7 +79,9 @@ def write_each(
 
     Parameters
     ----------
-    value, directory, formats
+    value
+        Written as it is: see :func:`without_values`.
+    directory, formats, details
         As for :func:`write`.
     """
     check_formats(formats, KNOWN)
@@ -82,7 +93,7 @@ def write_each(
             if name == "csv":
                 # First: beside a redacted page it would tell what that withholds.
                 _remove_stale(folder, kept=())
-            texts = _figure_data(value) if name == "csv" else {label: _render(value, name, data)}
+            texts = _figure_data(value) if name == "csv" else {label: _render(value, name, data, details)}
             written += write_texts(folder, texts)
             data = tuple(texts) if name == "csv" else data
         except Exception as error:
@@ -104,6 +115,19 @@ def redact(value: Reportable) -> Reportable:
     return _redacted(value)
 
 
+def without_values(value: Reportable) -> Reportable:
+    """Return a copy without what deleted records look like: no image and no feature value of theirs.
+
+    Parameters
+    ----------
+    value
+        A result or a collection.
+    """
+    from reports import redaction
+
+    return redaction.without_values(value)
+
+
 def write_junit(result_or_results: Reportable | Sequence[Reportable], path: str | Path) -> Path:
     """Write a JUnit XML file: a suite for each audit, a test case for each claim; return its path.
 
@@ -120,7 +144,7 @@ def write_junit(result_or_results: Reportable | Sequence[Reportable], path: str 
         When there is no result.
     """
     target = Path(path)
-    return write_texts(target.parent, {target.name: _render(joined(result_or_results), "junit", ())})[0]
+    return write_texts(target.parent, {target.name: _render(joined(result_or_results), "junit")})[0]
 
 
 def check_formats(formats: Sequence[str], known: Sequence[str]) -> None:
@@ -199,7 +223,7 @@ def _file(name: str) -> str:
     return "report.xml" if name == "junit" else f"report.{name}"
 
 
-def _render(value: Reportable, name: str, data: Collection[str]) -> str:
+def _render(value: Reportable, name: str, data: Collection[str] = (), details: bool | None = None) -> str:
     if name == "json":
         return value.to_json()
     if name == "junit":
@@ -209,10 +233,10 @@ def _render(value: Reportable, name: str, data: Collection[str]) -> str:
     if name == "html":
         from reports.audits import html
 
-        return html.render(value, data=data)
+        return html.render(value, data=data, details=details)
     from reports.audits import markdown
 
-    return markdown.render(value, data=data)
+    return markdown.render(value, data=data, details=details)
 
 
 def _redacted(value: Reportable) -> Reportable:

@@ -29,6 +29,11 @@ redact_option = click.option(
     is_flag=True,
     help="Withhold which records were deleted and every epsilon of a single record; averages stay.",
 )
+show_records_option = click.option(
+    "--show-records",
+    is_flag=True,
+    help="Show how deleted records look: images or leading feature values, which are left out of every file otherwise.",
+)
 
 
 @click.command()
@@ -42,7 +47,11 @@ redact_option = click.option(
 )
 @junit_option
 @redact_option
-def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool) -> int:
+@show_records_option
+@click.option("--details", is_flag=True, help="Print all numbers of each finding, also where there are more than 20.")
+def report(
+    results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool, show_records: bool, details: bool
+) -> int:
     """Render stored results (JSON) again: audits, several on one page, each a family of its own; or certificates."""
     import reports
     from audit.certificates.certification import CERTIFICATION_SCHEMA
@@ -56,7 +65,9 @@ def report(results: tuple[Path, ...], out: Path, junit: Path | None, redact: boo
     else:
         loaded = [_loaded(path, text) for path, text in texts.items()]
         value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
-        written = _write(reports.redact(value) if redact else value, out, junit)
+        written = reports.write(value, out, redact=redact, details=details or None, show_records=show_records)
+        if junit is not None:
+            written = (*written, reports.write_junit(reports.redact(value) if redact else value, junit))
     for path in written:
         click.echo(printable(str(path)))
     return ExitCode.OK
@@ -104,15 +115,16 @@ def publish(
     *,
     junit: Path | None = None,
     redact: bool = False,
+    show_records: bool = False,
 ) -> None:
-    """Write the report files, JSON first, then print JSON or the short table; with ``redact`` all withhold the same.
+    """Write the report files, JSON first, then print JSON or the short table; all of them withhold the same.
 
     Nothing here raises: the verdict is known, and what could not be written or printed is said and does not change it.
     """
     import reports
 
-    if redact:
-        result = reports.redact(result)
+    result = reports.redact(result) if redact else result
+    result = result if show_records else reports.without_values(result)
     written = _kept(result, out, junit)
     if as_json:
         say_result(result.to_json(), is_json=True)
@@ -185,10 +197,3 @@ def record_crash(junit: Path | None, title: str, message: str, *, redact: bool) 
     except Exception as failure:
         # What ended the audit is what the user has to read.
         say(f"Error: {junit.name} was not written. {failure}")
-
-
-def _write(result: AuditResult | AuditCollection, out: Path | None, junit: Path | None) -> tuple[Path, ...]:
-    import reports
-
-    written = reports.write(result, out) if out is not None else ()
-    return written if junit is None else (*written, reports.write_junit(result, junit))

@@ -1,4 +1,4 @@
-"""The summary for a compliance file: seven questions that a reader without statistics asks, each answered in words."""
+"""The summary for a compliance file: eight questions that a reader without statistics asks, each answered in words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from audit.records.ledger import DeclaredThreshold
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from reports.audits import plan_words, withheld, words
-from reports.page.numbers import counted, listed, up
-from reports.page.parts import Passage, plain
+from reports.page.numbers import counted, down, listed, up
+from reports.page.parts import NONE, Passage, TableView, plain
 
 HEADING = "Summary for the file"
-# More deletions or claims than this are counted, not listed; each has its own section.
+# More deletions or claims than this are counted in a sentence; the annex lists all deletions.
 MAX_LISTED = 6
+# A deletion of more records than this is named by the first four.
+MAX_NAMED = 4
 SAME = "with the same versions the counts come out the same, whatever the number of workers."
 
 
@@ -26,9 +28,29 @@ def passages(result: AuditResult) -> tuple[Passage, ...]:
         Passage(heading="What was claimed", text=_claimed(result)),
         Passage(heading="What was tested", text=_tested(result)),
         Passage(heading="What was found", text=_found(result)),
+        Passage(heading="What to do next", text=_next(result)),
         Passage(heading="At which level", text=_level(result)),
         Passage(heading="What it does not show", text=_open(result)),
         Passage(heading="Who can repeat it, and how", text=_repeated(result)),
+    )
+
+
+def annex(result: AuditResult) -> TableView | None:
+    """Return every deletion with all of its records, where the summary cannot name them all; else None."""
+    forget = result.plan.forget
+    is_short = len(forget) <= MAX_LISTED and all(len(records) <= MAX_NAMED for records in forget)
+    if is_short or result.redaction is not None or result.data.is_given:
+        return None
+    labels = result.plan.labels or ("",) * len(forget)
+    return TableView(
+        title="Annex: what was deleted",
+        caption="",
+        columns=("deletion", "name", "records"),
+        rows=tuple(
+            (str(i + 1), label or NONE, ", ".join(map(str, records)))
+            for i, (records, label) in enumerate(zip(forget, labels, strict=False))
+        ),
+        numeric=(True, False, False),
     )
 
 
@@ -107,7 +129,44 @@ def _found(result: AuditResult) -> str:
         about = [phrases.subject(f.forget, f.label) for f in result.findings if f.verdict is verdict]
         if about and len(about) < len(result.findings):
             text += f" {phrases.upper_first(phrases.name(verdict).lower())}: {_listed(dict.fromkeys(about))}."
+    return text if result.redaction is not None else text + _strength(result)
+
+
+def _strength(result: AuditResult) -> str:
+    """Return how strong a refutation is, and what was to be seen where nothing was refuted."""
+    quoted = [(f.verdict, f.quoted) for f in result.findings if f.quoted is not None]
+    shown = [s.bound.value for verdict, s in quoted if verdict is Verdict.REFUTED]
+    seen = [s.detectable_epsilon for verdict, s in quoted if verdict is Verdict.NOT_REFUTED]
+    text = ""
+    if shown:
+        spread = "" if min(shown) == max(shown) else f", up to {down(max(shown))} by record"
+        text += f" Shown where a claim is refuted: ε of at least {down(min(shown))}{spread}, at the δ of its row."
+    if seen:
+        spread = "" if min(seen) == max(seen) else f" to {up(max(seen))}, by record,"
+        where = "Where none is refuted, a" if shown else "A"
+        text += f" {where} true ε of {up(min(seen))}{spread} would have been refuted with probability 0.8."
     return text
+
+
+def _next(result: AuditResult) -> str:
+    kinds = {finding.verdict for finding in result.findings}
+    steps = []
+    if Verdict.REFUTED in kinds:
+        steps.append(
+            "Do not rely on a refuted claim, and do not report it as met: find what the service does otherwise than "
+            "claimed, mend it, and audit what was mended with a seed that was not used before."
+        )
+    if Verdict.INCONCLUSIVE in kinds:
+        steps.append("Where nothing could be decided, the reason stands beside the record: mend that, and audit again.")
+    if Verdict.NOT_REFUTED in kinds:
+        weak = any(f.is_weak for f in result.findings if f.verdict is Verdict.NOT_REFUTED)
+        steps.append(
+            "File a claim that was not refuted together with the smallest ε that would have been seen, and audit again "
+            "when the model, the data or the code changes."
+        )
+        if weak:
+            steps.append("A weak one needs more trials before it says much: “unlearn-audit power” says how many.")
+    return " ".join(steps)
 
 
 def _level(result: AuditResult) -> str:
@@ -148,5 +207,5 @@ def _repeated(result: AuditResult) -> str:
 def _listed(items: Iterable[str], separator: str = ", ") -> str:
     shown = list(items)
     if len(shown) > MAX_LISTED:
-        return separator.join([*shown[:MAX_LISTED], f"and {len(shown) - MAX_LISTED} more, each in its own section"])
+        return separator.join([*shown[:MAX_LISTED], f"and {len(shown) - MAX_LISTED} more, in the annex"])
     return separator.join(shown) if separator != ", " else listed(shown)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits import distributions
-from reports.audits.pictures import figures, history_figure
+from reports.audits.pictures import figures, forest, history_figure
 from reports.audits.view import page
 from reports.page import drawing
 from reports.page.html import template, unbroken
-from reports.page.parts import FindingView, PageView, map_text
-
-if TYPE_CHECKING:
-    pass
+from reports.page.parts import FindingDetails, PageView, map_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +29,7 @@ class Pictures:
     records: tuple[str, ...]
 
 
-def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) -> str:
+def render(value: AuditResult | AuditCollection, *, data: Collection[str] = (), details: bool | None = None) -> str:
     """Return the report as one HTML document.
 
     Parameters
@@ -42,9 +38,13 @@ def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) 
         What was found.
     data
         Paths, relative to the page, of the files that hold its figures as data; those that there are get linked.
+    details
+        Whether all numbers of each finding are printed; None for: where there are at most twenty.
     """
-    view = map_text(page(value), unbroken)
-    return template("report.html.j2").render(page=view, pictures=_pictures(value, view), data=data) + "\n"
+    view = map_text(page(value, details=details), unbroken)
+    forests = {audit.anchor: Markup(forest.forest(audit.findings, f"{audit.anchor}-f")) for audit in view.audits}
+    drawn = _pictures(value, view)
+    return template("report.html.j2").render(page=view, pictures=drawn, forests=forests, data=data) + "\n"
 
 
 def _pictures(value: AuditResult | AuditCollection, view: PageView) -> Mapping[str, Pictures]:
@@ -54,16 +54,16 @@ def _pictures(value: AuditResult | AuditCollection, view: PageView) -> Mapping[s
         for result, audit in zip(results, view.audits, strict=True)
         for pair in zip(result.findings, audit.findings, strict=True)
     ]
-    return {part.anchor: _draw(finding, part) for finding, part in pairs}
+    return {part.anchor: _draw(finding, part.anchor, part.details) for finding, part in pairs if part.details}
 
 
-def _draw(finding: Finding, part: FindingView) -> Pictures:
+def _draw(finding: Finding, anchor: str, details: FindingDetails) -> Pictures:
     # Markup marks what this package drew itself; matplotlib escapes the names that it is given.
     return Pictures(
-        sandwich=Markup(figures.sandwich(part.sandwiches, f"{part.anchor}-a")),
-        trade_off=Markup(figures.trade_off(finding, f"{part.anchor}-b")),
-        rare=Markup(figures.rare_events(finding, f"{part.anchor}-c") if part.rare_caption else ""),
-        history=Markup(history_figure.over_time(finding.history, f"{part.anchor}-d")),
-        histograms=Markup(distributions.picture(finding, f"{part.anchor}-e")),
-        records=tuple(drawing.image(r.values, r.shape) if r.shape else "" for r in part.records),
+        sandwich=Markup(figures.sandwich(details.sandwiches, f"{anchor}-a")),
+        trade_off=Markup(figures.trade_off(finding, f"{anchor}-b")),
+        rare=Markup(figures.rare_events(finding, f"{anchor}-c") if details.rare_caption else ""),
+        history=Markup(history_figure.over_time(finding.history, f"{anchor}-d")),
+        histograms=Markup(distributions.picture(finding, f"{anchor}-e")),
+        records=tuple(drawing.image(r.values, r.shape) if r.shape else "" for r in details.records),
     )

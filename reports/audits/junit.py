@@ -78,7 +78,7 @@ def render_results(value: AuditResult | AuditCollection) -> str:
     from reports.audits.view import page
 
     results = value.results if isinstance(value, AuditCollection) else (value,)
-    view = page(value)
+    view = page(value, details=False)
     suites = [_suite(result, audit) for result, audit in zip(results, view.audits, strict=True)]
     return render_suites(suites, name=view.title)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits.view import page
 from reports.page.markdown import filled
 
-if TYPE_CHECKING:
-    pass
 
-
-def render(value: AuditResult | AuditCollection, *, data: Collection[str] = ()) -> str:
-    """Return the report as GitHub-flavoured Markdown; ``data`` as for the HTML page."""
-    return filled("report.md.j2", page(value), data=data)
+def render(value: AuditResult | AuditCollection, *, data: Collection[str] = (), details: bool | None = None) -> str:
+    """Return the report as GitHub-flavoured Markdown; ``data`` and ``details`` as for the HTML page."""
+    return filled("report.md.j2", page(value, details=details), data=data)

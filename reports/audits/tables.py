@@ -1,4 +1,4 @@
-"""The tables of a report: tests, certificates, controls, the ledger of levels, plan, data, environment."""
+"""The tables of a report: tests, certificates, the ledger of levels, plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from audit.records import phrases
 from audit.records.counts import Counts
 from audit.records.evidence import EventTest, Finding
-from audit.records.ledger import Control, Member
+from audit.records.ledger import Member
 from audit.records.result import AuditResult
 from mechanisms.claim import Direction
 from reports.audits import histories, plan_words, words
@@ -17,6 +17,8 @@ from reports.page.numbers import INFINITE, counted, down, enough_digits, listed,
 from reports.page.parts import NONE, SandwichView, TableView
 
 MAX_CLAIM = 120
+# More deletions than this are counted in the plan's table.
+MAX_LISTED = 6
 TESTED_AT = {"claim_row": "row with power", "plan_delta": "plan's δ"}
 MORE_OFTEN = {
     Direction.UNLEARNED_FROM_RETRAINED: "unlearned",
@@ -153,32 +155,6 @@ def certificates(finding: Finding) -> TableView:
     )
 
 
-def controls(result: AuditResult) -> TableView:
-    """Return what the audit found when it checked itself."""
-    rows = tuple(
-        (
-            phrases.CONTROLS[c.name],
-            phrases.subject(c.forget, c.label),
-            _outcome(c),
-            c.message,
-            NONE if c.p_value is None else up(c.p_value),
-            NONE if c.level is None else up(c.level),
-            NONE if c.n_trials is None else f"{c.n_trials:,}",
-            NONE if c.bound is None else f"{down(c.bound.value)} (δ = {nearest(c.bound.delta)})",
-        )
-        for c in result.controls
-    )
-    return TableView(
-        title="Controls",
-        caption="The audit checks itself: two retrained worlds must look alike, a deletion that is ignored should be "
-        "seen (it may be out of any audit's reach), the same random stream must give the same releases, and trials "
-        "must be independent: no equal releases, no correlation between neighbours, fresh noise at every step.",
-        columns=("control", "record", "outcome", "what it found", "p-value", "level", "trials a world", "lower bound"),
-        rows=rows,
-        numeric=(False, False, False, False, True, True, True, True),
-    )
-
-
 def ledger(result: AuditResult) -> TableView:
     """Return how the significance was spent, members of one kind and level together."""
     groups: dict[tuple[int, str, float, float | None], list[Member]] = {}
@@ -271,16 +247,6 @@ def _share(k: int, n: int) -> str:
     return f"{k:,} of {n:,}"
 
 
-def _outcome(control: Control) -> str:
-    if not control.applicable:
-        return "not applicable"
-    if not control.was_tried:
-        return "not tried"
-    if control.name == "neglected":
-        return "seen" if control.as_expected else "not seen"
-    return "as expected" if control.as_expected else "NOT as expected"
-
-
 def _planned_claim(result: AuditResult, index: int) -> str:
     claims = result.plan.claims
     return _clipped(claims[index]) if 0 <= index < len(claims) else f"claim {index}"
@@ -298,4 +264,6 @@ def _references(result: AuditResult) -> str:
 
 def _deletions(result: AuditResult) -> str:
     labels = result.plan.labels or ("",) * len(result.plan.forget)
-    return listed(phrases.subject(f, label) for f, label in zip(result.plan.forget, labels, strict=False))
+    named = [phrases.subject(f, label) for f, label in zip(result.plan.forget, labels, strict=False)]
+    shown = named[:MAX_LISTED]
+    return listed([*shown, f"{len(named) - MAX_LISTED:,} more"] if len(named) > MAX_LISTED else shown)

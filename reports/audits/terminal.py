@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from audit.records.phrases import WEAK
 from audit.records.result import AuditCollection, AuditResult
@@ -11,6 +12,9 @@ from reports.audits.view import page
 from reports.audits.words import CEILING, DETECTABLE, ESTIMATES
 from reports.page.parts import NONE, AuditView, FindingView, TableView
 from reports.page.terminal import printed
+
+# A remark about more findings than this does not name them.
+MOST_NAMED = 8
 
 
 def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
@@ -28,11 +32,11 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
         parts += [audit.title, _table(audit), audit.headline]
         parts += _remarks(audit)
         parts += [f"Note on the data: {note}" for note in audit.notes]
-        parts += [f"{f.heading}: {f.history.stopping}." for f in audit.findings if f.history]
-        if any(finding.history for finding in audit.findings):
-            parts.append(STOPPING)
-        if any(finding.estimates.rows for finding in audit.findings):
-            parts += ["", ESTIMATES, _estimates(audit)]
+        told = [(f.heading, f.details) for f in audit.findings if f.details]
+        histories = [f"{heading}: {details.history.stopping}." for heading, details in told if details.history]
+        parts += [*histories, STOPPING] if histories else []
+        estimates = [(heading, details.estimates) for heading, details in told if details.estimates.rows]
+        parts += ["", ESTIMATES, _estimates(audit.title, estimates)] if estimates else []
     is_weak = any(finding.is_weak for finding in value.findings)
     return printed([*parts, DETECTABLE, CEILING, *([WEAK] if is_weak else [])], width)
 
@@ -49,24 +53,27 @@ def _table(audit: AuditView) -> TableView:
 
 
 def _remarks(audit: AuditView) -> list[str]:
-    """Each remark once, after the names of the findings that it is about."""
+    """Each remark once, after the names of the findings that it is about, or after their number where they are many."""
     about: dict[str, list[str]] = {}
     for finding in audit.findings:
         for remark in finding.remarks:
             about.setdefault(remark, []).append(finding.heading)
-    return [f"{', '.join(headings)}: {remark}" for remark, headings in about.items()]
+    return [f"{_named(headings)}: {remark}" for remark, headings in about.items()]
 
 
-def _estimates(audit: AuditView) -> TableView:
+def _named(headings: Sequence[str]) -> str:
+    return ", ".join(headings) if len(headings) <= MOST_NAMED else f"{len(headings):,} findings"
+
+
+def _estimates(title: str, found: Sequence[tuple[str, TableView]]) -> TableView:
     """The estimates of each finding's attack with the strongest evidence."""
-    findings = [finding for finding in audit.findings if finding.estimates.rows]
-    columns = findings[0].estimates.columns
+    first = found[0][1]
     return TableView(
-        title=audit.title,
+        title=title,
         caption="",
-        columns=("record", *columns),
-        rows=tuple((finding.heading, *finding.estimates.rows[0]) for finding in findings),
-        numeric=(False, *findings[0].estimates.numeric),
+        columns=("record", *first.columns),
+        rows=tuple((heading, *estimates.rows[0]) for heading, estimates in found),
+        numeric=(False, *first.numeric),
     )
 
 

@@ -15,6 +15,7 @@ from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, Direction
 from reports.audits import (
     compliance,
+    controls,
     distributions,
     histories,
     limits,
@@ -30,6 +31,7 @@ from reports.page.parts import (
     NONE,
     AuditView,
     CodeText,
+    FindingDetails,
     FindingView,
     IndexRow,
     PageView,
@@ -43,23 +45,36 @@ from reports.page.parts import (
 Array = NDArray[np.float64]
 # More curves in one picture cannot be told apart.
 MAX_CURVES = 4
+# Of more findings a page has one line each, and details when asked for them.
+MOST_DETAILED = 20
 # Events rarer than this are invisible on a linear axis.
 RARE = 0.05
 # A band and markers thinner than this would lie on top of each other on a square of rates.
 NEAR = 0.2
 
 
-def page(value: AuditResult | AuditCollection) -> PageView:
-    """Return everything that a report prints, in order."""
+def page(value: AuditResult | AuditCollection, *, details: bool | None = None) -> PageView:
+    """Return everything that a report prints, in order.
+
+    Parameters
+    ----------
+    value
+        What was found.
+    details
+        Whether all numbers of each finding are printed. None for: where there are at most ``MOST_DETAILED``.
+    """
     is_collection = isinstance(value, AuditCollection)
     results = value.results if isinstance(value, AuditCollection) else (value,)
-    audits = tuple(_audit(result, f"audit-{i + 1}") for i, result in enumerate(results))
+    n_findings = sum(len(result.findings) for result in results)
+    in_full = n_findings <= MOST_DETAILED if details is None else details
+    audits = tuple(_audit(result, f"audit-{i + 1}", in_full=in_full) for i, result in enumerate(results))
     view = PageView(
         title=value.title,
         introduction=_paragraphs(value.introduction) if isinstance(value, AuditCollection) else (),
         headline=words.headline([finding for result in results for finding in result.findings]),
         lead=words.LEAD_GIVEN if all(r.data.is_given for r in results) else words.LEAD,
         is_collection=is_collection,
+        folded="" if in_full else words.folded(n_findings),
         index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
         index_caption=words.INDEX if len(results) > 1 else "",
         summary=tuple(row for audit in audits for row in _summary(audit)) if is_collection else (),
@@ -117,17 +132,22 @@ def _is_weak(result: AuditResult) -> bool:
     return result.verdict is Verdict.NOT_REFUTED and any(finding.is_weak for finding in result.findings)
 
 
-def _audit(result: AuditResult, anchor: str) -> AuditView:
+def _audit(result: AuditResult, anchor: str, *, in_full: bool) -> AuditView:
     command = result.environment.command
+    findings = tuple(
+        _finding(f, result, f"{anchor}-finding-{j + 1}", in_full=in_full) for j, f in enumerate(result.findings)
+    )
     return AuditView(
         anchor=anchor,
         title=result.title,
         headline=words.headline(result.findings),
         verdict=words.verdict_view(result.verdict, is_weak=_is_weak(result)),
         compliance=compliance.passages(result),
-        findings=tuple(_finding(f, result, f"{anchor}-finding-{j + 1}") for j, f in enumerate(result.findings)),
+        annex=compliance.annex(result),
+        forest_caption=words.forest_caption(findings),
+        findings=findings,
         averages=withheld.averages(result),
-        controls=tables.controls(result),
+        controls=controls.each(result) if in_full else controls.counted(result),
         ledger=tables.ledger(result),
         plan=tables.plan(result),
         data=facts.data(result.data),
@@ -149,13 +169,10 @@ def _index(result: AuditResult, audit: AuditView) -> IndexRow:
     )
 
 
-def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
+def _finding(finding: Finding, result: AuditResult, anchor: str, *, in_full: bool) -> FindingView:
     if result.redaction is not None:
         return withheld.finding(finding, result, anchor)
-    sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
-    quoted = finding.quoted
-    view = None if quoted is None else sandwiches[finding.sandwiches.index(quoted)]
-    shown, hidden = curves(finding)
+    view = None if finding.quoted is None else _sandwich(finding.quoted)
     strength = (
         verdict_words.strength(finding, view, result.plan.significance),
         phrases.WEAK if finding.is_weak else "",
@@ -171,9 +188,17 @@ def _finding(finding: Finding, result: AuditResult, anchor: str) -> FindingView:
         remarks=remarks(finding, result.controls, result.plan.trials),
         fired=distributions.fired(finding),
         notes=verdict_words.notes(finding),
+        quoted=view,
+        details=_details(finding) if in_full else None,
+    )
+
+
+def _details(finding: Finding) -> FindingDetails:
+    sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
+    shown, hidden = curves(finding)
+    return FindingDetails(
         records=tuple(facts.record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
-        quoted=view,
         sandwiches=sandwiches,
         sandwich_table=tables.sandwiches(sandwiches),
         sandwich_caption=words.sandwich_caption(any(s.exact for s in sandwiches)) if sandwiches else "",

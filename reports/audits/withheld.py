@@ -11,7 +11,6 @@ from reports.audits import verdict_words, words
 from reports.page.numbers import counted, down, nearest, up
 from reports.page.parts import FindingView, Passage, TableView
 
-NOTHING = TableView(title="", caption="", columns=(), rows=())
 NONE = "–"
 WHY = Passage(
     heading="Why records are withheld.",
@@ -37,21 +36,8 @@ def finding(made: Finding, result: AuditResult, anchor: str) -> FindingView:
         remarks=(),
         fired="",
         notes=(FINDING, *(f"Attack {name} could not be run." for name in sorted(made.failures))),
-        records=(),
-        parameters=NOTHING,
         quoted=None,
-        sandwiches=(),
-        sandwich_table=NOTHING,
-        sandwich_caption="",
-        trade_off_caption="",
-        rare_caption="",
-        history=None,
-        histograms=None,
-        tests_summary="",
-        tests=NOTHING,
-        estimates=NOTHING,
-        certificates=NOTHING,
-        is_withheld=True,
+        details=None,
     )
 
 

@@ -12,7 +12,7 @@ from audit.records.ledger import Family
 from audit.records.verdict import Verdict
 from mechanisms.claim import Certificate, Direction, Reference
 from reports.page.numbers import counted, listed, nearest, up
-from reports.page.parts import Passage, VerdictKey, VerdictView
+from reports.page.parts import FindingView, Passage, VerdictKey, VerdictView
 
 ROLES = {"claim_row": "where this audit has power", "plan_delta": "at the plan's δ"}
 PROVENANCE = {
@@ -59,7 +59,7 @@ INDEX = (
 )
 SENSITIVE = Passage(
     heading="This page is sensitive.",
-    text="The noise and the ε of a record depend on that record and leak information about it, and the page shows "
+    text="The noise and the ε of a record depend on that record and leak information about it, and the page names "
     "deleted records. Treat it as you treat the data. The option --redact writes a page that withholds them.",
 )
 SUMMARY = (
@@ -119,6 +119,31 @@ def sandwich_title(sandwich: Sandwich) -> str:
     """Return where on the delta axis a sandwich is drawn."""
     delta = f"δ = {nearest(sandwich.bound.delta)}"
     return f"{delta}, {ROLES[sandwich.role]}"
+
+
+def folded(n_findings: int) -> str:
+    """Return where the details are of a page that has a line for each finding only."""
+    return (
+        f"{n_findings:,} findings: each has one line here. report.json and the CSV files have every number; "
+        "“unlearn-audit report report.json --details” writes them all on a page."
+    )
+
+
+def forest_caption(findings: Sequence[FindingView]) -> str:
+    """Return how to read the picture over all records; "" where there is none."""
+    rows = [finding.quoted for finding in findings if finding.quoted is not None]
+    if not rows:
+        return ""
+    deltas = {view.delta for view in rows}
+    at = f"at δ = {deltas.pop()}" if len(deltas) == 1 else "each at the δ where the audit had power"
+    exact = ""
+    if any(view.exact for view in rows):
+        exact = " Diamond: the exact ε of the mechanism that is claimed, not of the one that was audited."
+    return (
+        f"A row a record, {at}. Triangle to the left: what is claimed. Triangle to the right: the lower bound that was "
+        "shown; beyond the claimed one it contradicts the claim. Circle: the smallest true ε that would have been "
+        f"refuted with probability 0.8.{exact} Whatever lies beyond an end of the axis is drawn at that end."
+    )
 
 
 def sandwich_caption(has_exact: bool) -> str:

@@ -95,21 +95,11 @@ class HistogramView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindingView:
-    """One verdict, first in words, then with all of its numbers; without them where they are withheld."""
+class FindingDetails:
+    """All numbers of one finding, and how its pictures are read."""
 
-    anchor: str
-    heading: str
-    claim: str
-    verdict: VerdictView
-    sentence: str
-    strength: str
-    remarks: tuple[str, ...]
-    fired: str
-    notes: tuple[str, ...]
     records: tuple[RecordView, ...]
     parameters: TableView
-    quoted: SandwichView | None
     sandwiches: tuple[SandwichView, ...]
     sandwich_table: TableView
     sandwich_caption: str
@@ -121,7 +111,23 @@ class FindingView:
     tests: TableView
     estimates: TableView
     certificates: TableView
-    is_withheld: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """One verdict in words, with what is quoted of its numbers; ``details`` are withheld, or left out of long pages."""
+
+    anchor: str
+    heading: str
+    claim: str
+    verdict: VerdictView
+    sentence: str
+    strength: str
+    remarks: tuple[str, ...]
+    fired: str
+    notes: tuple[str, ...]
+    quoted: SandwichView | None
+    details: FindingDetails | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +139,8 @@ class AuditView:
     headline: str
     verdict: VerdictView
     compliance: tuple[Passage, ...]
+    annex: TableView | None
+    forest_caption: str
     findings: tuple[FindingView, ...]
     averages: TableView | None
     controls: TableView
@@ -182,6 +190,7 @@ class PageView:
     headline: str
     lead: str
     is_collection: bool
+    folded: str
     index: tuple[IndexRow, ...]
     index_caption: str
     summary: tuple[SummaryRow, ...]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from audit.plan.audit_plan import CertifiedClaim
 from audit.records.result import AuditResult
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
+from tests.unit.report_cases import many
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = (
@@ -173,13 +176,35 @@ def test_links_of_a_page_lead_somewhere(browser: Browser, pages: dict[str, Path]
     assert all((pages["alone"].parent / link).is_file() for link in files)
 
 
-def test_folded_parts_are_printed(browser: Browser, pages: dict[str, Path]) -> None:
-    browser.open(pages["alone"], 800, "print")
-    heights = browser.evaluate(
-        "[...document.querySelectorAll('details:not([open]) table')].map(t => t.getBoundingClientRect().height)"
+def test_only_what_is_unfolded_is_printed(browser: Browser, pages: dict[str, Path]) -> None:
+    heights = (
+        "[...document.querySelectorAll('details')].map(d => (d.open = {open}, d)).map(d =>"
+        " d.getBoundingClientRect().height)"
     )
-    assert heights
-    assert min(heights) > 0
+    browser.open(pages["alone"], 800, "print")
+    folded = browser.evaluate(heights.replace("{open}", "false"))
+    assert len(folded) > 5
+    assert max(folded) == 0
+    assert min(browser.evaluate(heights.replace("{open}", "true"))) > 0
+
+
+def test_a_link_to_a_folded_record_unfolds_it(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["alone"], 1280)
+    opened = browser.evaluate(
+        "(() => { const links = [...document.querySelectorAll('.verdicts a')];"
+        " return links.map(a => document.querySelector(a.getAttribute('href')).closest('details') !== null) })()"
+    )
+    assert opened
+    assert all(opened)
+
+
+@pytest.mark.parametrize(("n", "most"), [(1, 3), (30, 5)])
+def test_a_report_for_the_file_is_short_on_paper(browser: Browser, tmp_path: Path, n: int, most: int) -> None:
+    page, *_ = reports.write(many(n), tmp_path, ("html",))
+    browser.open(page, 1280, "print")
+    printed = base64.b64decode(browser.call("Page.printToPDF", session=True, paperWidth=8.27, paperHeight=11.7)["data"])
+    n_pages = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 1 <= n_pages <= most
 
 
 def test_a_page_that_misbehaves_is_caught(browser: Browser, tmp_path: Path) -> None:

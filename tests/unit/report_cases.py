@@ -351,3 +351,13 @@ def hostile_collection() -> AuditCollection:
     made = read_json(json.dumps(poison(loaded)))
     assert isinstance(made, AuditCollection)
     return made
+
+
+def many(n: int) -> AuditResult:
+    """Return an audit of n records, every seventh refuted."""
+    refuted = finding(profile_claim(0.14), 0, "", shown=1.5, true=2.0, verdict=Verdict.REFUTED)
+    kept = finding(profile_claim(0.14), 0, "", shown=0.1, true=0.14, verdict=Verdict.NOT_REFUTED)
+    made = result("Many", tuple(dataclasses.replace((kept, refuted)[i % 7 == 0], forget=(i,)) for i in range(n)))
+    return dataclasses.replace(
+        made, plan=dataclasses.replace(made.plan, forget=tuple((i,) for i in range(n)), labels=())
+    )

@@ -6,16 +6,19 @@ import dataclasses
 import re
 
 import numpy as np
+import pytest
 
 import audit
+import reports
 from audit.records.result import AuditCollection, AuditResult
+from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta
 from reports.audits import compliance, html, markdown
 from tests.unit.page_checks import html_text, unescaped
 
 QUESTIONS = (
-    *("What was deleted", "What was claimed", "What was tested", "What was found", "At which level"),
-    *("What it does not show", "Who can repeat it, and how"),
+    *("What was deleted", "What was claimed", "What was tested", "What was found", "What to do next"),
+    *("At which level", "What it does not show", "Who can repeat it, and how"),
 )
 
 
@@ -41,7 +44,10 @@ def test_the_answers_are_those_of_the_result(collection: AuditCollection) -> Non
     assert "14,000 models of each kind" in said["What was tested"]
     assert "10 controls; its sampling behaved as it must" in said["What was tested"]
     assert "was not seen in 2 of them" in said["What was tested"]
-    assert said["What was found"].endswith("Refuted: record 757 (hardest).")
+    found = said["What was found"]
+    assert "Refuted: record 757 (hardest). Shown where a claim is refuted: ε of at least " in found
+    assert found.endswith("would have been refuted with probability 0.8.")
+    assert said["What to do next"].startswith("Do not rely on a refuted claim")
     assert "shared by all 16 tests" in said["At which level"]
     repeated = said["Who can repeat it, and how"]
     for word in (
@@ -69,7 +75,7 @@ def test_differing_claims_are_listed_and_many_are_counted(collection: AuditColle
     many = tuple(dataclasses.replace(first, forget=(i,), label="") for i in range(20))
     plan = dataclasses.replace(collection.results[0].plan, forget=tuple(f.forget for f in many), labels=())
     deleted = answers(dataclasses.replace(collection.results[0], findings=many, plan=plan))["What was deleted"]
-    assert deleted.endswith("record 5, and 14 more, each in its own section.")
+    assert deleted.endswith("record 5, and 14 more, in the annex.")
 
 
 def test_given_scores_are_not_said_to_be_drawn() -> None:
@@ -83,3 +89,34 @@ def test_given_scores_are_not_said_to_be_drawn() -> None:
     assert "no command was recorded" in said["Who can repeat it, and how"]
     text = " ".join(said.values())
     assert "sampler:" not in text
+
+
+def test_all_that_was_deleted_is_in_the_annex(collection: AuditCollection) -> None:
+    assert compliance.annex(collection.results[0]) is None
+    plan = collection.results[0].plan
+    for forget in (tuple((i,) for i in range(7)), (tuple(range(5)),)):
+        labels = tuple(f"name {i}" for i in range(len(forget)))
+        long = dataclasses.replace(collection.results[0], plan=dataclasses.replace(plan, forget=forget, labels=labels))
+        annex = compliance.annex(long)
+        assert annex is not None
+        assert [row[1] for row in annex.rows] == list(labels)
+        assert [row[2] for row in annex.rows] == [", ".join(map(str, records)) for records in forget]
+        for text in (html_text(html.render(long)), markdown.render(long)):
+            assert "Annex: what was deleted" in text
+        assert compliance.annex(reports.redact(long)) is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        (Verdict.REFUTED, "Do not rely on a refuted claim"),
+        (Verdict.NOT_REFUTED, "together with the smallest ε that would have been seen"),
+        (Verdict.INCONCLUSIVE, "mend that, and audit again"),
+    ],
+)
+def test_what_to_do_next_follows_the_verdict(collection: AuditCollection, verdict: Verdict, word: str) -> None:
+    one = collection.results[0]
+    alone = dataclasses.replace(one, findings=(dataclasses.replace(one.findings[0], verdict=verdict),))
+    said = answers(alone)["What to do next"]
+    assert word in said
+    assert said.count(".") <= 4

@@ -156,7 +156,8 @@ def test_the_report_names_what_fired_and_draws_it(collection: AuditCollection) -
     refuted, kept = collection.results[1].findings
     assert distributions.fired(refuted) == "Fired: likelihood_ratio, target_loss, influence and lda (chose krylov_lda)."
     assert distributions.fired(kept).startswith("No attack fired. The strongest evidence is that of ")
-    part = page(collection.results[1]).audits[0].findings[0]
+    part = page(collection.results[1]).audits[0].findings[0].details
+    assert part is not None
     assert part.histograms is not None
     assert part.histograms.table.title == "Scores of likelihood_ratio"
     assert len(part.histograms.table.rows) == N_BINS
@@ -170,7 +171,9 @@ def test_results_without_histograms_are_reported_as_before(tmp_path: Path) -> No
     made = finding(profile_claim(0.14), 5, "", shown=0.1, true=None, verdict=Verdict.NOT_REFUTED, histograms=())
     old = result("Old", (made,))
     assert distributions.picture(made, "p") == ""
-    assert page(old).audits[0].findings[0].histograms is None
+    details = page(old).audits[0].findings[0].details
+    assert details is not None
+    assert details.histograms is None
     assert "Scores in both worlds" not in html.render(old) + markdown.render(old)
     reports.write(old, tmp_path)
     assert not (tmp_path / FOLDER / "histograms.csv").exists()

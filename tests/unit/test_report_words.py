@@ -106,7 +106,7 @@ def test_a_claim_of_no_finite_epsilon_is_drawn_and_said() -> None:
 
 def test_a_claim_of_no_finite_epsilon_survives_the_json(tmp_path: Path) -> None:
     made = result("One", (promising_nothing(),))
-    (path,) = reports.write(made, tmp_path, formats=("json",))
+    (path,) = reports.write(made, tmp_path, formats=("json",), show_records=True)
     assert read_json(path.read_text(encoding="utf-8")) == made
 
 

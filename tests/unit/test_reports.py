@@ -108,10 +108,12 @@ def test_printed_numbers_are_those_of_the_json_rounded_outward(
 def test_tests_table_shows_counts_and_ledger_adds_up(collection: AuditCollection) -> None:
     first = collection.results[1]
     view = page(first).audits[0]
-    assert len(view.findings[0].tests.rows) == len(first.findings[0].tests)
+    details = view.findings[0].details
+    assert details is not None
+    assert len(details.tests.rows) == len(first.findings[0].tests)
     best = min(first.findings[0].tests, key=lambda t: t.p_value).bound.counts
-    assert view.findings[0].tests.rows[0][4:6] == (f"{best.k_unlearned:,} / {N:,}", f"{best.k_retrained:,} / {N:,}")
-    assert view.findings[0].tests_summary == "8 tests, 8 rejected"
+    assert details.tests.rows[0][4:6] == (f"{best.k_unlearned:,} / {N:,}", f"{best.k_retrained:,} / {N:,}")
+    assert details.tests_summary == "8 tests, 8 rejected"
     assert len(view.ledger.rows) == 2
     assert "16 tests, corrected after Bonferroni" in view.ledger.caption
     assert sum(int(row[4]) for row in view.ledger.rows) == 16
@@ -133,7 +135,8 @@ def test_pictures_are_well_formed_and_carry_the_printed_numbers(collection: Audi
     from xml.etree import ElementTree
 
     refuted = collection.results[1].findings[0]
-    part = page(collection.results[1]).audits[0].findings[0]
+    part = page(collection.results[1]).audits[0].findings[0].details
+    assert part is not None
     drawn = {
         "sandwich": figures.sandwich(part.sandwiches, "p"),
         "trade_off": figures.trade_off(refuted, "p"),
@@ -161,7 +164,8 @@ def test_the_exact_law_is_drawn_when_it_is_not_the_claim(collection: AuditCollec
 def test_attacks_beyond_four_are_counted_not_drawn(collection: AuditCollection) -> None:
     made = collection.results[1].findings[0]
     crowded = dataclasses.replace(made, roc=tuple(roc(f"attack_{i}", 0.5) for i in range(6)))
-    part = page(result("One", (crowded,))).audits[0].findings[0]
+    part = page(result("One", (crowded,))).audits[0].findings[0].details
+    assert part is not None
     assert "The points of 2 more attacks are in report.json." in part.trade_off_caption
     assert "attack_5" not in figures.trade_off(crowded, "p")
 
@@ -179,18 +183,18 @@ def test_the_deleted_image_is_drawn_pixel_by_pixel() -> None:
 
 
 def test_write_makes_the_named_files(collection: AuditCollection, tmp_path: Path) -> None:
-    paths = reports.write(collection.results, tmp_path / "new", formats=("md", "json"))
+    paths = reports.write(collection.results, tmp_path / "new", formats=("md", "json"), show_records=True)
     assert [path.name for path in paths] == ["report.md", "report.json"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["report.json", "report.md"]
     loaded = read_json(paths[1].read_text(encoding="utf-8"))
     assert isinstance(loaded, AuditCollection)
     assert loaded.results == collection.results
-    (mixed,) = reports.write([collection, collection.results[0]], tmp_path, formats=("json",))
+    (mixed,) = reports.write([collection, collection.results[0]], tmp_path, formats=("json",), show_records=True)
     joined = read_json(mixed.read_text(encoding="utf-8"))
     assert isinstance(joined, AuditCollection)
     assert (joined.title, joined.tables) == ("4 audits", collection.tables)
     assert joined.results == (*collection.results, collection.results[0])
-    one = reports.write(collection.results[0], tmp_path, formats=("json",))
+    one = reports.write(collection.results[0], tmp_path, formats=("json",), show_records=True)
     assert read_json(one[0].read_text(encoding="utf-8")) == collection.results[0]
 
 

@@ -50,7 +50,7 @@ def sandwich(views: Sequence[SandwichView], prefix: str) -> str:
         axes = figure.subplots(len(views), 1, sharex=True, squeeze=False, height_ratios=[n + 0.4 for n in n_rungs])[
             :, 0
         ]
-        left, right, is_log = _range([number.value for view in views for _, number, _, _ in _rungs(view)])
+        left, right, is_log = range_of([number.value for view in views for _, number, _, _ in _rungs(view)])
         last = axes[-1]
         last.set_xscale("log" if is_log else "linear")
         last.set_xlim(left, right)
@@ -174,7 +174,7 @@ def _rungs(view: SandwichView) -> list[tuple[str, Number, str, str]]:
     return [rung for rung in numbers if rung[1] is not None]
 
 
-def _range(values: Sequence[float]) -> tuple[float, float, bool]:
+def range_of(values: Sequence[float]) -> tuple[float, float, bool]:
     """Return the ends of the axis, and whether it is logarithmic."""
     positive = [value for value in values if 0 < value < math.inf]
     if not positive:
