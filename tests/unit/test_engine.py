@@ -230,7 +230,7 @@ DRIVER = """
 from audit.trials.engines import Engine
 def work(i):
     import os, time
-    os.write(2, b"%d\n" % os.getpid())
+    os.write(2, b"%d\\n" % os.getpid())
     time.sleep(60)
 dict(Engine(n_jobs=2).stream(work, [(0,), (1,)]))
 """
