@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shlex
 import sys
 from dataclasses import replace
@@ -18,8 +17,10 @@ from audit.commands.report import crash_recorded, junit_option, publish, redact_
 from audit.commands.report import exit_code as exit_code
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
+from audit.commands.supervised import runs_user_code, supervise, user_code
 from audit.commands.writable import check_writable
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
+from audit.trials.cores import usable_cores
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     pass
 
 USAGE_ERRORS = (InvalidInputError, PlanError, SchemaError, UnreachableTargetError, NotApplicableError)
-DEFAULT_JOBS = min(os.cpu_count() or 1, 8)
+DEFAULT_JOBS = min(usable_cores(), 8)
 
 out_option = click.option(
     "--out",
@@ -43,6 +44,18 @@ out_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 jobs_option = click.option(
     "--jobs", type=click.IntRange(1), default=DEFAULT_JOBS, show_default=True, help="Worker processes."
+)
+max_failed_option = click.option(
+    "--max-failed",
+    type=click.IntRange(0),
+    default=None,
+    help="Trials of a forget set that may fail before it is inconclusive; all count against refuting. 0 by default.",
+)
+trial_timeout_option = click.option(
+    "--trial-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Seconds that a trial may take: a chunk of n trials is given up after n times as long. No limit by default.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
 
@@ -135,6 +148,8 @@ def list_(what: str) -> int:
 )
 @margin_option
 @mechanism_option("Audit this object of yours")
+@max_failed_option
+@trial_timeout_option
 @click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
@@ -149,6 +164,8 @@ def run(
     stop_when_decided: bool | None,
     margin: float | None,
     own: str | None,
+    max_failed: int | None,
+    trial_timeout: float | None,
     dry_run: bool,
     allow_inconclusive: bool,
     junit: Path | None,
@@ -163,8 +180,17 @@ def run(
     from audit.trials.progress import show_progress
 
     check_writable(out, {"--junit": junit})
-    mechanism = own_mechanism(own)
-    resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
+    with crash_recorded(junit, str(plan), redact=redact):
+        mechanism = own_mechanism(own)
+        resolved = read_plan(
+            plan,
+            seed=seed,
+            trials=trials,
+            stop_when_decided=stop_when_decided,
+            max_failed=max_failed,
+            trial_timeout=trial_timeout,
+            mechanism=mechanism,
+        )
     if own and not resolved.title:
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
@@ -174,12 +200,16 @@ def run(
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
     command += " --stop-when-decided" if stop_when_decided else ""
     command += f" --mechanism {shlex.quote(own)}" if own else ""
-    with crash_recorded(junit, resolved.title or str(plan), redact=redact), show_progress() as progress:
+    command += "" if max_failed is None else f" --max-failed {max_failed}"
+    command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
+    recorded = crash_recorded(junit, resolved.title or str(plan), redact=redact)
+    with recorded, show_progress() as progress, user_code("auditing it"):
         result = run_audit(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
-            engine=Engine(n_jobs=jobs),
+            # Nothing that a trial of the user's own code does can end this process.
+            engine=Engine(n_jobs=jobs, isolated=own is not None),
             progress=progress,
             announce=cli_power.warner(margin),
             title=resolved.title,
@@ -260,7 +290,7 @@ def _certify(
     say_notes(resolved)
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
-    with show_progress() as progress:
+    with show_progress() as progress, user_code("certifying it"):
         certification = compute(
             resolved.mechanism,
             resolved.data,
@@ -279,7 +309,8 @@ def _certify(
 
 def entry_point() -> None:
     """Run the command line and exit with a code that never confuses a crash with a refuted claim."""
-    sys.exit(int(guarded(sys.argv[1:])))
+    arguments = sys.argv[1:]
+    sys.exit(int(supervise(arguments) if runs_user_code(arguments) else guarded(arguments)))
 
 
 def guarded(arguments: list[str]) -> int:

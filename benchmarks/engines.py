@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from audit.trials.engines import Engine
+from audit.trials.engines import Engine, results
 from audit.trials.pool import Failure
 
 REPEATS = 5
@@ -46,7 +46,7 @@ def exits(code: int, i: int) -> int:
 
 
 def ours(function: Callable[..., object], calls: Sequence[tuple[object, ...]]) -> int:
-    found = Engine(n_jobs=2).attempts(function, calls)
+    found = Engine(n_jobs=2).stream(function, calls)
     return sum(not isinstance(outcome, Failure) for _, outcome in found)
 
 
@@ -122,7 +122,7 @@ def shares(n_chunks: int, seconds: float) -> tuple[float, float]:
         times, worked = [], 0.0
         for engine in (one, two):
             start = time.perf_counter()
-            worked = sum(passed for _, passed in engine.stream(busy, calls))
+            worked = sum(passed for _, passed in results(engine.stream(busy, calls)))
             times.append(time.perf_counter() - start)
         found.append((times[0] / (2 * times[1]), worked / (2 * times[1])))
     ratio, share = np.median(found, axis=0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from audit.commands.writable import check_writable
 from audit.errors import ExitCode
+from audit.trials.cores import usable_cores
 from mechanisms.errors import printable
 
 
@@ -19,7 +19,7 @@ from mechanisms.errors import printable
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=min(os.cpu_count() or 1, 8),
+    default=min(usable_cores(), 8),
     show_default=True,
     help="Worker processes.",
 )

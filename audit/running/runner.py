@@ -20,6 +20,7 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
+from audit.records.failed_chunks import FailedChunk, collected
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
@@ -27,7 +28,7 @@ from audit.running.binding import bind, check_attacks, default_plan, family_of
 from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
-from audit.trials.engines import Engine, Progress
+from audit.trials.engines import Engine, Progress, results
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
@@ -160,10 +161,10 @@ def run_services(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     audited_data = audited_data or data_record(data)
-    engine = engine or Engine()
+    engine = replace(engine or Engine(), trial_timeout=plan.trial_timeout)
     # Calibration takes most of a second for each, so that binding is work for the workers too.
     calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
-    done = dict(engine.stream(bind, calls))
+    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
     n = len(services)
     # For each forget set, every service bound to it.
     bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
@@ -245,7 +246,9 @@ def _audit_forget_set(
         [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
         for family, service in zip(families, services, strict=True)
     ]
-    replays = [replay(service.deletion, plan, index, service.forget, service.label) for service in services]
+    replays = [
+        replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services
+    ]
     if not any(replayed.control.as_expected for replayed in replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
     source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
@@ -312,7 +315,9 @@ def _judge(
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
-    return _findings(plan, levels, record, shown, controls, estimates), controls
+    of_controls = (*evidence[Kind.NULL, 0].failed, *evidence[Kind.NEGLECTED, service].failed)
+    failed = collected((*shown.failed, *of_controls))
+    return _findings(plan, levels, record, shown, controls, estimates, failed), controls
 
 
 def _findings(
@@ -322,6 +327,7 @@ def _findings(
     evidence: Evidence,
     controls: Sequence[Control],
     estimates: tuple[Estimate, ...],
+    failed: tuple[FailedChunk, ...] = (),
 ) -> list[Finding]:
     """Return one finding a claim."""
     return [
@@ -338,6 +344,8 @@ def _findings(
             parameters=record.context.parameters,
             data=record.data,
             estimates=estimates,
+            failed=failed,
+            max_failed=plan.max_failed,
         )
         for i, claim in enumerate(record.claims)
     ]

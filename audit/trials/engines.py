@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from threadpoolctl import ThreadpoolController
 
@@ -22,6 +22,16 @@ T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 
 
+@runtime_checkable
+class Trials(Protocol):
+    """Something to draw, which says how many trials it is."""
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """Runs chunks on ``n_jobs`` worker processes (never a fork), or in this process when it is 1.
@@ -32,52 +42,62 @@ class Engine:
         Workers.
     isolated
         Whether a single worker is a process of its own too, so that nothing a chunk does can end this one.
+    trial_timeout
+        Seconds that a trial may take: a chunk of n trials is given up after n times as long, which takes a worker
+        process. ``None`` for as long as it takes; a run takes the plan's.
     """
 
     n_jobs: int = 1
     isolated: bool = False
+    trial_timeout: float | None = None
 
     def __post_init__(self) -> None:
         fix = "1 runs in this process, 2 on two cores"
         object.__setattr__(self, "n_jobs", whole_number(self.n_jobs, "n_jobs", fix=fix))
         require(self.n_jobs >= 1, "n_jobs", expected="at least 1", got=self.n_jobs, fix=fix)
 
-    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
-        """Yield (position of the call, its result) in any order; memory holds a few results at a time.
-
-        Raises
-        ------
-        TrialError
-            When a worker was lost in a call twice; what a call raises twice is raised here.
-        """
-        for position, outcome in self.attempts(function, calls):
-            if isinstance(outcome, Failure):
-                raise_failure(outcome)
-            yield position, cast("T", outcome)
-
-    def attempts(
-        self,
-        function: Callable[..., T],
-        calls: Sequence[tuple[Any, ...]],
-        *,
-        seconds: Sequence[float] | None = None,
-    ) -> Iterator[tuple[int, T | Failure]]:
-        """Yield (position of the call, its result, or why it failed twice) in any order.
+    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T | Failure]]:
+        """Yield (position of the call, its result, or why it failed twice) in any order, a few at a time.
 
         Parameters
         ----------
         function, calls
-            What is called, and with what.
-        seconds
-            The most time for each call, on workers only; ``None`` for as long as it takes.
+            What is called, and with what. :func:`results` raises for those who can do nothing with a failure.
         """
-        if not self.isolated and (self.n_jobs == 1 or len(calls) <= 1) and seconds is None:
+        if self.trial_timeout is None and not self.isolated and (self.n_jobs == 1 or len(calls) <= 1):
             for i, arguments in enumerate(calls):
                 yield i, _tried_here(function, arguments)
             return
         from audit.trials.handing_out import HandingOut
 
-        yield from HandingOut(function, calls, n_workers=min(self.n_jobs, len(calls)), seconds=seconds).outcomes()
+        limits = [self._limit(call) for call in calls]
+        yield from HandingOut(function, calls, n_workers=min(self.n_jobs, len(calls)), limits=limits).outcomes()
+
+    def _limit(self, call: tuple[Any, ...]) -> float | None:
+        """Return the most seconds for a call: of those that draw trials, and say how many."""
+        n = sum(argument.n_trials for argument in call if isinstance(argument, Trials))
+        return self.trial_timeout * n if n and self.trial_timeout is not None else None
+
+
+def results(stream: Iterator[tuple[int, T | Failure]], *, doing: str = "") -> Iterator[tuple[int, T]]:
+    """Yield what an engine's stream does, for those who can do nothing with a call that failed.
+
+    Parameters
+    ----------
+    stream
+        Of :meth:`Engine.stream`.
+    doing
+        What the calls do, for the error that says that a worker was lost in one.
+
+    Raises
+    ------
+    TrialError
+        When a worker was lost in a call twice; what a call raises twice is raised here.
+    """
+    for position, outcome in stream:
+        if isinstance(outcome, Failure):
+            raise_failure(outcome, doing=doing)
+        yield position, outcome
 
 
 def _tried_here(function: Callable[..., T], arguments: tuple[Any, ...]) -> T | Failure:
@@ -99,11 +119,12 @@ class _RemoteTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-def raise_failure(failure: Failure) -> None:
+def raise_failure(failure: Failure, *, doing: str = "") -> NoReturn:
     """Raise what a call raised, with its traceback as the cause; a lost worker is a :class:`TrialError`."""
     error = failure.error
     if error is None or not isinstance(error, Exception):
-        raise TrialError(failure.message) from (_RemoteTraceback(failure.traceback) if failure.traceback else None)
+        words = f"{failure.message} (while {doing})" if doing else failure.message
+        raise TrialError(words) from (_RemoteTraceback(failure.traceback) if failure.traceback else None)
     if error.__cause__ is None and error.__traceback__ is None:
         error.__cause__ = _RemoteTraceback(failure.traceback)
     raise error

@@ -11,8 +11,11 @@ from typing import Any
 
 from audit.errors import TrialError
 from audit.trials.pool import LOOK, POOL, Failure, Packer, Worker
+from audit.trials.worker import BEGUN
 
 Outcome = tuple[int, Any]
+# Seconds that a worker may take to start and to import what it needs, before the limit of its call begins.
+STARTING = 120.0
 
 
 class HandingOut:
@@ -24,8 +27,8 @@ class HandingOut:
         What is called, and with what.
     n_workers
         Processes to use.
-    seconds
-        The most time for each call; ``None`` for as long as it takes.
+    limits
+        The most seconds for each call; ``None`` for as long as it takes.
     """
 
     def __init__(
@@ -34,10 +37,10 @@ class HandingOut:
         calls: Sequence[tuple[Any, ...]],
         *,
         n_workers: int,
-        seconds: Sequence[float] | None,
+        limits: Sequence[float | None],
     ) -> None:
         self._packer = Packer(function, calls)
-        self._seconds = seconds
+        self._limits = limits
         self._waiting = deque(range(len(calls)))
         # Calls that failed once, with the worker that is not to have them again.
         self._again: list[tuple[int, Worker | None]] = []
@@ -87,7 +90,7 @@ class HandingOut:
             self._waiting.appendleft(position)
             return
         try:
-            worker.send(position, parcels)
+            worker.send(position, parcels, timed=self._limits[position] is not None)
         except OSError:
             # It has ended with nothing of this call begun.
             self._waiting.appendleft(position)
@@ -123,8 +126,11 @@ class HandingOut:
         except (EOFError, OSError):
             yield from self._lost(worker, worker.ended())
             return
+        if reply == BEGUN:
+            worker.waits(begun=True)
+            return
         position = worker.tasks.popleft()
-        worker.since = time.monotonic()
+        worker.waits()
         succeeded, value = pickle.loads(reply)
         if succeeded:
             yield position, value
@@ -136,10 +142,10 @@ class HandingOut:
         """Yield the calls of workers that ended without closing their pipe, or work for too long."""
         now = time.monotonic()
         for worker in [worker for worker in self._crew if worker.tasks]:
-            limit = None if self._seconds is None else self._seconds[worker.tasks[0]]
+            limit = self._limits[worker.tasks[0]]
             if worker.process.poll() is not None and not worker.connection.poll():
                 yield from self._lost(worker, worker.ended())
-            elif limit is not None and now - worker.since > limit and not worker.connection.poll():
+            elif limit is not None and _passed(worker, now) > limit and not worker.connection.poll():
                 yield from self._lost(worker, f"it was still at work after {limit:.3g} seconds")
 
     def _lost(self, worker: Worker, how: str) -> Iterator[Outcome]:
@@ -147,7 +153,7 @@ class HandingOut:
         position = worker.tasks.popleft()
         self._waiting.extendleft(reversed(worker.tasks))
         self._drop(worker)
-        yield from self._failed(position, None, Failure(message=f"the worker process was lost: {how}"))
+        yield from self._failed(position, None, Failure(message=f"The worker process was lost: {how}"))
 
     def _failed(self, position: int, worker: Worker | None, failure: Failure) -> Iterator[Outcome]:
         if position in self._tried:
@@ -159,3 +165,8 @@ class HandingOut:
     def _drop(self, worker: Worker) -> None:
         self._crew.remove(worker)
         worker.kill()
+
+
+def _passed(worker: Worker, now: float) -> float:
+    """Return the seconds that the call in hand has taken."""
+    return now - worker.since - (0.0 if worker.begun else STARTING)

@@ -143,6 +143,7 @@ class Worker:
     setting: tuple[Any, ...]
     tasks: deque[int] = field(default_factory=deque)
     since: float = 0.0
+    begun: bool = False
     _held: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
     def takes(self, parcels: Sequence[Parcel]) -> bool:
@@ -150,8 +151,8 @@ class Worker:
         missing = [p for p in parcels if p.key is None or p.key not in self._held]
         return not self.tasks or sum(parcel.size for parcel in missing) <= AHEAD_BYTES
 
-    def send(self, position: int, parcels: Sequence[Parcel]) -> None:
-        """Hand out a call. What the worker is to keep is sent first."""
+    def send(self, position: int, parcels: Sequence[Parcel], *, timed: bool = False) -> None:
+        """Hand out a call, of which the worker says when it begins if ``timed``. What it is to keep is sent first."""
         for parcel in parcels:
             if parcel.key is not None and parcel.key not in self._held:
                 self.connection.send_bytes(HOLD + parcel.key)
@@ -160,15 +161,19 @@ class Worker:
                 self._held[parcel.key] = None
                 self._held.move_to_end(parcel.key)
         # One message where arguments are small: a call then costs one write.
-        self.connection.send_bytes(CALL + pickle.dumps([parcel.inline for parcel in parcels]))
+        self.connection.send_bytes(CALL + pickle.dumps((timed, [parcel.inline for parcel in parcels])))
         for parcel in parcels:
             if parcel.inline is None:
                 parcel.send(self.connection)
         while len(self._held) > MAX_HELD:
             self.connection.send_bytes(FORGET + self._held.popitem(last=False)[0])
         if not self.tasks:
-            self.since = time.monotonic()
+            self.waits()
         self.tasks.append(position)
+
+    def waits(self, *, begun: bool = False) -> None:
+        """Start the clock of the call in hand."""
+        self.since, self.begun = time.monotonic(), begun
 
     def ended(self) -> str:
         """Return how the process ended, in words; it has ended, or is about to."""

@@ -19,7 +19,7 @@ def show_progress() -> Iterator[Progress]:
     Python drops an interruption that arrives inside a callback of its own (a finaliser, a weak reference); a long run
     must end all the same.
     """
-    with _interruptions() as interrupted, _bar() if sys.stderr.isatty() else nullcontext(_Lines().report) as show:
+    with interruptions() as interrupted, _bar() if sys.stderr.isatty() else nullcontext(_Lines().report) as show:
 
         def report(phase: str, done: int, total: int) -> None:
             if interrupted:
@@ -30,7 +30,7 @@ def show_progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def _interruptions() -> Iterator[list[int]]:
+def interruptions() -> Iterator[list[int]]:
     """Yield a list that is no longer empty once the process was interrupted; the usual handler runs as well."""
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():

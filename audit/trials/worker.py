@@ -21,6 +21,8 @@ from typing import Any
 IDLE = 300.0
 # What the driver sends first in each message: hold this parcel, forget it, or run this call.
 HOLD, FORGET, CALL = b"h", b"f", b"c"
+# What a worker says when a call with a limit has begun: its own start, and what the arguments import, are not timed.
+BEGUN = b"begun"
 
 
 def serve(descriptor: int, parent: int, path: list[str]) -> None:
@@ -49,8 +51,10 @@ def serve(descriptor: int, parent: int, path: list[str]) -> None:
             elif kind == FORGET:
                 del held[key]
             else:
-                answer(connection, [_resolved(named, held, connection) for named in pickle.loads(key)])
-                _tidy(home)
+                timed, names = pickle.loads(key)
+                answer(connection, [_resolved(named, held, connection) for named in names], timed=timed)
+                tidy(home)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Threads that a call has left behind are not waited for.
     os._exit(0)
 
@@ -76,11 +80,13 @@ def _parcel(connection: Connection) -> Parcel:
     return body, [connection.recv_bytes() for _ in range(n)]
 
 
-def answer(connection: Connection, parcels: list[Parcel]) -> None:
+def answer(connection: Connection, parcels: list[Parcel], *, timed: bool) -> None:
     """Make one call and send what came of it."""
     try:
         # Unpickled anew for each call: what one call leaves behind in its arguments never reaches another.
         function, *arguments = (pickle.loads(body, buffers=buffers) for body, buffers in parcels)
+        if timed:
+            connection.send_bytes(BEGUN)
         reply = _dumps((True, function(*arguments)))
     except BaseException as error:
         reply = _failed(error)
@@ -106,8 +112,8 @@ def _dumps(value: Any) -> bytes:
     return packed
 
 
-def _tidy(home: str) -> None:
-    """Undo what a call did to its process and the next one would notice."""
+def tidy(home: str) -> None:
+    """Undo what a call did to its process and the next one would notice: another directory, closed descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -119,7 +125,6 @@ def _tidy(home: str) -> None:
         moved = True
     if moved:
         os.chdir(home)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def end_with(parent: int) -> None:

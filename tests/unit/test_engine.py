@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import psutil
 import pytest
 
 from audit.errors import TrialError
-from audit.trials.engines import Engine
+from audit.trials.cores import usable_cores
+from audit.trials.engines import Engine, results
 from audit.trials.pool import POOL, Failure
 
 TWO = Engine(n_jobs=2)
@@ -49,7 +51,12 @@ HARM: dict[str, Callable[[], Any]] = {
 }
 
 
-def harmed(how: str, i: int) -> tuple[int, str]:
+@dataclass(frozen=True)
+class One:
+    n_trials: int = 1
+
+
+def harmed(how: str, i: int, task: One | None = None) -> tuple[int, str]:
     if i == BAD:
         HARM[how]()
     return where(i)
@@ -59,12 +66,13 @@ def harmed(how: str, i: int) -> tuple[int, str]:
 def test_what_ends_a_worker_costs_its_call_and_no_other(how: str) -> None:
     calls = [(how, i) for i in range(8)]
     began = time.monotonic()
-    found = dict(TWO.attempts(harmed, calls, seconds=[1.0 if how == "hangs" else 60.0] * 8))
+    engine = replace(TWO, trial_timeout=1.0 if how == "hangs" else 60.0)
+    found = dict(engine.stream(harmed, [(*call, One()) for call in calls]))
     assert time.monotonic() - began < 20
     assert {i: found[i] for i in range(8) if i != BAD} == {i: (i, os.getcwd()) for i in range(8) if i != BAD}
     assert isinstance(found[BAD], Failure)
     if how == "exits with 0":
-        assert found[BAD].message == "the worker process was lost: it ended by itself with exit code 0"
+        assert found[BAD].message == "The worker process was lost: it ended by itself with exit code 0"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,8 @@ def test_what_ends_a_worker_costs_its_call_and_no_other(how: str) -> None:
     ],
 )
 def test_one_worker_says_how_it_was_lost(how: str, said: str) -> None:
-    ((position, failure),) = ONE.attempts(harmed, [(how, BAD)], seconds=[0.5 if how == "hangs" else 60.0])
+    engine = replace(ONE, trial_timeout=0.5 if how == "hangs" else 60.0)
+    ((position, failure),) = engine.stream(harmed, [(how, BAD, One())])
     assert position == 0
     assert isinstance(failure, Failure)
     assert said in failure.message
@@ -118,18 +127,18 @@ def test_the_next_call_finds_its_directory_and_its_descriptors() -> None:
 
 def test_a_stream_raises_what_a_call_raised_with_the_workers_traceback() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        dict(TWO.stream(divmod, [(1, i) for i in (2, 1, 0)]))
+        dict(results(TWO.stream(divmod, [(1, i) for i in (2, 1, 0)])))
     assert "worker.py" in str(caught.value.__cause__)
-    with pytest.raises(TrialError, match="worker process was lost"):
-        dict(ONE.stream(harmed, [("exits with 0", BAD)]))
+    with pytest.raises(TrialError, match=r"worker process was lost: .* \(while binding\)"):
+        dict(results(ONE.stream(harmed, [("exits with 0", BAD)]), doing="binding"))
 
 
 def test_a_failure_carries_its_traceback() -> None:
-    failure = dict(ONE.attempts(divmod, [(1, 0)]))[0]
+    failure = dict(ONE.stream(divmod, [(1, 0)]))[0]
     assert isinstance(failure, Failure)
     assert failure.message.startswith("ZeroDivisionError: ")
     assert "Traceback (most recent call last)" in failure.traceback
-    here = dict(Engine().attempts(divmod, [(1, 0)]))[0]
+    here = dict(Engine().stream(divmod, [(1, 0)]))[0]
     assert isinstance(here, Failure)
     assert (here.message, type(here.error)) == (failure.message, ZeroDivisionError)
 
@@ -170,7 +179,7 @@ def test_what_calls_share_is_sent_once_and_never_changed_by_another_call(
 
 def test_results_are_taken_a_few_at_a_time() -> None:
     """Workers do not run ahead of whoever takes the results."""
-    stream = TWO.attempts(stamped, [(i,) for i in range(40)])
+    stream = TWO.stream(stamped, [(i,) for i in range(40)])
     next(stream)
     time.sleep(0.5)
     asked = time.time()
@@ -184,7 +193,7 @@ def stamped(i: int) -> float:
 
 
 def test_a_stream_that_is_left_leaves_no_worker_at_work() -> None:
-    stream = TWO.attempts(harmed, [("hangs", i) for i in (0, 1, 2, BAD, BAD, BAD)])
+    stream = TWO.stream(harmed, [("hangs", i) for i in (0, 1, 2, BAD, BAD, BAD)])
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert all(not worker.tasks for worker in POOL._idle)
@@ -227,7 +236,7 @@ def test_threads_run_side_by_side() -> None:
 
 
 DRIVER = """
-from audit.trials.engines import Engine
+from audit.trials.engines import Engine, results
 def work(i):
     import os, time
     os.write(2, b"%d\\n" % os.getpid())
@@ -279,3 +288,30 @@ def test_what_a_call_prints_is_not_on_standard_output(capfd: pytest.CaptureFixtu
     captured = capfd.readouterr()
     assert "said by a mechanism" not in captured.out
     assert "said by a mechanism" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "a mess"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_containers_share_of_time_limits_the_default_of_jobs(
+    tmp_path: Path, files: dict[str, str], cores: int | None
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    everything = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    assert usable_cores(tmp_path) == (cores or everything)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not pin a process to cores")
+def test_cores_that_this_process_may_not_use_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert usable_cores() == 1
