@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
@@ -94,10 +94,15 @@ def results(stream: Iterator[tuple[int, T | Failure]], *, doing: str = "") -> It
     TrialError
         When a worker was lost in a call twice; what a call raises twice is raised here.
     """
-    for position, outcome in stream:
-        if isinstance(outcome, Failure):
-            raise_failure(outcome, doing=doing)
-        yield position, outcome
+    try:
+        for position, outcome in stream:
+            if isinstance(outcome, Failure):
+                raise_failure(outcome, doing=doing)
+            yield position, outcome
+    finally:
+        # Now, and not when somebody collects the traceback: workers are then free again at once.
+        if isinstance(stream, Generator):
+            stream.close()
 
 
 def _tried_here(function: Callable[..., T], arguments: tuple[Any, ...]) -> T | Failure:

@@ -42,7 +42,7 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T | Unasked
         return Unasked(why=_said(f"{type(error).__name__}: {error}"))
     finally:
         if worker is not None:
-            worker.kill()
+            POOL.end(worker)
     answer: T | Unasked = value if succeeded else Unasked(why=_said(value[1]))
     return answer
 

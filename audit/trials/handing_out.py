@@ -164,7 +164,7 @@ class HandingOut:
 
     def _drop(self, worker: Worker) -> None:
         self._crew.remove(worker)
-        worker.kill()
+        POOL.end(worker)
 
 
 def _passed(worker: Worker, now: float) -> float:

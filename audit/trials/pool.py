@@ -269,6 +269,8 @@ class Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
+        # All of them, those at work too: a connection that is collected before its worker is ended is closed twice.
+        self._alive: set[Worker] = set()
         self._starter: _Starter | None = None
 
     def take(self) -> Worker:
@@ -279,6 +281,7 @@ class Pool:
                 worker = self._idle.pop()
                 if worker.setting == setting and worker.process.poll() is None:
                     return worker
+                self._alive.discard(worker)
                 worker.kill()
         return self.start()
 
@@ -286,22 +289,31 @@ class Pool:
         """Return a worker that has done nothing yet."""
         with self._lock:
             starter = self._starter = self._starter or _Starter()
-        return starter.start()
+        worker = starter.start()
+        with self._lock:
+            self._alive.add(worker)
+        return worker
 
     def give_back(self, worker: Worker) -> None:
         """Take a worker back; one that is still at work is ended."""
         if worker.tasks or worker.connection.closed:
-            worker.kill()
+            self.end(worker)
         else:
             with self._lock:
                 self._idle.append(worker)
+
+    def end(self, worker: Worker) -> None:
+        """End a worker that was taken or started."""
+        with self._lock:
+            self._alive.discard(worker)
+        worker.kill()
 
     def close(self) -> None:
         """End all idle workers."""
         with self._lock:
             idle, self._idle = self._idle, []
         for worker in idle:
-            worker.kill()
+            self.end(worker)
 
 
 POOL = Pool()

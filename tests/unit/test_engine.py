@@ -68,7 +68,7 @@ def test_what_ends_a_worker_costs_its_call_and_no_other(how: str) -> None:
     began = time.monotonic()
     engine = replace(TWO, trial_timeout=1.0 if how == "hangs" else 60.0)
     found = dict(engine.stream(harmed, [(*call, One()) for call in calls]))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert {i: found[i] for i in range(8) if i != BAD} == {i: (i, os.getcwd()) for i in range(8) if i != BAD}
     assert isinstance(found[BAD], Failure)
     if how == "exits with 0":
