@@ -28,8 +28,8 @@ FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 LEAVING = 5.0
 _LOOK = 0.1
 _START = (
-    "import sys; sys.path[:] = {path}; from audit.commands.supervised import serve; "
-    "serve({report}, {output}, {parent}, {arguments})"
+    "import sys; sys.path[:] = {path}; from audit.cli import guarded; from audit.commands.supervised import serve; "
+    "serve(guarded, {report}, {output}, {parent}, {arguments})"
 )
 # Where this process reports to, when it is a supervised one.
 _report: int | None = None
@@ -148,7 +148,9 @@ def _value_of(arguments: Sequence[str], option: str) -> Path | None:
     return None
 
 
-def serve(report: int, output: int | None, parent: int, arguments: Sequence[str]) -> None:
+def serve(
+    command: Callable[[list[str]], int], report: int, output: int | None, parent: int, arguments: Sequence[str]
+) -> None:
     """Run a command line in this process, which reports to another one how it ends."""
     global _report
     end_with(parent)
@@ -157,9 +159,7 @@ def serve(report: int, output: int | None, parent: int, arguments: Sequence[str]
     if output is not None:
         os.set_inheritable(output, False)
         sys.stdout = open(output, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115
-    from audit.cli import guarded
-
-    code = int(guarded(list(arguments)))
+    code = int(command(list(arguments)))
     try:
         sys.stdout.flush()
     except OSError:

@@ -210,12 +210,16 @@ class AuditPlan:
             "seed": "choose any",
             "chunk_size": "1000 is usual",
             "control_trials": "leave it out for a fifth of the trials",
+            "max_failed": "0 lets no failed trial pass",
         }
         for name, fix in whole.items():
             if name != "control_trials" or self.control_trials is not None:
                 object.__setattr__(self, name, whole_number(getattr(self, name), name, fix=fix))
         for name, fix in (("significance", "0.05 is usual"), ("delta", "give a probability, for example 1e-5")):
             object.__setattr__(self, name, real_number(getattr(self, name), name, fix=fix))
+        if self.trial_timeout is not None:
+            limit = real_number(self.trial_timeout, "trial_timeout", fix="or leave it out")
+            object.__setattr__(self, "trial_timeout", limit)
 
     @property
     def attackers(self) -> tuple[Attack, ...]:
