@@ -18,7 +18,7 @@ from audit.trials.rows import KEY_COLUMNS
 from audit.trials.store import FOLDER, Storage, Store, drop_releases, last_id, releases_folder, rows_of
 from mechanisms.errors import InvalidInputError
 
-SCHEMA = 1
+SCHEMA = 2
 # "UnLA": tells a store from other databases.
 APPLICATION = 0x556E4C41
 _STRICT = " STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
@@ -34,7 +34,7 @@ _TABLES = (
         attacks TEXT NOT NULL, scores BLOB NOT NULL, failures TEXT NOT NULL,
         prints BLOB NOT NULL, models BLOB, opaque TEXT NOT NULL, changed TEXT NOT NULL,
         releases TEXT NOT NULL, releases_sha256 TEXT NOT NULL,
-        worker TEXT NOT NULL, seconds REAL NOT NULL,
+        worker TEXT NOT NULL, seconds REAL NOT NULL, failed TEXT NOT NULL,
         sha256 TEXT NOT NULL,
         UNIQUE ({", ".join(KEY_COLUMNS)})
     ){_STRICT}""",

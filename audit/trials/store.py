@@ -138,6 +138,10 @@ class Store:
         with self._lock:
             return int(self._connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def forget_failed(self) -> None:
+        """Forget chunks that failed, so that they are tried again: nothing was decided with them."""
+        self._writer.submit(self._forget_failed).result()
+
     def close(self) -> None:
         """Commit what was put, and let go."""
         self._writer.shutdown(wait=True)
@@ -194,6 +198,15 @@ class Store:
             return
         if not self._storage.keep_releases and self.folder is not None:
             drop_releases(self.folder)
+
+    def _forget_failed(self) -> None:
+        if self._failed:
+            return
+        try:
+            with self._lock:
+                self._connection.execute("DELETE FROM chunks WHERE failed != ''")
+        except sqlite3.Error as error:
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         """Go on without storing: hours of trials are not to end because a disk is full."""

@@ -123,6 +123,7 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
         failures={((0, 0), "c"): "scoring raised: no"},
         watched=Watched(releases=prints, models=prints[::-1], opaque="a reason", changed=("features",)),
     )
+        n=3,
     row = Row(**PLACE, n=3, **scored_columns(chunk))
     again = scored_chunk(row, [*chunk.scores, *chunk.failures])
     assert again is not None
