@@ -47,6 +47,7 @@ class HandingOut:
         self._tried: set[int] = set()
         self._crew: list[Worker] = []
         self._n_workers = n_workers
+        self._n_left = len(calls)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield (position, result or Failure); memory holds a few results at a time.
@@ -60,10 +61,17 @@ class HandingOut:
             self._fill()
             while any(worker.tasks for worker in self._crew):
                 for worker in self._ready():
-                    yield from self._heard(worker)
+                    for outcome in self._heard(worker):
+                        self._n_left -= 1
+                        yield outcome
                     self._fill()
-                yield from self._overdue()
+                for outcome in self._overdue():
+                    self._n_left -= 1
+                    yield outcome
                 self._fill()
+            if self._n_left:
+                # Trials that are left out without a word could refute a true claim.
+                raise TrialError(f"{self._n_left} calls were lost between workers; please report this.")
         finally:
             for worker in self._crew:
                 POOL.give_back(worker)
@@ -92,9 +100,11 @@ class HandingOut:
         try:
             worker.send(position, parcels, timed=self._limits[position] is not None)
         except OSError:
-            # It has ended with nothing of this call begun.
-            self._waiting.appendleft(position)
-            self._drop(worker)
+            # It has ended. What it has in hand is told by its closed pipe, as the loss of the first call there.
+            if worker.tasks:
+                self._waiting.appendleft(position)
+            else:
+                worker.tasks.append(position)
 
     def _next_for(self, worker: Worker) -> int | None:
         if worker.tasks and (self._again or not self._waiting):

@@ -41,6 +41,9 @@ def serve(descriptor: int, parent: int, path: list[str]) -> None:
     sys.path[:] = path
     # An interruption of the whole group is the driver's business: here it would be mistaken for the user's own.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.stderr is not None:
+        # Both are the driver's standard error. What is printed outlives a descriptor that a call has closed.
+        sys.stdout = sys.stderr
     connection = Connection(descriptor)
     home, held = os.getcwd(), {}
     with contextlib.suppress(EOFError, ConnectionError):

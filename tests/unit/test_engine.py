@@ -21,7 +21,7 @@ import pytest
 from audit.errors import TrialError
 from audit.trials.cores import usable_cores
 from audit.trials.engines import Engine, results
-from audit.trials.pool import POOL, Failure
+from audit.trials.pool import POOL, Failure, Worker
 
 TWO = Engine(n_jobs=2)
 ONE = Engine(isolated=True)
@@ -102,6 +102,44 @@ def flaky(marker: str, i: int) -> int:
 @pytest.mark.parametrize("engine", [ONE, TWO])
 def test_a_lost_call_is_made_again(tmp_path: Path, engine: Engine) -> None:
     assert sorted(engine.stream(flaky, [(str(tmp_path / "seen"), i) for i in range(6)])) == [(i, i) for i in range(6)]
+
+
+def test_a_worker_that_ends_before_its_next_call_is_sent_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call in hand, of which nothing was heard, is made again, and so is the one that could not be sent."""
+    send, ended = Worker.send, []
+
+    def late(self: Worker, position: int, parcels: Any, **options: Any) -> None:
+        if self.tasks and self.tasks[0] == 0 and not ended:
+            self.process.wait(timeout=60)
+            ended.append(position)
+        send(self, position, parcels, **options)
+
+    monkeypatch.setattr(Worker, "send", late)
+    found = dict(TWO.stream(exits_at_0, [(i,) for i in range(8)]))
+    assert ended
+    assert isinstance(found.pop(0), Failure)
+    assert found == {i: i for i in range(1, 8)}
+
+
+def exits_at_0(i: int) -> int:
+    if i == 0:
+        os._exit(0)
+    return i
+
+
+@pytest.mark.parametrize("engine", [ONE, TWO])
+def test_workers_that_end_before_their_first_call_lose_none(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    send, ended = Worker.send, []
+
+    def late(self: Worker, position: int, parcels: Any, **options: Any) -> None:
+        if len(ended) < engine.n_jobs:
+            ended.append(position)
+            self.process.kill()
+            self.process.wait()
+        send(self, position, parcels, **options)
+
+    monkeypatch.setattr(Worker, "send", late)
+    assert dict(engine.stream(where, [(i,) for i in range(4)])) == {i: (i, os.getcwd()) for i in range(4)}
 
 
 def disturbing(i: int) -> tuple[str, list[bool]]:

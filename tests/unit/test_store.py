@@ -122,8 +122,8 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
         scores={((0, 0), "a"): np.array([-0.0, 5e-324, 1 / 3]), ((2, 0), "b ü"): np.array([1e308, -1.0, 2.0])},
         failures={((0, 0), "c"): "scoring raised: no"},
         watched=Watched(releases=prints, models=prints[::-1], opaque="a reason", changed=("features",)),
-    )
         n=3,
+    )
     row = Row(**PLACE, n=3, **scored_columns(chunk))
     again = scored_chunk(row, [*chunk.scores, *chunk.failures])
     assert again is not None
@@ -145,7 +145,7 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
 
 def test_a_row_holds_every_field_of_a_chunk() -> None:
     """A field that is added later must be stored too."""
-    assert {f.name for f in fields(ScoredChunk)} == {"scores", "failures", "watched"}
+    assert {f.name for f in fields(ScoredChunk)} == {"scores", "failures", "watched", "n"}
     assert {f.name for f in fields(Watched)} == {"releases", "models", "opaque", "changed"}
 
 
@@ -348,7 +348,7 @@ def test_no_database_an_other_one_and_a_newer_one_are_refused(tmp_path: Path) ->
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     for look in (lambda: a_store(tmp_path).__enter__(), lambda: summary_of(tmp_path)):
-        with pytest.raises(InvalidInputError, match="of version 1, got of version 7"):
+        with pytest.raises(InvalidInputError, match=f"of version {SCHEMA}, got of version 7"):
             look()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (4,)
