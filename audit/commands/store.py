@@ -118,9 +118,10 @@ def purge(folder: Path, releases: bool, lock: bool) -> int:
 def _line(found: StoreSummary) -> str:
     size = f"{(found.n_bytes + found.n_release_bytes) / _MEGABYTE:.1f} MB"
     state = "finished" if found.finished else "unfinished"
+    failed = f" ({found.n_failed:,} failed)" if found.n_failed else ""
     held = f", written to by {found.holder}" if found.holder is not None else ""
     return (
-        f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks, {state}, {size}, "
+        f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks{failed}, {state}, {size}, "
         f"{found.data}, {found.trials:,} trials, seed {found.seed}{held}"
     )
 
@@ -164,6 +165,7 @@ def _as_object(row: Row) -> dict[str, Any]:
             for contrast, attack in [_named(text)]
         ],
         "failures": json.loads(row.failures),
+        "failed": json.loads(row.failed) if row.failed else None,
         "releases": row.releases,
     }
 

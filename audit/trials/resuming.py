@@ -66,8 +66,8 @@ class Resuming:
         """Yield (position of the call, its result): first what is stored, then the rest, each once it is stored.
 
         Only :func:`~audit.trials.chunks.draw_chunk`, :func:`~audit.trials.chunks.score_chunk` and
-        :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run. A chunk that failed is stored
-        as failed, and not tried again.
+        :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run. A chunk that failed
+        is stored as failed, and not tried again.
         """
         if function not in _CHUNKS:
             yield from self.engine.stream(function, calls)

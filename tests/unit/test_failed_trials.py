@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,6 +280,42 @@ def test_a_world_of_which_nothing_is_left_is_an_error(data: Dataset, counting: C
         audit.run(Shift(share=1.0 - 1e-12, in_replay=True), data, chunky())
     with pytest.raises(TrialError, match=r"LinAlgError \(world retrained, forget set 0, chunk 0, seed 4"):
         audit.run(Shift(world=World.RETRAINED, share=0.5), data, chunky(counting=counting))
+
+
+class Stop(BaseException):
+    """The end of a process, for a test."""
+
+
+@pytest.mark.parametrize("counting", [Split(), Sequential(first_fit=80)], ids=["fixed", "sequential"])
+@pytest.mark.parametrize("stop", [3, 12])
+def test_a_run_that_goes_on_counts_what_failed_as_it_did(
+    data: Dataset, tmp_path: Path, counting: Counting, stop: int
+) -> None:
+    allowed = chunky(max_failed=400, counting=counting)
+    whole = audit.run(Shift(share=0.01), data, allowed)
+    assert whole.findings[0].failed_chunks
+    steps = []
+
+    def stopping(*_: Any) -> None:
+        steps.append(None)
+        if len(steps) == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        audit.run(Shift(share=0.01), data, allowed, store=tmp_path, progress=stopping)
+    resumed = audit.run(Shift(share=0.01), data, allowed, store=tmp_path)
+    assert replace(resumed, environment=whole.environment) == whole
+
+
+def test_a_run_that_ended_in_an_error_tries_failed_chunks_again(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What made them fail, a full disk or a missing file, may be mended without a change of the plan."""
+    broken, whole = Shift(world=World.RETRAINED, share=0.5), Shift(world=World.RETRAINED).sample
+    with pytest.raises(TrialError):
+        audit.run(broken, data, chunky(), store=tmp_path)
+    monkeypatch.setattr(Shift, "sample", lambda _, world, n, *, rng: whole(world, n, rng=rng))
+    assert audit.run(broken, data, chunky(), store=tmp_path).findings[0].failed_chunks == ()
 
 
 def test_a_null_control_that_fails_raises_no_alarm(data: Dataset) -> None:
