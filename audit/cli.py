@@ -24,8 +24,8 @@ from audit.commands.store import store
 from audit.commands.supervised import runs_user_code, supervise, user_code
 from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
-from audit.trials.cores import usable_cores
 from audit.trials.signals import ending_signals
+from audit.trials.workers.cores import usable_cores
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -189,9 +189,9 @@ def run(
     from audit.commands.plan_file.reading import read_plan
     from audit.running.runner import run as run_audit
     from audit.trials.engines import Engine
-    from audit.trials.opening import database
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
+    from audit.trials.storing.opening import database
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from audit.trials.engines import Engine, results
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 
 REPEATS = 5
 Pool = Callable[[Callable[..., object], Sequence[tuple[object, ...]]], int]

@@ -10,7 +10,7 @@ import click
 from audit.commands.saying import say, say_result
 from audit.commands.writable import check_writable, settled
 from audit.errors import ExitCode
-from audit.trials.cores import usable_cores
+from audit.trials.workers.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable

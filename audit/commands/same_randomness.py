@@ -10,7 +10,7 @@ import click
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.commands.saying import say_result
 from audit.commands.supervised import user_code
-from audit.trials.cores import usable_cores
+from audit.trials.workers.cores import usable_cores
 
 
 @click.command("same-randomness")

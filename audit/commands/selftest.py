@@ -9,7 +9,7 @@ import click
 from audit.commands.saying import say, say_result
 from audit.commands.writable import SELFTEST, check_writable, display, settled
 from audit.errors import ExitCode
-from audit.trials.cores import usable_cores
+from audit.trials.workers.cores import usable_cores
 
 
 @click.command()

@@ -22,7 +22,7 @@ from audit.commands.report import record_crash
 from audit.commands.saying import finish_streams, prepare_streams, say
 from audit.errors import ExitCode
 from audit.trials.signals import ENDING, ending_signals
-from audit.trials.worker import end_with, tidy
+from audit.trials.workers.worker import end_with, tidy
 
 # Options whose value is a module of the user's.
 OPTIONS = ("--mechanism", "--baseline-mechanism")

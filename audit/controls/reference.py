@@ -23,7 +23,7 @@ from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Streams, raise_failure, worker_limits
 from audit.trials.independence import FALSE_ALARM
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 from mechanisms.claim import Reference
 from mechanisms.errors import UnlearnAuditError
 from mechanisms.protocol import Deletion, ShowsLearned, World

@@ -17,8 +17,8 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.trials.chunks import Stream, make_generator, sampled_with_models
 from audit.trials.engines import Engine, Streams, worker_limits
-from audit.trials.fresh import Unasked, copy_of, in_fresh_process
-from audit.trials.pool import Failure
+from audit.trials.workers.fresh import Unasked, copy_of, in_fresh_process
+from audit.trials.workers.pool import Failure
 from mechanisms.errors import UnlearnAuditError
 from mechanisms.protocol import Deletion, World
 

@@ -15,7 +15,7 @@ from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
 from audit.trials.engines import Streams
 from audit.trials.independence import FALSE_ALARM
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion
 
 # Enough where the drawn numbers are recognised; an estimate from so few would say nothing, and is not made to.

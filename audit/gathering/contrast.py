@@ -23,8 +23,8 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.failed_chunks import FailedChunk, collected, n_failed
 from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress, Streams, results
-from audit.trials.pool import Failure
 from audit.trials.watching import Seen, Watched, together
+from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from audit.records.failed_chunks import FailedChunk
 from audit.trials.chunks import ChunkTask, trial_error
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion
 
 Array = NDArray[np.float64]

@@ -46,7 +46,7 @@ from audit.trials.chunks import (
 )
 from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.independence import FALSE_ALARM
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 from mechanisms.claim import Claim
 from mechanisms.protocol import Deletion
 

@@ -33,10 +33,10 @@ from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.identity.of_runs import identity_of
-from audit.trials.opening import opened
 from audit.trials.pace import set_phase
-from audit.trials.resuming import Resuming
 from audit.trials.store import Storage
+from audit.trials.storing.opening import opened
+from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World

@@ -18,8 +18,8 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import fingerprints
-from audit.trials.pool import Failure
 from audit.trials.watching import Watched
+from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Deletion, HasData, HasModels, LearnedModels, World
 from mechanisms.reading.arrays import real_numbers

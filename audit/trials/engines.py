@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 from threadpoolctl import ThreadpoolController
 
 from audit.errors import TrialError
-from audit.trials.pool import Failure
+from audit.trials.workers.pool import Failure
 from mechanisms.errors import require
 from mechanisms.reading.scalars import whole_number
 
@@ -89,7 +89,7 @@ class Engine:
             for i, arguments in enumerate(calls):
                 yield i, _tried_here(function, arguments)
             return
-        from audit.trials.handing_out import HandingOut
+        from audit.trials.workers.handing_out import HandingOut
 
         limits = [self._limit(call) for call in calls]
         yield from HandingOut(function, calls, n_workers=min(self.n_jobs, len(calls)), limits=limits).outcomes()

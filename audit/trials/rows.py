@@ -1,7 +1,7 @@
 """One chunk as a row: scores as little-endian float64, words as JSON, and a digest over all of it.
 
-In the flow: :mod:`audit.trials.resuming` turns results of chunks into rows and back, :mod:`audit.trials.store` keeps
-them.
+In the flow: :mod:`audit.trials.storing.resuming` turns results of chunks into rows and back, :mod:`audit.trials.store`
+keeps them.
 """
 
 from __future__ import annotations

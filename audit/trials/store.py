@@ -1,6 +1,7 @@
 """Chunks that outlive the run: rows of one SQLite file, committed before anybody counts them.
 
-In the flow: :mod:`audit.trials.opening` opens a store for a run, :mod:`audit.trials.resuming` asks it before drawing.
+In the flow: :mod:`audit.trials.storing.opening` opens a store for a run, :mod:`audit.trials.storing.resuming` asks it
+before drawing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Store:
     Parameters
     ----------
     connection
-        To a database with the tables of :mod:`audit.trials.opening`, used by this store alone.
+        To a database with the tables of :mod:`audit.trials.storing.opening`, used by this store alone.
     storage
         What was asked for.
     """

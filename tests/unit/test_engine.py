@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from audit.errors import TrialError
-from audit.trials.cores import usable_cores
 from audit.trials.engines import Engine, results
-from audit.trials.pool import POOL, Failure, Worker
+from audit.trials.workers.cores import usable_cores
+from audit.trials.workers.pool import POOL, Failure, Worker
 
 TWO = Engine(n_jobs=2)
 ONE = Engine(isolated=True)
@@ -197,7 +197,7 @@ def doubled(array: np.ndarray, i: int) -> tuple[float, bool, bool]:
 def test_what_calls_share_is_sent_once_and_never_changed_by_another_call(
     frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit.trials import pool
+    from audit.trials.workers import pool
 
     sent: list[int] = []
     original = pool.Parcel.send
@@ -236,7 +236,9 @@ def test_a_stream_that_is_left_leaves_no_worker_at_work() -> None:
     stream.close()  # type: ignore[attr-defined]
     assert all(not worker.tasks for worker in POOL._idle)
     time.sleep(0.1)
-    asleep = [child for child in psutil.Process().children() if "audit.trials.worker" in " ".join(child.cmdline())]
+    asleep = [
+        child for child in psutil.Process().children() if "audit.trials.workers.worker" in " ".join(child.cmdline())
+    ]
     assert {child.pid for child in asleep} == {worker.process.pid for worker in POOL._idle}
     assert dict(TWO.stream(where, [(0,), (1,)])) == {0: (0, os.getcwd()), 1: (1, os.getcwd())}
 

@@ -19,7 +19,6 @@ import pytest
 
 import audit
 from attacks.protocol import FittedAttack
-from audit.trials import holding, opening
 from audit.trials.chunks import (
     ChunkTask,
     ScoredChunk,
@@ -31,11 +30,12 @@ from audit.trials.chunks import (
     trial_error,
 )
 from audit.trials.engines import Engine
-from audit.trials.inspection import damage_in, rows_in, stores_below, summary_of
-from audit.trials.opening import SCHEMA, database, opened
-from audit.trials.resuming import Resuming
 from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
 from audit.trials.store import Storage, Store, releases_folder
+from audit.trials.storing import holding, opening
+from audit.trials.storing.inspection import damage_in, rows_in, stores_below, summary_of
+from audit.trials.storing.opening import SCHEMA, database, opened
+from audit.trials.storing.resuming import Resuming
 from audit.trials.watching import Watched
 from mechanisms import Claim, GaussianDP, Reference, load_named
 from mechanisms.errors import InvalidInputError, NotApplicableError

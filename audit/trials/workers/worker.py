@@ -1,7 +1,8 @@
 """A worker process: takes calls from its driver one after the other, and answers each with a result or a failure.
 
-In the flow: :mod:`audit.trials.pool` starts it and watches it. What a call does to its process (another directory,
-closed descriptors, an exception of any kind) is undone or reported here; what ends the process is noticed there.
+In the flow: :mod:`audit.trials.workers.pool` starts it and watches it. What a call does to its process (another
+directory, closed descriptors, an exception of any kind) is undone or reported here; what ends the process is noticed
+there.
 """
 
 from __future__ import annotations

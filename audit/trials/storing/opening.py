@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audit.trials import holding
 from audit.trials.identity.of_runs import Identity, canonical, differences, digest_of
 from audit.trials.rows import KEY_COLUMNS
 from audit.trials.store import FOLDER, Storage, Store, drop_releases, last_id, releases_folder, rows_of
+from audit.trials.storing import holding
 from mechanisms.errors import InvalidInputError
 
 SCHEMA = 2

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from audit.errors import TrialError
 from audit.trials.chunks import ChunkTask, draw_and_score, draw_chunk, score_chunk, trial_error
 from audit.trials.engines import Streams
-from audit.trials.pool import Failure
 from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
 from audit.trials.store import Store
+from audit.trials.workers.pool import Failure
 from mechanisms.errors import UnlearnAuditError
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from audit.trials.worker import CALL, FORGET, HOLD
+from audit.trials.workers.worker import CALL, FORGET, HOLD
 
 # Shared arguments of at least so many bytes are sent to a worker once.
 SHARED_BYTES = 4096
@@ -37,7 +37,9 @@ AHEAD_BYTES = 16_384
 # that a call left behind.
 LOOK = 0.2
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_START = "import sys; sys.path[:] = {path}; from audit.trials.worker import serve; serve({fd}, {parent}, {path})"
+_START = (
+    "import sys; sys.path[:] = {path}; from audit.trials.workers.worker import serve; serve({fd}, {parent}, {path})"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

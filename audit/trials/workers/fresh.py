@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from audit.trials.pool import packed
+from audit.trials.workers.pool import packed
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T | Unasked
     What cannot be sent to another process, and a process that dies, are no faults of a mechanism: they come back as
     :class:`Unasked`, and so does whatever the function raises.
     """
-    from audit.trials.pool import POOL
+    from audit.trials.workers.pool import POOL
 
     worker = None
     try:

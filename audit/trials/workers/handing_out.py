@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from audit.errors import TrialError
-from audit.trials.pool import LOOK, POOL, Failure, Packer, Worker
-from audit.trials.worker import BEGUN
+from audit.trials.workers.pool import LOOK, POOL, Failure, Packer, Worker
+from audit.trials.workers.worker import BEGUN
 
 Outcome = tuple[int, Any]
 # Seconds that a worker may take to start and to import what it needs, before the limit of its call begins.

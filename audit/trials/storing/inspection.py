@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.trials import holding
-from audit.trials.opening import APPLICATION, SCHEMA, database, words
 from audit.trials.rows import Row
 from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_folder, rows_of
+from audit.trials.storing import holding
+from audit.trials.storing.opening import APPLICATION, SCHEMA, database, words
 from mechanisms.errors import InvalidInputError
 
 # Numbers of rows that cannot be read, one after another, before the rest is given up.
