@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.func import grad, vmap
 
-from mechanisms.clipped_descent import Batch, Networks, Shape, one_thread
+from mechanisms.networks.clipped_descent import Batch, Networks, Shape, one_thread
 from mechanisms.sources import load_named
 
 SHAPE = Shape(n_inputs=65, hidden=16, n_outputs=10)

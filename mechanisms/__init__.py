@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         UnreachableTargetError,
         UserFunctionError,
     )
-    from mechanisms.network_langevin import NetworkLangevin
+    from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.newton_removal import NewtonRemoval
     from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
     from mechanisms.protocol import (
@@ -78,7 +78,7 @@ else:
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
             ),
-            "mechanisms.network_langevin": "NetworkLangevin",
+            "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.newton_removal": "NewtonRemoval",
             "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
             "mechanisms.protocol": (

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from mechanisms.accounting import gdp
 from mechanisms.accounting.calibration import round_up_to_grid
@@ -257,6 +256,8 @@ class OutputPerturbation:
 
     def fit(self, data: Dataset) -> Array:
         """Return the coefficients of the estimator on these records, in the shape of a release."""
+        from sklearn.base import clone
+
         model = clone(self.estimator)
         model.fit(data.features, targets_for(model, data))
         return coefficients_of(model)

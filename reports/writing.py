@@ -222,14 +222,14 @@ def _redacted(value: Reportable) -> Reportable:
 
 
 def _figure_data(value: Reportable) -> dict[str, str]:
-    from reports.audits.figure_data import figure_data
+    from reports.audits.pictures.figure_data import figure_data
 
     return figure_data(value)
 
 
 def _remove_stale(directory: Path, kept: Collection[str]) -> None:
     """Remove the data of a report that is being replaced: beside a redacted page it would tell what that withholds."""
-    from reports.audits.figure_data import FOLDER, HEADS
+    from reports.audits.pictures.figure_data import FOLDER, HEADS
 
     for name in HEADS:
         if f"{FOLDER}/{name}" not in kept:

@@ -13,8 +13,8 @@ import numpy as np
 
 from attacks.canary import difficulty
 from audit.certificates.certification import Certification, RecordRow, RouteRow
-from audit.records.previews import make_previews
 from audit.records.provenance import data_record, environment_of
+from audit.running.previews import make_previews
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, results, worker_limits
 from mechanisms.claim import Reference

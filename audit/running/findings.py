@@ -21,8 +21,8 @@ from audit.records.failed_chunks import FailedChunk, n_failed
 from audit.records.histograms import ScoreHistogram, histogram_of
 from audit.records.history import History
 from audit.records.ledger import Family, Member
-from audit.records.previews import make_previews
 from audit.records.verdict import Reason, decide
+from audit.running.previews import make_previews
 from audit.statistics.multiplicity import MemberKey, Role, decide_family
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.reading.records import RecordSet

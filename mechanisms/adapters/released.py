@@ -7,7 +7,6 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import is_classifier, is_regressor
 
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, require
@@ -124,9 +123,13 @@ class Predictions:
         )
 
     def _labels(self, model: Any) -> bool:
+        from sklearn.base import is_classifier
+
         return self.method == "predict" and is_classifier(model)
 
     def _kind(self, model: Any, release: Array) -> OutputKind | None:
+        from sklearn.base import is_classifier, is_regressor
+
         if self._labels(model):
             return "labels" if release.ndim == 1 else None
         if self.method == "predict":
@@ -167,6 +170,8 @@ def targets_for(estimator: Any, data: Dataset) -> NDArray[Any]:
     NDArray
         Shape (n,), or (n, q) for several columns of numbers.
     """
+    from sklearn.base import is_classifier
+
     targets = data.targets
     if is_classifier(estimator) and targets.shape[1] > 1:
         labels: NDArray[Any] = targets.argmax(axis=1)

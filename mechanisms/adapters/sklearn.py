@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from mechanisms.adapters.functions import (
     CalibrateFn,
@@ -160,6 +159,8 @@ class _Fit:
     estimator: Any
 
     def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
+        from sklearn.base import clone
+
         model = clone(self.estimator)
         unset = sorted(
             name

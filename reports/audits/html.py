@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
-from reports.audits import distributions, figures, history_figure
+from reports.audits import distributions
+from reports.audits.pictures import figures, history_figure
 from reports.audits.view import page
 from reports.page import drawing
 from reports.page.html import template, unbroken

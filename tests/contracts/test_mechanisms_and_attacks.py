@@ -14,7 +14,7 @@ from mechanisms.adapters.functions import from_functions
 from mechanisms.adapters.sklearn import from_estimator
 from mechanisms.dataset import Dataset
 from mechanisms.faulty import NeglectedRidge
-from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.output_perturbation import OutputPerturbation
 from mechanisms.protocol import Deletion, HasCertificates, Mechanism, ReleaseSpec, World

@@ -22,7 +22,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, UserFunctionError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.faulty.catalogue import CATALOGUE
-from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.protocol import Access, Deletion, HasPools, HasStages, HasStreams, Outputs, ReleaseSpec, World
@@ -35,8 +35,8 @@ from mechanisms.stages import sample_by_stages
 from tests.contracts.test_mechanisms_and_attacks import EVERY_MECHANISM, NEEDS_TORCH
 
 Array = NDArray[np.float64]
-# Two batches and a rest of the ridge sampler and of the network, whose batches have 16 models.
-N = 35
+# A batch and a rest of the ridge sampler and of the network, whose batches have 16 models.
+N = 18
 FORGET = (8, 3)
 POOL = (8, 3, 40, 21)
 SMALL = RidgeLangevin(n_learn=20, n_unlearn=4, sigma_learn=0.001, sigma_unlearn=0.0005, step_size=1e-4)

@@ -1,7 +1,8 @@
 """The documentation runs: its Python blocks as one script a page, its commands in order, its output as it is printed.
 
-In a page, a block of Python or TOML that begins with a comment that names a file is saved under that name; other Python
-runs in one namespace. A text block is the output of the command before it, with ``...`` for lines left out.
+A page with commands starts in a folder that holds the examples and the files that the README names. In a page, a block
+of Python or TOML that begins with a comment that names a file is saved under that name; other Python runs in one
+namespace. A text block is the output of the command before it, with ``...`` for lines left out.
 """
 
 from __future__ import annotations
@@ -19,12 +20,23 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/certificates.md", "docs/statistics.md", "docs/comparison.md", "docs/stages.md")
+HOW_TO = (
+    "README.md",
+    "docs/audit.md",
+    "docs/certify.md",
+    "docs/demo.md",
+    "docs/network.md",
+    "docs/own_mechanism.md",
+    "docs/scores.md",
+    "docs/selftest.md",
+)
+WITHOUT_CODE = ("docs/development.md", "docs/verdicts.md")
 # What other tests, or continuous integration itself, run: these begin with another environment.
 ELSEWHERE = ("make ", "pip install ")
 # Minutes: run by make test-slow.
 SLOW = ("unlearn-audit demo", "unlearn-audit selftest", "unlearn-audit run examples/plans/network.toml")
 AFTER_SLOW = ("python examples/network_difficulty.py",)
-# Many seconds each: with all the rest of the README by make test-slow.
+# Many seconds each: with all the rest of their page by make test-slow.
 LONGER = (
     "python examples/black_box_logistic_regression.py",
     "python examples/stop_when_decided.py",
@@ -46,7 +58,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command of the README and the output that is shown for it."""
+    """A command of a page and the output that is shown for it."""
 
     line: str
     shown: str | None
@@ -108,19 +120,18 @@ def plain(text: str) -> str:
     return "".join(NUMBER.sub("0", re.sub("[─=]{3,}", "", text)).split())
 
 
-def perform(steps: list[Command | Block], folder: Path) -> list[str]:
+def perform(steps: list[Command | Block], folder: Path, page: str) -> list[str]:
     """Run the steps in order; return the commands that were run."""
     (folder / "examples").symlink_to(ROOT / "examples")
+    for block in blocks("README.md"):
+        save(block, folder)
     namespace: dict[str, object] = {}
     performed = []
     for step in steps:
         if isinstance(step, Block):
-            named = NAMED.match(step.text)
-            if named:
-                (folder / named[1]).write_text(step.text, encoding="utf-8")
-            else:
-                assert step.language == "python", f"README.md:{step.line}: {step.language} is not run"
-                exec(compile(step.text, f"README.md:{step.line}", "exec"), namespace)
+            if not save(step, folder):
+                assert step.language == "python", f"{page}:{step.line}: {step.language} is not run"
+                exec(compile(step.text, f"{page}:{step.line}", "exec"), namespace)
             continue
         done = run(step.line, folder)
         performed.append(step.line)
@@ -129,6 +140,14 @@ def perform(steps: list[Command | Block], folder: Path) -> list[str]:
         if step.shown is not None:
             assert pattern(step.shown).fullmatch(plain(done.stdout)), f"{step.line}\n{done.stdout}"
     return performed
+
+
+def save(block: Block, folder: Path) -> bool:
+    """Save a block that names a file; return whether it does."""
+    named = NAMED.match(block.text)
+    if named:
+        (folder / named[1]).write_text(block.text, encoding="utf-8")
+    return bool(named)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -147,29 +166,56 @@ def test_the_python_of_a_page_runs(page: str, tmp_path: Path) -> None:
     assert sum("assert " in line for line in script) >= 3
 
 
-@pytest.mark.parametrize("left_out", [LONGER, pytest.param((), marks=pytest.mark.slow)], ids=["shortened", "whole"])
-def test_the_readme_runs_as_it_is_written(
-    left_out: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def within(page: str, left_out: tuple[str, ...]) -> list[Command | Block]:
+    """Return the blocks of a page, and its commands but those that begin as said or run elsewhere."""
+    skipped = (*ELSEWHERE, *left_out)
+    return [step for step in commands(page) if isinstance(step, Block) or not step.line.startswith(skipped)]
+
+
+QUICK = (*SLOW, *AFTER_SLOW, *LONGER)
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_a_page_runs_as_it_is_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    skipped = (*ELSEWHERE, *SLOW, *AFTER_SLOW, *left_out)
-    steps = [s for s in commands("README.md") if isinstance(s, Block) or not s.line.startswith(skipped)]
-    performed = perform(steps, tmp_path)
-    assert len(performed) >= (10 if left_out else 14)
-    assert (tmp_path / "out" / "both" / "audit.xml").exists()
+    steps = within(page, QUICK)
+    assert len(perform(steps, tmp_path, page)) == sum(isinstance(step, Command) for step in steps)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slow", SLOW)
-def test_the_long_commands_of_the_readme_run_as_they_are_written(slow: str, tmp_path: Path) -> None:
-    if "network" in slow and find_spec("torch") is None:
+@pytest.mark.parametrize("page", HOW_TO)
+def test_the_long_commands_of_a_page_run_as_they_are_written(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "network" in page and find_spec("torch") is None:
         pytest.skip("needs torch: pip install 'unlearn-audit[torch]'")
-    wanted = (slow, *(AFTER_SLOW if "network" in slow else ()))
-    steps = [s for s in commands("README.md") if isinstance(s, Command) and s.line.startswith(wanted)]
-    assert len(perform(list(steps), tmp_path)) == len(wanted)
+    steps = within(page, ())
+    if not any(isinstance(step, Command) and step.line.startswith(QUICK) for step in steps):
+        pytest.skip("all of its commands are run by make test")
+    perform(steps, tmp_path, page)
 
 
-@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_every_page_is_tested_and_long_commands_are_in_one() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages | {"README.md"} == {*PAGES, *HOW_TO, *WITHOUT_CODE}
+    written = [step.line for page in HOW_TO for step in commands(page) if isinstance(step, Command)]
+    for line in QUICK:
+        assert any(command.startswith(line) for command in written), line
+    assert len(written) >= 25
+    for page in WITHOUT_CODE:
+        assert not blocks(page)
+
+
+def test_the_readme_is_a_front_door() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    # From it every page can be reached.
+    for page in (*PAGES, *HOW_TO[1:], *WITHOUT_CODE):
+        assert f"]({page})" in text, page
+
+
+@pytest.mark.parametrize("page", [*HOW_TO, *PAGES, *WITHOUT_CODE])
 def test_links_to_files_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)

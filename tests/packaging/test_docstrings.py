@@ -49,7 +49,7 @@ PLAIN = {
     "mechanisms.accounting.calibration.round_up_to_grid",
 }
 MECHANISMS = (
-    "mechanisms.network_langevin.NetworkLangevin",
+    "mechanisms.networks.langevin.NetworkLangevin",
     "mechanisms.newton_removal.NewtonRemoval",
     "mechanisms.output_perturbation.OutputPerturbation",
     "mechanisms.ridge.downdate.ExactDowndate",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes, load_digits
 
+from mechanisms import sources
 from mechanisms.dataset import from_arrays, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.sources import load_file, load_named
@@ -36,6 +38,21 @@ def test_diabetes_is_regression_of_order_one() -> None:
     data = load_named("diabetes")
     assert data.kind == "regression"
     assert np.all(np.abs(data.features) < 3)
+
+
+@pytest.mark.parametrize("shipped", [True, False], ids=["read", "asked for"])
+def test_data_that_ship_are_scikit_learns_own(monkeypatch: pytest.MonkeyPatch, shipped: bool) -> None:
+    """Read from its files without importing it, and asked of it where the files have moved."""
+    sources._raw_digits.cache_clear()
+    if not shipped:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    digits, diabetes = sources.load_named("digits", rows=1797), sources.load_named("diabetes", rows=442)
+    sources._raw_digits.cache_clear()
+    np.testing.assert_array_equal(digits.features[:, :-1], load_digits().data / 16)
+    np.testing.assert_array_equal(digits.targets.argmax(axis=1), load_digits().target)
+    raw = load_diabetes(scaled=False)
+    np.testing.assert_array_equal(diabetes.features[:, :-1], raw.data / sources._DIABETES_UNITS)
+    np.testing.assert_array_equal(diabetes.targets[:, 0], raw.target / sources._DIABETES_TARGET_UNIT)
 
 
 def test_sha256_changes_with_any_value_and_only_then() -> None:

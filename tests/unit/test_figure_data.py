@@ -19,7 +19,7 @@ from audit.records.result import AuditCollection, AuditResult
 from audit.records.verdict import Verdict
 from mechanisms.claim import Direction
 from reports.audits import distributions, html, markdown
-from reports.audits.figure_data import FOLDER, HEADS, as_csv, figure_data
+from reports.audits.pictures.figure_data import FOLDER, HEADS, as_csv, figure_data
 from reports.audits.view import page
 from tests.unit.page_checks import check_html
 from tests.unit.report_cases import finding, hostile_collection, make_collection, profile_claim, result

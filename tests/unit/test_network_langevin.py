@@ -17,7 +17,7 @@ from attacks.registry import ATTACKS
 from mechanisms.claim import Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Access, HasCertificates, HasLaw, World
 from mechanisms.sources import load_named
 from reports.audits.view import page
@@ -80,7 +80,7 @@ def slow_release(deletion: Any, learned_on: Dataset, unlearned_on: Dataset, numb
 @needs_torch
 @pytest.mark.parametrize("clip_norm", [1e-3, 1.5, 1e6])
 def test_clipped_gradients_agree_with_single_gradients(digits: Dataset, clip_norm: float) -> None:
-    from mechanisms.clipped_descent import Batch, Networks, Shape
+    from mechanisms.networks.clipped_descent import Batch, Networks, Shape
 
     shape = Shape(n_inputs=65, hidden=3, n_outputs=10)
     vectors = rng().standard_normal((4, shape.n_parameters)).astype(np.float32) / 3
@@ -97,7 +97,7 @@ def test_clipped_gradients_agree_with_single_gradients(digits: Dataset, clip_nor
 
 @needs_torch
 def test_no_record_adds_more_than_the_clip_norm(digits: Dataset) -> None:
-    from mechanisms.clipped_descent import Batch, Networks, Shape
+    from mechanisms.networks.clipped_descent import Batch, Networks, Shape
 
     shape = Shape(n_inputs=65, hidden=3, n_outputs=10)
     networks = Networks.of(rng().standard_normal((2, shape.n_parameters)).astype(np.float32), shape)
@@ -153,7 +153,7 @@ def test_networks_that_train_at_once_agree_with_one_at_a_time(digits: Dataset, m
     models = deletion.learn(digits, 5, rng())
     expected = [deletion.released(m) for m in (models, deletion.unlearn(models, retained, deleted, rng(2)))]
     for at_once in (1, 2):
-        monkeypatch.setattr("mechanisms.network_langevin.AT_ONCE", at_once)
+        monkeypatch.setattr("mechanisms.networks.langevin.AT_ONCE", at_once)
         learned = deletion.learn(digits, 5, rng())
         unlearned = deletion.unlearn(learned, retained, deleted, rng(2))
         np.testing.assert_allclose(deletion.released(learned), expected[0], atol=1e-4)
@@ -166,7 +166,7 @@ def test_the_same_generator_gives_the_same_releases_on_one_thread(
 ) -> None:
     import torch
 
-    from mechanisms.clipped_descent import Networks
+    from mechanisms.networks.clipped_descent import Networks
 
     seen, logits = set(), Networks.logits
     monkeypatch.setattr(Networks, "logits", lambda *a: (seen.add(torch.get_num_threads()), logits(*a))[1])

@@ -16,7 +16,8 @@ import reports
 from audit.records.result import AuditCollection, AuditResult, read_json
 from audit.records.verdict import Verdict
 from mechanisms.errors import InvalidInputError
-from reports.audits import figures, html, markdown, terminal
+from reports.audits import html, markdown, terminal
+from reports.audits.pictures import figures
 from reports.audits.view import page
 from reports.page import drawing
 from reports.page.numbers import as_float

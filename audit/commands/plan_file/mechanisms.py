@@ -16,7 +16,7 @@ from audit.commands.plan_file.fields import (
     Section,
 )
 from mechanisms.claim import Reference
-from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin

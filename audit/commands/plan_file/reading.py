@@ -19,7 +19,7 @@ from mechanisms.adapters.observed import ObservedOutputs
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import shown
-from mechanisms.network_langevin import NetworkLangevin
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Access, Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
 

@@ -22,7 +22,7 @@ from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 from mechanisms.stages import validate_requests
 
 if TYPE_CHECKING:
-    from mechanisms.clipped_descent import Batch, Networks
+    from mechanisms.networks.clipped_descent import Batch, Networks
 
 Array = NDArray[np.float64]
 # Networks that step together: twice as fast as one at a time, and more are hardly faster (benchmarks/network.py).
@@ -217,7 +217,7 @@ class NetworkStages:
 
         The same ``rng`` gives the same networks for any number of threads, up to rounding however many train at once.
         """
-        from mechanisms.clipped_descent import Batch, Networks, one_thread
+        from mechanisms.networks.clipped_descent import Batch, Networks, one_thread
 
         with one_thread():
             batch = Batch.of(records)
@@ -225,7 +225,7 @@ class NetworkStages:
 
     def unlearn(self, models: Networks, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Networks:
         """Return the networks after noisy steps on the retained records; the request is seen in nothing else."""
-        from mechanisms.clipped_descent import Batch, Networks, one_thread
+        from mechanisms.networks.clipped_descent import Batch, Networks, one_thread
 
         with one_thread():
             batch = Batch.of(retained)
@@ -236,7 +236,7 @@ class NetworkStages:
 
     def released(self, models: Networks) -> Array:
         """Return the logits on the probe records, shape (n, probes, classes)."""
-        from mechanisms.clipped_descent import one_thread
+        from mechanisms.networks.clipped_descent import one_thread
 
         with one_thread():
             parts = [models.part(i, i + AT_ONCE) for i in range(0, models.n, AT_ONCE)]
@@ -244,7 +244,7 @@ class NetworkStages:
 
     def _learned(self, batch: Batch, n: int, rng: np.random.Generator) -> Networks:
         """Return networks that train together; how many they are changes the rounding."""
-        from mechanisms.clipped_descent import Networks, Shape
+        from mechanisms.networks.clipped_descent import Networks, Shape
 
         mechanism, sigma = self.mechanism, self.mechanism.sigma_learn
         shape = Shape(n_inputs=batch.features.shape[1], hidden=mechanism.hidden, n_outputs=batch.targets.shape[1])
@@ -281,7 +281,7 @@ class NetworkStages:
                 shown.append(self._logits(networks))
 
     def _step(self, networks: Networks, batch: Batch, noise: NDArray[np.float32] | None, sigma: float) -> None:
-        from mechanisms.clipped_descent import Networks
+        from mechanisms.networks.clipped_descent import Networks
 
         gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm)
         networks.move(gradients, -self.mechanism.step_size / self.divisor)
@@ -289,7 +289,7 @@ class NetworkStages:
             networks.move(Networks.of(noise, networks.shape), sigma)
 
     def _logits(self, networks: Networks) -> Array:
-        from mechanisms.clipped_descent import as_tensor
+        from mechanisms.networks.clipped_descent import as_tensor
 
         return np.asarray(networks.logits(as_tensor(self.probes)).numpy(), dtype=np.float64)
 
@@ -309,7 +309,7 @@ class NetworkDeletion(NetworkStages):
         Networks of the full data would serve every record alike, but they are not kept: a release depends on its own
         random stream alone, so that any trial replays alone and trials of one stream are independent.
         """
-        from mechanisms.clipped_descent import one_thread
+        from mechanisms.networks.clipped_descent import one_thread
 
         releases = np.empty((n, *self.release.shape))
         with one_thread():
@@ -326,7 +326,7 @@ class NetworkDeletion(NetworkStages):
 
         Shape (n, 3 to 5, probes, classes); ``None`` without two noisy unlearning steps.
         """
-        from mechanisms.clipped_descent import Networks, one_thread
+        from mechanisms.networks.clipped_descent import Networks, one_thread
 
         n_steps = 0 if self._stops(world) else min(self.mechanism.n_unlearn, N_SHOWN)
         if n_steps < 2 or self.mechanism.sigma_unlearn == 0:
@@ -341,7 +341,7 @@ class NetworkDeletion(NetworkStages):
 
     def _batches(self, world: World) -> tuple[Batch, Batch]:
         """Return the records that a world learns from, and those that its unlearning steps run on."""
-        from mechanisms.clipped_descent import Batch
+        from mechanisms.networks.clipped_descent import Batch
 
         learned_on = self.retained if world is World.RETRAINED else self.data
         return Batch.of(learned_on), Batch.of(self.data if world is World.NEGLECTED else self.retained)

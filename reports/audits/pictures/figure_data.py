@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from audit.records import phrases
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
-from reports.audits import figures
+from reports.audits.pictures import figures
 from reports.page.parts import plain
 
 FOLDER = "report-data"
