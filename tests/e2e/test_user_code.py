@@ -7,12 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from tests.e2e.command_line import Done
+from audit.trials.storing.inspection import damage_in, summary_of
+from tests.e2e.command_line import Done, hear_interruptions
+from tests.e2e.test_going_on import wait_for
 
 ROOT = Path(__file__).parents[2]
 # As an installed command: without the current folder before installed modules.
@@ -74,8 +80,16 @@ def command(folder: Path, *arguments: str, place: str = "nowhere", what: str = "
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("place", ["body", "calibrate", "learn", "observe"])
+def slow(*values: str) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+# A command takes more than a second to start: one of each kind always, the product where time is.
+@pytest.mark.parametrize(
+    ("place", "jobs"),
+    [("body", "1"), ("learn", "2")]
+    + [slow(*case) for case in product(("body", "calibrate", "learn", "observe"), ("1", "2"))],
+)
 def test_an_exit_without_an_error_is_an_error_with_a_junit_file(tmp_path: Path, place: str, jobs: str) -> None:
     done = command(tmp_path, "--jobs", jobs, "--junit", "j.xml", place=place, what="os._exit(0)")
     assert done.returncode == 4, done.stderr
@@ -85,21 +99,46 @@ def test_an_exit_without_an_error_is_an_error_with_a_junit_file(tmp_path: Path, 
     assert "exit code 0" in recorded
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("place", ["calibrate", "learn", "observe"])
+@pytest.mark.parametrize(
+    "what", ["os.abort()", "sys.exit(0)", "raise BaseException('mine')", "os.closerange(0, 256); raise OSError"]
+)
+def test_no_other_end_passes_for_a_verdict_wherever_it_happens(
+    tmp_path: Path, place: str, what: str, jobs: str
+) -> None:
+    done = command(tmp_path, "--jobs", jobs, "--junit", "j.xml", place=place, what=what)
+    assert done.returncode == 4, done.stderr
+    assert 'errors="1"' in (tmp_path / "j.xml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("place", ["learn", "observe"])
+def test_a_mechanism_that_always_hangs_is_given_up(tmp_path: Path, place: str, jobs: str) -> None:
+    limit = ("--jobs", jobs, "--trial-timeout", "0.2", "--junit", "j.xml")
+    done = command(tmp_path, *limit, place=place, what="import time; time.sleep(600)")
+    assert done.returncode == 4, done.stderr
+    assert "still at work" in (tmp_path / "j.xml").read_text()
+
+
 @pytest.mark.parametrize(
     ("place", "what"),
     [
         ("body", "os.kill(os.getpid(), signal.SIGKILL)"),
-        ("body", "raise KeyboardInterrupt"),
-        ("body", "os.closerange(0, 256)"),
-        ("learn", "raise KeyboardInterrupt"),
-        ("calibrate", "sys.exit(0)"),
+        slow("body", "raise KeyboardInterrupt"),
+        slow("body", "os.closerange(0, 256)"),
+        slow("body", "os.abort()"),
+        slow("body", "sys.exit(0)"),
+        slow("learn", "raise KeyboardInterrupt"),
     ],
 )
 def test_neither_does_any_other_end_pass_for_a_verdict(tmp_path: Path, place: str, what: str) -> None:
     assert command(tmp_path, "--jobs", "1", place=place, what=what).returncode == 4
 
 
-@pytest.mark.parametrize("what", ["os.chdir('/')", "os.close(0); os.close(1)", "os.dup2(2, 1)"])
+@pytest.mark.parametrize("what", ["os.chdir('/'); os.close(0); os.close(1)", slow("os.dup2(2, 1)")])
 def test_what_a_module_does_to_its_process_changes_neither_output_nor_place(tmp_path: Path, what: str) -> None:
     done = command(tmp_path, "--jobs", "1", "--json", "--out", "out", place="body", what=what)
     assert done.returncode == 0, done.stderr
@@ -107,7 +146,7 @@ def test_what_a_module_does_to_its_process_changes_neither_output_nor_place(tmp_
     assert (tmp_path / "out" / "report.json").exists()
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["2", slow("1")])
 def test_a_chunk_that_ends_its_worker_is_lost_and_no_other(tmp_path: Path, jobs: str) -> None:
     whole, broken, allowed = (
         command(tmp_path, "--jobs", jobs, "--json", *more, place=place, what="os._exit(0)")
@@ -124,6 +163,7 @@ def test_a_chunk_that_ends_its_worker_is_lost_and_no_other(tmp_path: Path, jobs:
     assert counts["n_unlearned"] == counts["n_retrained"] == json.loads(whole.stdout)["plan"]["n_counted"]
 
 
+@pytest.mark.slow
 def test_a_hanging_trial_is_given_up(tmp_path: Path) -> None:
     done = command(
         tmp_path,
@@ -136,7 +176,7 @@ def test_a_hanging_trial_is_given_up(tmp_path: Path) -> None:
     assert "still at work after 2 seconds" in lost["message"]
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["2", slow("1")])
 def test_what_user_code_prints_is_not_in_the_result(tmp_path: Path, jobs: str) -> None:
     done = command(tmp_path, "--jobs", jobs, "--json")
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
@@ -150,7 +190,7 @@ SHADOWED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["2", slow("1")])
 def test_files_beside_a_plan_take_the_place_of_no_module(tmp_path: Path, jobs: str) -> None:
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'a').write('{name} ')\nraise OSError\n")
@@ -159,21 +199,73 @@ def test_files_beside_a_plan_take_the_place_of_no_module(tmp_path: Path, jobs: s
     assert not (tmp_path / "RAN").exists(), (tmp_path / "RAN").read_text()
 
 
-def test_an_interruption_reaches_the_process_that_works_once(tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text(PLAN.replace("trials = 200", "trials = 200000"))
-    (tmp_path / "mine.py").write_text(MODULE.format(place="nowhere", what="pass"))
-    words = [*COMMAND, "run", "plan.toml", "--mechanism", "mine:mechanism", "--jobs", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("forget set 1/1"):
-            break
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(timeout=30) == 130
-    assert "Interrupted" in said
+@contextmanager
+def at_work(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Yield a long audit of the user's own mechanism, whose trials are stored in ``out``, at its third chunk."""
+    (folder / "plan.toml").write_text(PLAN.replace("trials = 200", "trials = 200000"))
+    (folder / "mine.py").write_text(MODULE.format(place="nowhere", what="pass"))
+    command_line = [
+        *COMMAND,
+        "run",
+        "plan.toml",
+        "--mechanism",
+        "mine:mechanism",
+        "--jobs",
+        "2",
+        "--out",
+        "out",
+        *words,
+    ]
+    options: dict[str, Any] = {
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "cwd": folder, "text": True, "start_new_session": True,
+        "preexec_fn": hear_interruptions,
+    }  # fmt: skip
+    with (
+        open(folder / "said.txt", "w", encoding="utf-8") as said,
+        subprocess.Popen(command_line, stderr=said, stdout=said, **options) as process,
+    ):
+        try:
+            wait_for(folder / "out", 3, process)
+            yield process
+        finally:
+            process.kill()
+
+
+def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+     pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_a_signal_reaches_the_process_that_works_once(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with at_work(tmp_path, "--junit", "j.xml") as process:
+        workers = below(process)
+        assert len(workers) >= 3
+        # To the group, as a terminal does.
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=120) == code
+        assert not psutil.wait_procs(workers, timeout=5)[1]
+    said, found = (tmp_path / "said.txt").read_text(), summary_of(tmp_path / "out")
+    counts = f"{found.n_stored:,} of {found.n_chunks:,} chunks are stored in"
+    assert f"Interrupted by {number.name}: {counts}" in said
+    assert "Go on by: unlearn-audit run plan.toml --out out" in said
+    assert counts in (tmp_path / "j.xml").read_text()
+    assert found.holder is None
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end a process with its parent")
+def test_a_killed_command_leaves_no_process_behind_and_a_store_that_goes_on(tmp_path: Path) -> None:
+    with at_work(tmp_path) as process:
+        workers = below(process)
+        assert len(workers) >= 3
+        process.kill()
+        process.wait()
+        assert not psutil.wait_procs(workers, timeout=5)[1]
+    found = summary_of(tmp_path / "out")
+    assert (found.n_stored >= 3, found.holder) == (True, None)
+    assert damage_in(tmp_path / "out") == ()
