@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shlex
 import sys
 from dataclasses import replace
@@ -22,9 +21,11 @@ from audit.commands.saying import finish_streams, prepare_streams, say, say_resu
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.store import store
+from audit.commands.supervised import runs_user_code, supervise, user_code
 from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
+from audit.trials.workers.cores import usable_cores
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     pass
 
 USAGE_ERRORS = (InvalidInputError, PlanError, SchemaError, UnreachableTargetError, NotApplicableError)
-DEFAULT_JOBS = min(os.cpu_count() or 1, 8)
+DEFAULT_JOBS = min(usable_cores(), 8)
 
 out_option = click.option(
     "--out",
@@ -47,6 +48,18 @@ out_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 jobs_option = click.option(
     "--jobs", type=click.IntRange(1), default=DEFAULT_JOBS, show_default=True, help="Worker processes."
+)
+max_failed_option = click.option(
+    "--max-failed",
+    type=click.IntRange(0),
+    default=None,
+    help="Trials of a forget set that may fail before it is inconclusive; all count against refuting. 0 by default.",
+)
+trial_timeout_option = click.option(
+    "--trial-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Seconds that a trial may take: a chunk of n trials is given up after n times as long. No limit by default.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
 
@@ -145,6 +158,8 @@ def list_(what: str) -> int:
 @mechanism_option("Audit this object of yours")
 @fresh_option
 @keep_releases_option
+@max_failed_option
+@trial_timeout_option
 @click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
@@ -163,6 +178,8 @@ def run(
     own: str | None,
     fresh: bool,
     keep_releases: bool,
+    max_failed: int | None,
+    trial_timeout: float | None,
     dry_run: bool,
     allow_inconclusive: bool,
     junit: Path | None,
@@ -175,14 +192,23 @@ def run(
     from audit.commands.plan_file.reading import read_plan
     from audit.running.runner import run as run_audit
     from audit.trials.engines import Engine
-    from audit.trials.opening import database
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
+    from audit.trials.storing.opening import database
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
-    mechanism = own_mechanism(own)
-    resolved = read_plan(plan, seed=seed, trials=trials, stop_when_decided=stop_when_decided, mechanism=mechanism)
+    with crash_recorded(junit, str(plan), redact=redact):
+        mechanism = own_mechanism(own)
+        resolved = read_plan(
+            plan,
+            seed=seed,
+            trials=trials,
+            stop_when_decided=stop_when_decided,
+            max_failed=max_failed,
+            trial_timeout=trial_timeout,
+            mechanism=mechanism,
+        )
     if own and not resolved.title:
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
@@ -192,13 +218,17 @@ def run(
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
     command += " --stop-when-decided" if stop_when_decided else ""
     command += f" --mechanism {shlex.quote(own)}" if own else ""
+    command += "" if max_failed is None else f" --max-failed {max_failed}"
+    command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
     began = out is not None and (fresh or not database(out).exists() or not (out / "report.json").exists())
-    with crash_recorded(junit, resolved.title or str(plan), redact=redact), show_progress() as progress:
+    recorded = crash_recorded(junit, resolved.title or str(plan), redact=redact)
+    with recorded, show_progress() as progress, user_code("auditing it"):
         result = run_audit(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
-            engine=Engine(n_jobs=jobs),
+            # Nothing that a trial of the user's own code does can end this process.
+            engine=Engine(n_jobs=jobs, isolated=own is not None),
             store=Storage(folder=out, fresh=fresh, keep_releases=keep_releases, say=say),
             progress=progress,
             announce=cli_power.warner(margin),
@@ -283,7 +313,7 @@ def _certify(
     say_notes(resolved)
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
-    with show_progress() as progress:
+    with show_progress() as progress, user_code("certifying it"):
         certification = compute(
             resolved.mechanism,
             resolved.data,
@@ -313,7 +343,8 @@ def entry_point() -> None:
     """Run the command line and exit with a code that never confuses a crash with a refuted claim."""
     prepare_streams()
     with ending_signals():
-        code = int(guarded(sys.argv[1:]))
+        arguments = sys.argv[1:]
+        code = int(supervise(arguments) if runs_user_code(arguments) else guarded(arguments))
     finish_streams()
     sys.exit(code)
 

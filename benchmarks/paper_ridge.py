@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from attacks.canary import difficulty
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, worker_limits
+from audit.trials.engines import Engine, results, worker_limits
 from mechanisms.accounting.calibration import smallest_noise
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
@@ -208,7 +208,7 @@ def main() -> None:
         for p, s in itertools.product(PENALTIES, SIGMAS)
     ]
     engine = Engine(n_jobs=arguments.jobs)
-    uniform = dict(engine.stream(uniform_noises, [(data, regime) for regime in regimes]))
+    uniform = dict(results(engine.stream(uniform_noises, [(data, regime) for regime in regimes])))
     calls = []
     for i, regime in enumerate(regimes):
         setup = KrylovSetup.of(
@@ -220,7 +220,7 @@ def main() -> None:
         )
         calls += [(data, regime, r, setup, uniform[i]) for r in spread_records(data, regime.penalty)]
     found: dict[int, list[Cell]] = {}
-    for i, cells in engine.stream(cells_of, calls):
+    for i, cells in results(engine.stream(cells_of, calls)):
         found[i] = cells
         print(f"{len(found)}/{len(calls)} records, {time.monotonic() - start:.0f} s", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ from attacks.registry import ATTACKS, GROUPS
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.records.estimates import gaussian_mu
 from audit.running.binding import make_context
-from audit.trials.engines import Engine, worker_limits
+from audit.trials.engines import Engine, results, worker_limits
 from mechanisms.dataset import from_arrays
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
@@ -188,14 +188,14 @@ def timing() -> Iterator[str]:
     engine = Engine(n_jobs=2)
     attacks = sorted(GROUPS["portfolio"], key=lambda attack: attack.name != "portfolio:scale")
     # Starting two workers takes seconds, once for a whole audit.
-    list(engine.stream(_warm, [(0,), (1,)]))
+    list(results(engine.stream(_warm, [(0,), (1,)])))
     times = []
     for _ in range(3):
         start = time.perf_counter()
         fitted = _fit(engine, attacks, worlds, context)
         middle = time.perf_counter()
         chunks = [(fitted, world[i : i + 1000]) for world in worlds for i in range(1000, 5000, 1000)]
-        for _ in engine.stream(_score_all, chunks):
+        for _ in results(engine.stream(_score_all, chunks)):
             pass
         times.append((middle - start, time.perf_counter() - middle))
     fit, score = min(times, key=sum)
@@ -220,7 +220,7 @@ def _fit(
         (attack, worlds[0][:1000], worlds[1][:1000], context, np.random.default_rng(i))
         for i, attack in enumerate(attacks)
     ]
-    return [prepared for _, prepared in engine.stream(prepare, calls)]
+    return [prepared for _, prepared in results(engine.stream(prepare, calls))]
 
 
 def _score_all(prepared: Sequence[PreparedAttack], releases: Array) -> list[Array]:

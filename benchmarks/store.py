@@ -22,10 +22,10 @@ import numpy as np
 import audit
 from audit.trials.chunks import ChunkTask, Source, Stream, score_chunk
 from audit.trials.engines import Streams
-from audit.trials.opening import database, opened
-from audit.trials.resuming import Resuming
 from audit.trials.rows import RowKey, scored_chunk
 from audit.trials.store import Storage, Store
+from audit.trials.storing.opening import database, opened
+from audit.trials.storing.resuming import Resuming
 from mechanisms import Claim, GaussianDP, from_arrays
 from mechanisms.protocol import ReleaseSpec, World
 from mechanisms.ridge import RidgeLangevin

@@ -87,7 +87,11 @@ def _names(result: AuditResult) -> dict[Forget, Forget]:
     """
 
     def shown(forget: Forget) -> str:
-        findings = [(f.verdict.value, f.level, sorted(f.failures)) for f in result.findings if f.forget == forget]
+        findings = [
+            (f.verdict.value, f.level, sorted(f.failures), [(c.key, c.n) for c in f.failed_chunks])
+            for f in result.findings
+            if f.forget == forget
+        ]
         controls = [_control(c, {forget: (0,)}) for c in result.controls if c.forget == forget]
         members = [(m.claim, m.attack, m.role, m.rejected) for m in result.family.members if m.forget == forget]
         return repr((findings, [vars(c) for c in controls], members))
@@ -115,6 +119,8 @@ def _finding(finding: Finding, names: dict[Forget, Forget], delta: float) -> Fin
         sandwiches=(),
         roc=(),
         failures=dict.fromkeys(finding.failures, WITHHELD),
+        # What was raised is free text, which may name a record.
+        failed_chunks=tuple(replace(c, message=WITHHELD, traceback="") for c in finding.failed_chunks),
         certificates=(),
         parameters={},
         preview=(),

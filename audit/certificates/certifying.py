@@ -16,7 +16,7 @@ from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.records.provenance import data_record, environment_of
 from audit.running.previews import make_previews
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, worker_limits
+from audit.trials.engines import Engine, Progress, results, worker_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
@@ -113,7 +113,7 @@ def certify(
         )
     calls = [(ridge, data, record, request.routes, shared, delta, seed) for record in compared]
     found: dict[int, tuple[list[RouteRow], dict[str, tuple[str, ...]]]] = {}
-    for i, result in Engine(n_jobs=n_jobs).stream(_compare, calls):
+    for i, result in results(Engine(n_jobs=n_jobs).stream(_compare, calls)):
         found[i] = result
         if progress:
             progress("routes", len(found), len(calls))

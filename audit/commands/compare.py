@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 from audit.commands.saying import say, say_result
 from audit.commands.writable import check_writable, settled
 from audit.errors import ExitCode
+from audit.trials.workers.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +36,11 @@ def own_mechanism(name: str | None) -> Mechanism | None:
     """Return the mechanism that ``--mechanism`` names, which runs its module's code; ``None`` without the option."""
     if name is None:
         return None
+    from audit.commands.supervised import user_code
     from audit.commands.user_code import load_mechanism
 
-    return load_mechanism(name)
+    with user_code(f"importing {name}"):
+        return load_mechanism(name)
 
 
 @click.command()
@@ -93,7 +95,7 @@ def own_mechanism(name: str | None) -> Mechanism | None:
     help="All intervals hold together with probability 1 minus this.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), default=min(os.cpu_count() or 1, 8), show_default=True, help="Worker processes."
+    "--jobs", type=click.IntRange(1), default=min(usable_cores(), 8), show_default=True, help="Worker processes."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on standard output.")
 @click.option(
@@ -133,6 +135,7 @@ def compare(
     1 when a regression is shown, 3 when something could not be decided; 2 usage, 4 a mechanism that crashed.
     """
     from audit.commands import baselines
+    from audit.commands.supervised import user_code
     from audit.regression.comparison import Margins
     from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
@@ -142,7 +145,7 @@ def compare(
     check_writable(files={"--markdown": markdown, "--write-baseline": write_baseline})
     markdown, write_baseline = settled(markdown), settled(write_baseline)
     margins = Margins(exact=margin, accuracy=accuracy_margin, rate=rate_margin, significance=significance)
-    with show_progress() as progress:
+    with show_progress() as progress, user_code("comparing it"):
         found, stored = baselines.compare_given(
             baselines.Given(path=baseline, mechanism=baseline_mechanism, plan=baseline_plan),
             baselines.Given(path=candidate, mechanism=own),
@@ -150,7 +153,7 @@ def compare(
                 kind=kind,  # type: ignore[arg-type]
                 records=records,
                 margins=margins,
-                engine=Engine(n_jobs=jobs),
+                engine=Engine(n_jobs=jobs, isolated=own is not None or baseline_mechanism is not None),
                 progress=progress,
             ),
         )

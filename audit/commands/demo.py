@@ -21,7 +21,7 @@ from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
 from audit.running.runner import run_services
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, worker_limits
+from audit.trials.engines import Engine, Progress, results, worker_limits
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
@@ -167,7 +167,7 @@ def _bind_all(
     data: Dataset, records: Mapping[str, int], exact: RidgeLangevin, published: RidgeLangevin, engine: Engine
 ) -> Bound:
     calls = [(mechanism, data, i) for i in records.values() for mechanism in (exact, published)]
-    done = dict(engine.stream(_bind_one, calls))
+    done = dict(results(engine.stream(_bind_one, calls)))
     return {label: (done[2 * i], done[2 * i + 1]) for i, label in enumerate(records)}
 
 

@@ -76,7 +76,7 @@ def _number(error: BaseException) -> int:
 
 
 def _stored(out: Path | None) -> str:
-    from audit.trials.inspection import summary_of
+    from audit.trials.storing.inspection import summary_of
 
     if out is None:
         return "nothing was kept; with --out a run goes on where it was stopped."
@@ -97,7 +97,7 @@ def keep_private(out: Path, *, began: bool) -> None:
     began
         Whether the store is of this run alone; one that an earlier report belongs to is the user's to delete.
     """
-    from audit.trials.opening import discard
+    from audit.trials.storing.opening import discard
 
     if began:
         discard(out)

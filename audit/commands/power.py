@@ -10,6 +10,7 @@ import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.commands.saying import say
+from audit.commands.supervised import user_code
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
@@ -66,7 +67,8 @@ def power(
         read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
         say_notes(read)
         margins = (PLAN_MARGIN if margin is None else margin,)
-        found = forecast(read.mechanism, read.data, read.plan, margins=margins, title=read.title)
+        with user_code("forecasting its audit"):
+            found = forecast(read.mechanism, read.data, read.plan, margins=margins, title=read.title)
     elif epsilon is None or trials is None:
         raise InvalidInputError(
             field="PLAN" if epsilon is None else "--trials",
@@ -93,7 +95,10 @@ def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: boo
 
     margins = (PLAN_MARGIN if margin is None else margin,)
     engine = Engine(n_jobs=jobs)
-    found = forecast(read.mechanism, read.data, read.plan, margins=margins, engine=engine, timed=True, title=read.title)
+    with user_code("forecasting its audit"):
+        found = forecast(
+            read.mechanism, read.data, read.plan, margins=margins, engine=engine, timed=True, title=read.title
+        )
     return _print(found, as_json)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.commands.saying import say_result
+from audit.commands.supervised import user_code
+from audit.trials.workers.cores import usable_cores
 
 
 @click.command("same-randomness")
@@ -17,7 +18,7 @@ from audit.commands.saying import say_result
 @click.option("--streams", type=click.IntRange(2), default=20, show_default=True, help="Pairs of runs a forget set.")
 @click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the plan's seed.")
 @click.option(
-    "--jobs", type=click.IntRange(1), default=min(os.cpu_count() or 1, 8), show_default=True, help="Worker processes."
+    "--jobs", type=click.IntRange(1), default=min(usable_cores(), 8), show_default=True, help="Worker processes."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @mechanism_option("Look at this object of yours")
@@ -45,13 +46,13 @@ def same_randomness(
     command = f"unlearn-audit same-randomness {shlex.quote(str(plan))} --seed {resolved.plan.seed} --streams {streams}"
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     name = resolved.title or (f"{own} on {resolved.data.name}" if own else None)
-    with show_progress() as progress:
+    with show_progress() as progress, user_code("running both worlds"):
         found = look(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
             streams=streams,
-            engine=Engine(n_jobs=jobs),
+            engine=Engine(n_jobs=jobs, isolated=own is not None),
             progress=progress,
             title=f"Same randomness: {name}" if name else None,
             command=command,

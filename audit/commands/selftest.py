@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from audit.commands.saying import say, say_result
 from audit.commands.writable import SELFTEST, check_writable, display, settled
 from audit.errors import ExitCode
+from audit.trials.workers.cores import usable_cores
 
 
 @click.command()
@@ -19,7 +19,7 @@ from audit.errors import ExitCode
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=min(os.cpu_count() or 1, 8),
+    default=min(usable_cores(), 8),
     show_default=True,
     help="Worker processes.",
 )

@@ -16,8 +16,8 @@ from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError, printable
 
 if TYPE_CHECKING:
-    from audit.trials.inspection import StoreSummary
     from audit.trials.rows import Row
+    from audit.trials.storing.inspection import StoreSummary
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 COLUMNS = ("step", "stream", "world", "forget_set", "chunk", "trial", "contrast", "attack", "score")
@@ -34,7 +34,7 @@ def store() -> None:
 @folder_argument
 def list_(folder: Path) -> int:
     """List the store of a run, or those of all runs in a folder."""
-    from audit.trials.inspection import stores_below, summary_of
+    from audit.trials.storing.inspection import stores_below, summary_of
 
     for found in stores_below(folder):
         click.echo(printable(_line(summary_of(found))))
@@ -45,7 +45,7 @@ def list_(folder: Path) -> int:
 @folder_argument
 def verify(folder: Path) -> int:
     """Read everything in a store: exit code 0 when it is whole, 2 with what is damaged."""
-    from audit.trials.inspection import damage_in, rows_in
+    from audit.trials.storing.inspection import damage_in, rows_in
 
     found = damage_in(folder)
     whole = sum(whole for _, whole in rows_in(folder))
@@ -68,7 +68,7 @@ def verify(folder: Path) -> int:
 def export(folder: Path, form: str, target: Path | None) -> int:
     """Write the scores of every chunk that can be read, one row a score (CSV) or one object a chunk (JSON)."""
     from audit.commands.writable import check_writable
-    from audit.trials.inspection import rows_in
+    from audit.trials.storing.inspection import rows_in
 
     check_writable(None, {"--to": target})
     rows = (row for row, whole in rows_in(folder) if whole)
@@ -94,9 +94,9 @@ def export(folder: Path, form: str, target: Path | None) -> int:
 @click.option("--lock", is_flag=True, help="Only free a store whose writer is gone together with its machine.")
 def purge(folder: Path, releases: bool, lock: bool) -> int:
     """Delete a store; reports beside it stay. A run that has not ended begins anew then."""
-    from audit.trials.inspection import summary_of
-    from audit.trials.opening import database, discard, free
     from audit.trials.store import drop_releases, releases_folder
+    from audit.trials.storing.inspection import summary_of
+    from audit.trials.storing.opening import database, discard, free
 
     if releases and lock:
         raise InvalidInputError(field="purge", expected="one of --releases and --lock", got="both", fix="drop one")
@@ -118,9 +118,10 @@ def purge(folder: Path, releases: bool, lock: bool) -> int:
 def _line(found: StoreSummary) -> str:
     size = f"{(found.n_bytes + found.n_release_bytes) / _MEGABYTE:.1f} MB"
     state = "finished" if found.finished else "unfinished"
+    failed = f" ({found.n_failed:,} failed)" if found.n_failed else ""
     held = f", written to by {found.holder}" if found.holder is not None else ""
     return (
-        f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks, {state}, {size}, "
+        f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks{failed}, {state}, {size}, "
         f"{found.data}, {found.trials:,} trials, seed {found.seed}{held}"
     )
 
@@ -164,6 +165,7 @@ def _as_object(row: Row) -> dict[str, Any]:
             for contrast, attack in [_named(text)]
         ],
         "failures": json.loads(row.failures),
+        "failed": json.loads(row.failed) if row.failed else None,
         "releases": row.releases,
     }
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import TrialError
-from mechanisms.errors import InvalidInputError
+from audit.trials.signals import ending_signals
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Mechanism
 
 
@@ -51,21 +52,30 @@ def load_mechanism(name: str, *, option: str = "--mechanism") -> Mechanism:
 
 
 def _import(name: str, option: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+    with ending_signals() as interrupted:
+        try:
+            return importlib.import_module(name)
+        except BaseException as error:
+            if interrupted:
+                raise
+            raised = error
+    raise _explained(raised, name, option) from raised
+
+
+def _explained(error: BaseException, name: str, option: str) -> UnlearnAuditError:
+    """Return what to say of an import that raised anything at all."""
+    if isinstance(error, ModuleNotFoundError):
         # A module that the user's own code lacks is their code's failure, with its traceback.
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise TrialError(f"Importing {name} failed: {error}") from error
-        raise InvalidInputError(
+            return TrialError(f"Importing {name} failed: {error}")
+        return InvalidInputError(
             field=option,
             expected=f"a module that can be imported here, in {Path.cwd()}",
             got=name,
             fix="start from the folder that holds it, name it without .py, or install it",
-        ) from None
-    except (Exception, SystemExit) as error:
-        guard = ' (guard scripts with if __name__ == "__main__":)' if isinstance(error, SystemExit) else ""
-        raise TrialError(f"Importing {name} raised {type(error).__name__}: {error}{guard}") from error
+        )
+    guard = ' (guard scripts with if __name__ == "__main__":)' if isinstance(error, SystemExit) else ""
+    return TrialError(f"Importing {name} raised {type(error).__name__}: {error}{guard}")
 
 
 def _attribute(module: Any, path: str, option: str) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from audit.controls.replay import WORLDS, alike
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import worker_limits
-from audit.trials.fresh import Unasked, copy_of, in_fresh_process
+from audit.trials.workers.fresh import Unasked, copy_of, in_fresh_process
 from mechanisms.errors import NotApplicableError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasModels, World
 

@@ -21,8 +21,9 @@ from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Streams, worker_limits
+from audit.trials.engines import Streams, raise_failure, worker_limits
 from audit.trials.independence import FALSE_ALARM
+from audit.trials.workers.pool import Failure
 from mechanisms.claim import Reference
 from mechanisms.errors import UnlearnAuditError
 from mechanisms.protocol import Deletion, ShowsLearned, World
@@ -160,15 +161,23 @@ def _drawn(deletion: ShowsLearned, plan: AuditPlan, record: int, engine: Streams
         for part, (world, n) in enumerate(sizes)
         for chunk in range(n // CHUNK)
     ]
-    if learned_chunk(*calls[0]) is None:
+    # The first alone: where nothing can be shown, one is enough to know.
+    ((_, first),) = engine.stream(learned_chunk, calls[:1])
+    if first is None:
         return None
-    done = dict(engine.stream(learned_chunk, calls))
+    done: dict[int, tuple[Array, Array] | Failure | None] = {0: first}
+    done |= {1 + i: pair for i, pair in engine.stream(learned_chunk, calls[1:])}
     found: list[list[tuple[Array, Array]]] = [[], [], []]
     for i, call in enumerate(calls):
         pair = done[i]
         if pair is None:
             return None
-        found[call[4]].append(pair)
+        if not isinstance(pair, Failure):
+            found[call[4]].append(pair)
+    for part, (_, n) in enumerate(sizes):
+        # A few that failed are left out; they are no counted trials.
+        if 2 * len(found[part]) < n // CHUNK:
+            raise_failure(next(each for each in done.values() if isinstance(each, Failure)))
     before, after = _joined([pair[0] for pair in found[0]]), _joined([pair[1] for pair in found[0]])
     return before, after, *(_joined([pair[0] for pair in part]) for part in found[1:])
 

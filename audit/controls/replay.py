@@ -12,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.trials.chunks import Stream, make_generator, sampled_with_models
-from audit.trials.engines import worker_limits
-from audit.trials.fresh import Unasked, copy_of, in_fresh_process
+from audit.trials.engines import Engine, Streams, worker_limits
+from audit.trials.workers.fresh import Unasked, copy_of, in_fresh_process
+from audit.trials.workers.pool import Failure
+from mechanisms.errors import UnlearnAuditError
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
@@ -34,6 +37,19 @@ class Replayed:
     one_model: tuple[bool | None, bool | None] = (None, None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplayTask:
+    """What a replay draws: the plan's seed, and the position of the forget set."""
+
+    seed: int
+    record: int
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials, of both worlds together."""
+        return 6
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
     """One release, with 64 bits of the model that it was made from where the mechanism shows them."""
@@ -42,8 +58,16 @@ class Trial:
     model: int | None
 
 
-def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str) -> Replayed:
-    """Draw one stream twice here, and another one here and in a fresh process; releases must agree in both worlds.
+def replay(
+    deletion: Deletion,
+    plan: AuditPlan,
+    record: int,
+    forget: tuple[int, ...],
+    label: str,
+    *,
+    engine: Streams | None = None,
+) -> Replayed:
+    """Draw one stream twice in one process, and another one there and in a fresh one; both worlds must agree.
 
     Parameters
     ----------
@@ -53,6 +77,8 @@ def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, 
         The seed, and the position of the forget set.
     forget, label
         For the control.
+    engine
+        Where it has worker processes, the first of the two processes is one of them, and else this one.
 
     Raises
     ------
@@ -65,13 +91,11 @@ def replay(deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, 
 
     # Before the first draw, so that whatever trials leave behind is not in it.
     untouched = copy_of(deletion) if _may_keep(deletion) else None
-    before, used = [], []
-    for i, world in enumerate(WORLDS):
-        first, again = (_trial(deletion, world, plan.seed, record, i, 0) for _ in range(2))
+    drawn = _drawn(deletion, plan, record, engine or Engine())
+    for world, (first, again, _) in zip(WORLDS, drawn, strict=False):
         if not np.array_equal(first.release, again.release):
             return Replayed(control=concluded(False, _differs(world)))
-        before.append(first)
-        used.append(_trial(deletion, world, plan.seed, record, i, 1))
+    before, used = [first for first, *_ in drawn], [other for *_, other in drawn]
     if untouched is None:
         return Replayed(control=concluded(True, f"{_SAME}."))
     fresh = untouched if isinstance(untouched, Unasked) else in_fresh_process(_fresh, untouched, plan.seed, record)
@@ -112,6 +136,33 @@ def _trial(deletion: Deletion, world: World, seed: int, record: int, which: int,
         )
     prints = None if models is None else models.prints
     return Trial(release=releases[0], model=None if prints is None else int(prints[0]))
+
+
+def _drawn(deletion: Deletion, plan: AuditPlan, record: int, engine: Streams) -> list[tuple[Trial, Trial, Trial]]:
+    """Return what one process draws, a worker where the engine has any; the second world only after the first agrees.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism fails there twice.
+    """
+    ((_, found),) = engine.stream(draw_again, [(deletion, ReplayTask(seed=plan.seed, record=record))])
+    if isinstance(found, Failure):
+        if isinstance(found.error, UnlearnAuditError):
+            raise found.error
+        raise TrialError(f"{found.message} (forget set {record}, replay, seed {plan.seed})")
+    return found
+
+
+def draw_again(deletion: Deletion, task: ReplayTask) -> list[tuple[Trial, Trial, Trial]]:
+    """Draw one stream twice and another one once, of each world."""
+    seed, record, drawn = task.seed, task.record, []
+    for i, world in enumerate(WORLDS):
+        first, again = (_trial(deletion, world, seed, record, i, 0) for _ in range(2))
+        drawn.append((first, again, _trial(deletion, world, seed, record, i, 1)))
+        if not np.array_equal(first.release, again.release):
+            break
+    return drawn
 
 
 def _fresh(deletion: Deletion, seed: int, record: int) -> tuple[Trial, Trial]:

@@ -15,6 +15,7 @@ from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
 from audit.trials.engines import Streams
 from audit.trials.independence import FALSE_ALARM
+from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion
 
 # Enough where the drawn numbers are recognised; an estimate from so few would say nothing, and is not made to.
@@ -38,7 +39,9 @@ def same_randomness_control(
         Runs the pairs.
     """
     level = equal_share(FALSE_ALARM, n_controls)
-    shown = dict(engine.stream(_looked, [(record.deletion, seed, index, level)]))[0]
+    ((_, shown),) = engine.stream(_looked, [(record.deletion, seed, index, level)])
+    if isinstance(shown, Failure):
+        shown = _failed(shown.message)
     allowed = min(map(largest_mu, record.claims))
     false = shown.mu is not None and shown.mu > allowed
     return (
@@ -59,7 +62,11 @@ def _looked(deletion: Deletion, seed: int, index: int, level: float) -> SameNois
     try:
         return same_noise(deletion, seed=seed, record=index, streams=CONTROL_STREAMS, level=level)
     except TrialError as error:
-        return SameNoise(applies=False, why=str(error), streams=0)
+        return _failed(str(error))
+
+
+def _failed(why: str) -> SameNoise:
+    return SameNoise(applies=False, why=why, streams=0)
 
 
 def _said(shown: SameNoise, allowed: float, false: bool) -> str:

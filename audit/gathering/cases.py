@@ -5,17 +5,19 @@ In the flow: ``audit.gathering.streaming`` draws and fits; what a chunk of score
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
-from audit.gathering.contrast import Contrast, Evidence, Key
+from audit.errors import TrialError
+from audit.gathering.contrast import NOTHING_LEFT, Contrast, Evidence, Key, Kind
 from audit.gathering.followed import Followed
 from audit.gathering.following import Hypothesis, Question, follow, without
 from audit.gathering.selection import PreparedAttack
+from audit.records.failed_chunks import FailedChunk, collected
 from audit.statistics.multiplicity import Role
 from audit.trials.chunks import ScoredChunk
 from audit.trials.watching import Watched, together
@@ -56,11 +58,17 @@ class Era:
         return {
             name: replace(
                 attack,
-                unlearned=np.concatenate([attack.unlearned, *self.unlearned.get(name, ())]),
-                retrained=np.concatenate([attack.retrained, *self.retrained.get(name, ())]),
+                unlearned=_known([attack.unlearned, *self.unlearned.get(name, ())]),
+                retrained=_known([attack.retrained, *self.retrained.get(name, ())]),
             )
             for name, attack in self.prepared.items()
         }
+
+
+def _known(scores: Sequence[Array]) -> Array:
+    """Return scores of the trials that did not fail."""
+    joined: Array = np.concatenate([np.empty(0), *scores])
+    return np.asarray(joined[~np.isnan(joined)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +83,7 @@ class Case:
     questions: tuple[Question, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     watched: tuple[tuple[Watched, Watched], ...] = ()
+    failed: tuple[FailedChunk, ...] = ()
     refits: tuple[int, ...] = ()
     n_counted: int = 0
 
@@ -122,15 +131,32 @@ def look_at(case: Case, scored: ScoredChunk, base: ScoredChunk) -> Case:
     )
 
 
+def check_counted(case: Case) -> None:
+    """Refuse a contrast about claims of which every counted chunk of a world failed.
+
+    Raises
+    ------
+    TrialError
+        What one of them said.
+    """
+    for side in (0, 1) if case.contrast.key[0] is Kind.CLAIMS else ():
+        if case.watched and not any(len(pair[side].releases) for pair in case.watched):
+            raise TrialError(case.failed[-1].message)
+
+
 def evidence_of(case: Case, n_fit: int, budget: int) -> Evidence:
     """Return the evidence of one contrast; scores are those of the fit that counted most pairs."""
     era = case.shown
     names = [name for name in era.prepared if name not in case.failures]
+    sides = {name: (_known(era.unlearned.get(name, ())), _known(era.retrained.get(name, ()))) for name in names}
+    lost = [name for name, scores in sides.items() if not all(map(len, scores))]
+    names = [name for name in names if name not in lost]
     return Evidence(
         prepared={name: era.prepared[name] for name in names},
-        unlearned={name: np.concatenate(era.unlearned[name]) for name in names},
-        retrained={name: np.concatenate(era.retrained[name]) for name in names},
-        failures=dict(case.failures),
+        unlearned={name: sides[name][0] for name in names},
+        retrained={name: sides[name][1] for name in names},
+        failures={**case.failures, **dict.fromkeys(lost, NOTHING_LEFT)},
+        failed=collected(case.failed),
         seen=(together([first for first, _ in case.watched]), together([second for _, second in case.watched])),
         followed=Followed(
             questions=case.questions,

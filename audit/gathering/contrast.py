@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import AttackContext, FittedAttack
+from audit.gathering.failing import check_some_succeeded, failed_chunk, no_releases
 from audit.gathering.followed import Followed
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
+from audit.records.failed_chunks import FailedChunk, collected, n_failed
 from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
-from audit.trials.engines import Engine, Progress, Streams
+from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.watching import Seen, Watched, together
+from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
@@ -29,6 +32,7 @@ T = TypeVar("T")
 
 
 SHARE_BYTES = 100_000_000
+NOTHING_LEFT = "every counted chunk of a world failed"
 
 
 class Kind(IntEnum):
@@ -84,6 +88,8 @@ class Evidence:
 
     ``seen`` says what else was seen of the counted trials of the unlearned and of the retrained world.
     ``followed`` holds the tests of an audit that stops when decided; its scores are those of one fit among several.
+    ``failed`` are the chunks of both worlds that could not be drawn, and ``lost`` says how many of their trials were to
+    be counted in the unlearned and in the retrained world: scores leave them out, tests count them against refuting.
     """
 
     prepared: Mapping[str, PreparedAttack]
@@ -92,6 +98,8 @@ class Evidence:
     failures: Mapping[str, str]
     seen: tuple[Seen, Seen] = (Seen(), Seen())
     followed: Followed | None = None
+    failed: tuple[FailedChunk, ...] = ()
+    lost: tuple[int, int] = (0, 0)
 
 
 def make_contrasts(
@@ -127,24 +135,60 @@ def gather(
     Raises
     ------
     TrialError
-        When a mechanism fails while drawing.
+        When a mechanism fails in every chunk of a world.
     """
-    releases = _draw([c.sample for c in contrasts] + [retrained], plan, engine, progress)
+    samples: dict[Key | None, Sample] = {c.key: c.sample for c in contrasts}
+    samples[None] = retrained
+    releases, failed = _draw(samples, plan, engine, progress)
     prepared = _prepare(plan, contrasts, releases, engine)
     releases.clear()
     scores = _score(retrained, contrasts, prepared, plan, engine, progress)
-    return {c.key: _evidence(c.key, prepared[c.key], scores) for c in contrasts}
+    return {c.key: _evidence(c.key, prepared[c.key], scores, failed) for c in contrasts}
 
 
-def _draw(samples: Sequence[Sample], plan: AuditPlan, engine: Streams, progress: Progress | None) -> list[Array]:
+Failed = dict[Key | None, list[FailedChunk]]
+
+
+def _draw(
+    samples: Mapping[Key | None, Sample], plan: AuditPlan, engine: Streams, progress: Progress | None
+) -> tuple[list[Array], Failed]:
     """Draw the fit split of every sample, each assembled in chunk order whatever the order of the workers."""
-    calls = [(sample.deletion, task) for sample in samples for task in sample.tasks(plan, fitting=True)]
-    chunks: list[Array] = [np.empty(0)] * len(calls)
-    for i, drawn in _ticking(engine.stream(draw_chunk, calls), [c[-1] for c in calls], "fitting trials", progress):
-        chunks[i] = drawn
+    owners = [key for key, sample in samples.items() for _ in sample.tasks(plan, fitting=True)]
+    calls = [(sample.deletion, task) for sample in samples.values() for task in sample.tasks(plan, fitting=True)]
+    tasks = [task for _, task in calls]
+    chunks: list[Array] = [no_releases(deletion) for deletion, _ in calls]
+    failures: dict[int, Failure] = {}
+    stream = engine.stream(draw_chunk, calls)
+    for i, drawn in _ticking(stream, tasks, "fitting trials", progress):
+        if isinstance(drawn, Failure):
+            failures[i] = drawn
+        else:
+            chunks[i] = drawn
+    failed = failed_by_owner(owners, tasks, failures)
     chunks.reverse()
     # Popped from the end, so that no more than one sample is held twice.
-    return [np.concatenate([chunks.pop() for _ in sample.tasks(plan, fitting=True)]) for sample in samples]
+    found = [np.concatenate([chunks.pop() for _ in sample.tasks(plan, fitting=True)]) for sample in samples.values()]
+    return found, failed
+
+
+def failed_by_owner(
+    owners: Sequence[Key | None], tasks: Sequence[ChunkTask], failures: Mapping[int, Failure]
+) -> Failed:
+    """Return the chunks that failed, by what they were drawn for; a control of which nothing is left is not run.
+
+    Raises
+    ------
+    TrialError
+        When every chunk of a world that claims are about failed.
+    """
+    failed: Failed = {}
+    for owner in dict.fromkeys(owners):
+        mine = [i for i, each in enumerate(owners) if each == owner]
+        pairs = [(tasks[i], failures[i]) for i in mine if i in failures]
+        if owner is None or owner[0] is Kind.CLAIMS:
+            check_some_succeeded([tasks[i] for i in mine], pairs)
+        failed[owner] = [failed_chunk(*pair) for pair in pairs]
+    return failed
 
 
 def _ticking(
@@ -174,7 +218,7 @@ def _prepare(
         # Large fit splits stay in this process: handing them to workers would hold them twice.
         engine = Engine()
     prepared: dict[Key, dict[str, PreparedAttack]] = {contrast.key: {} for contrast in contrasts}
-    done = dict(engine.stream(prepare, calls))
+    done = dict(results(engine.stream(prepare, calls), doing="fitting attacks"))
     for i, key in enumerate(keys):
         prepared[key][done[i].name] = done[i]
     return prepared
@@ -185,12 +229,18 @@ ScoreKey = tuple[Key, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scores:
-    """Scores by (contrast, attack) and chunk for each side, what failed, and what else was seen of each sample."""
+    """Scores by (contrast, attack) and chunk for each side, what failed, and what else was seen of each sample.
+
+    ``lost`` are the chunks that failed by sample, and ``shared`` how many chunks of the retrained world each contrast
+    counts.
+    """
 
     unlearned: dict[ScoreKey, dict[int, Array]]
     retrained: dict[ScoreKey, dict[int, Array]]
     failures: dict[ScoreKey, dict[int, str]]
     watched: dict[Key | None, dict[int, Watched]]
+    lost: Failed
+    shared: Mapping[Key, frozenset[int]]
 
 
 def _score(
@@ -205,20 +255,36 @@ def _score(
     scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
     tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
     calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
-    n_unlearned = len(calls)
-    for position, task in enumerate(retrained.tasks(plan, fitting=False)):
-        sharing = [key for key in scorers if position < len(tasks[key])]
-        calls.append((retrained.deletion, {k: v for key in sharing for k, v in scorers[key].items()}, task))
-    owners = [c.key for c in contrasts for _ in tasks[c.key]]
-    found = _Scores(unlearned={}, retrained={}, failures={}, watched={})
-    results = engine.stream(score_chunk, calls)
-    for i, scored in _ticking(results, [c[-1] for c in calls], "counted trials", progress):
+    base = retrained.tasks(plan, fitting=False)
+    kept: dict[tuple[Key, ...], dict[ScoreKey, FittedAttack]] = {}
+    for position, task in enumerate(base):
+        sharing = tuple(key for key in scorers if position < len(tasks[key]))
+        # One object for all chunks that share it, which a worker is sent once.
+        shared = kept.setdefault(sharing, {k: v for key in sharing for k, v in scorers[key].items()})
+        calls.append((retrained.deletion, shared, task))
+    owners: list[Key | None] = [*(c.key for c in contrasts for _ in tasks[c.key]), *(None for _ in base)]
+    chunks = [call[-1] for call in calls]
+    found = _Scores(
+        unlearned={},
+        retrained={},
+        failures={},
+        watched={},
+        lost={},
+        shared={key: frozenset(task.chunk for task in base[: len(tasks[key])]) for key in scorers},
+    )
+    failures: dict[int, Failure] = {}
+    stream = engine.stream(score_chunk, calls)
+    for i, scored in _ticking(stream, chunks, "counted trials", progress):
+        if isinstance(scored, Failure):
+            failures[i] = scored
+            continue
         for key, message in scored.failures.items():
             found.failures.setdefault(key, {})[i] = message
-        side = found.unlearned if i < n_unlearned else found.retrained
-        found.watched.setdefault(owners[i] if i < n_unlearned else None, {})[i] = scored.watched
+        side = found.retrained if owners[i] is None else found.unlearned
+        found.watched.setdefault(owners[i], {})[i] = scored.watched
         for key, scores in scored.scores.items():
-            side.setdefault(key, {})[calls[i][-1].chunk] = scores
+            side.setdefault(key, {})[chunks[i].chunk] = scores
+    found.lost.update(failed_by_owner(owners, chunks, failures))
     return found
 
 
@@ -226,16 +292,23 @@ def _scorers(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey,
     return {(key, name): attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
 
 
-def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores) -> Evidence:
+def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores, fitting: Failed) -> Evidence:
     failed = {name: attack.failure for name, attack in prepared.items() if attack.failure is not None}
     # Of several chunks the first, whichever came back first.
     failed |= {name: min(found.items())[1] for name in prepared if (found := scores.failures.get((key, name)))}
 
     def watched(side: Key | None) -> list[Watched]:
-        return [seen for _, seen in sorted(scores.watched[side].items(), key=lambda item: item[0])]
+        return [seen for _, seen in sorted(scores.watched.get(side, {}).items(), key=lambda item: item[0])]
 
     def assembled(side: Mapping[ScoreKey, Mapping[int, Array]], name: str) -> Array:
         return np.concatenate([side[key, name][chunk] for chunk in sorted(side[key, name])])
+
+    sides = (scores.unlearned, scores.retrained)
+    failed |= {
+        name: NOTHING_LEFT for name in prepared if name not in failed and not all((key, name) in s for s in sides)
+    }
+    mine = scores.lost[key]
+    base = [chunk for chunk in scores.lost[None] if chunk.chunk in scores.shared[key]]
 
     scored = [name for name in prepared if name not in failed]
     return Evidence(
@@ -244,4 +317,6 @@ def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores)
         retrained={name: assembled(scores.retrained, name) for name in scored},
         failures=failed,
         seen=(together(watched(key)), together(watched(None))),
+        failed=collected((*fitting[key], *fitting[None], *mine, *scores.lost[None])),
+        lost=(n_failed(mine), n_failed(base)),
     )

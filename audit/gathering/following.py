@@ -182,23 +182,40 @@ def _past(event: Event, attack: PreparedAttack) -> Cells:
     return Cells.expected(k1, n1, k0, n0)
 
 
-def _occurs(event: Event, scores: Array) -> NDArray[np.bool_]:
+def _occurs(event: Event, scores: Array, *, failed: bool) -> NDArray[np.bool_]:
+    """Return where the event occurred; ``failed`` says what is taken of trials that failed, whose scores are NaN."""
     above: NDArray[np.bool_] = scores > event.threshold
-    return above if event.tail == "upper" else ~above
+    return np.where(np.isnan(scores), failed, above if event.tail == "upper" else ~above)
 
 
 def _step(line: Line, unlearned: Array, retrained: Array) -> Advance:
-    first, second = _occurs(line.event, unlearned), _occurs(line.event, retrained)
-    if line.event.direction is Direction.RETRAINED_FROM_UNLEARNED:
-        first, second = second, first
-    return advance(line.process, first, second)
+    """Return what pairs do to a line.
+
+    Notes
+    -----
+    A trial that failed is taken as absent from the world that the claim bounds, and as present in the other. No bet on
+    any pair then wins more than it would have won on what the trial might have shown, so the capital is at most that of
+    an audit in which nothing failed: it exceeds 1/level with probability at most the level, whatever makes trials fail.
+    """
+    swapped = line.event.direction is Direction.RETRAINED_FROM_UNLEARNED
+    first = _occurs(line.event, unlearned, failed=swapped)
+    second = _occurs(line.event, retrained, failed=not swapped)
+    return advance(line.process, second, first) if swapped else advance(line.process, first, second)
 
 
 def _stepped(
     line: Line, step: Advance, unlearned: Mapping[str, Array], retrained: Mapping[str, Array], attack: str
 ) -> Line:
-    more = line.event.count(unlearned[attack], retrained[attack])
+    more = _counted(line.event, unlearned[attack], retrained[attack])
     return replace(line, process=step.state, counts=more if line.counts is None else _sum(line.counts, more))
+
+
+def _counted(event: Event, unlearned: Array, retrained: Array) -> Counts:
+    swapped = event.direction is Direction.RETRAINED_FROM_UNLEARNED
+    first, second = _occurs(event, unlearned, failed=swapped), _occurs(event, retrained, failed=not swapped)
+    return Counts(
+        k_unlearned=int(first.sum()), n_unlearned=len(first), k_retrained=int(second.sum()), n_retrained=len(second)
+    )
 
 
 def _sum(first: Counts, second: Counts) -> Counts:

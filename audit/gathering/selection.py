@@ -81,6 +81,8 @@ def prepare(
     attack: Attack, unlearned: Array, retrained: Array, context: AttackContext, rng: np.random.Generator
 ) -> PreparedAttack:
     """Fit an attack on the whole fit split, and score that split by cross-fitting."""
+    if not (len(unlearned) and len(retrained)):
+        return _failed(attack, "every chunk of a world that was to fit it failed")
     with worker_limits():
         try:
             fitted = attack.fit(unlearned, retrained, context, rng=rng)

@@ -9,24 +9,44 @@ in their order, and those after the stop are thrown away: the result is the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.protocol import FittedAttack
-from audit.gathering.cases import Case, Era, Inquiry, evidence_of, look_at
-from audit.gathering.contrast import SHARE_BYTES, Contrast, Evidence, Key, Kind, Sample
+from audit.gathering.cases import Case, Era, Inquiry, check_counted, evidence_of, look_at
+from audit.gathering.contrast import (
+    SHARE_BYTES,
+    Contrast,
+    Evidence,
+    Failed,
+    Key,
+    Kind,
+    Sample,
+    failed_by_owner,
+)
+from audit.gathering.failing import failed_chunk, no_releases
 from audit.gathering.following import Hypothesis, ask, choose_again
 from audit.gathering.selection import claim_rows, plan_delta_points, prepare
 from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
+from audit.records.failed_chunks import FailedChunk
 from audit.statistics.multiplicity import Role, equal_share
-from audit.trials.chunks import ChunkTask, ScoredChunk, Stream, draw_and_score, draw_chunk, make_generator
-from audit.trials.engines import Engine, Progress, Streams
+from audit.trials.chunks import (
+    ChunkTask,
+    ScoredChunk,
+    Stream,
+    draw_and_score,
+    draw_chunk,
+    make_generator,
+    unscored,
+)
+from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.independence import FALSE_ALARM
+from audit.trials.workers.pool import Failure
 from mechanisms.claim import Claim
 from mechanisms.protocol import Deletion
 
@@ -103,13 +123,14 @@ def gather_until_decided(
     Raises
     ------
     TrialError
-        When a mechanism fails while drawing.
+        When a mechanism fails in every chunk of a world that is to fit, or to count.
     """
     sizes = plan.chunk_sizes(plan.trials)
     first = counting.n_fit_chunks(sizes)
     totals = (0, *accumulate(sizes))
     cases = tuple(_case(c, inquiries[c.key], plan, sizes, first) for c in contrasts)
-    releases = _draw_first(retrained, cases, plan, sizes[:first], engine, progress)
+    releases, failed = _draw_first(retrained, cases, plan, sizes[:first], engine, progress)
+    cases = tuple(replace(case, failed=(*failed[case.contrast.key], *failed[None])) for case in cases)
     begin = first
     while begin < len(sizes) and _goes_on(cases, begin):
         end = min(2 * begin, len(sizes))
@@ -121,6 +142,8 @@ def gather_until_decided(
             releases.clear()
         cases = _count(retrained, cases, plan, range(begin, end), sizes, releases, keep, engine, progress)
         begin = end
+    for case in cases:
+        check_counted(case)
     return {case.contrast.key: evidence_of(case, totals[first], plan.n_counted) for case in cases}
 
 
@@ -150,23 +173,28 @@ def _draw_first(
     sizes: Sequence[int],
     engine: Streams,
     progress: Progress | None,
-) -> Releases:
+) -> tuple[Releases, Failed]:
     """Draw the chunks that only fit and choose: of every contrast, and of the retrained world under ``None``."""
     samples: dict[Key | None, Sample] = {case.contrast.key: case.contrast.sample for case in cases}
     samples[None] = retrained
     owners = [key for key in samples for _ in sizes]
     calls = [(s.deletion, _task(plan, s, sizes, chunk)) for s in samples.values() for chunk in range(len(sizes))]
-    drawn: list[Array] = [np.empty(0)] * len(calls)
-    done, total = 0, sum(task.n for _, task in calls)
+    tasks = [task for _, task in calls]
+    drawn: list[Array] = [no_releases(deletion) for deletion, _ in calls]
+    failures: dict[int, Failure] = {}
+    done, total = 0, sum(task.n for task in tasks)
     for i, releases in engine.stream(draw_chunk, calls):
-        drawn[i] = releases
-        done += len(releases)
+        done += tasks[i].n
+        if isinstance(releases, Failure):
+            failures[i] = releases
+        else:
+            drawn[i] = releases
         if progress:
             progress("fitting trials", done, total)
     found: Releases = {key: [] for key in samples}
     for key, releases in zip(owners, drawn, strict=True):
         found[key].append(releases)
-    return found
+    return found, failed_by_owner(owners, tasks, failures)
 
 
 def _chosen(
@@ -214,7 +242,7 @@ def _fitted(case: Case, plan: AuditPlan, releases: Releases, begin: int, engine:
     ]
     if first.nbytes + second.nbytes > SHARE_BYTES:
         engine = Engine()
-    done = dict(engine.stream(prepare, calls))
+    done = dict(results(engine.stream(prepare, calls), doing="fitting attacks"))
     old = case.era.past()
     fitted = [done[i] for i in range(len(calls))]
     prepared = {a.name: a if a.failure is None or a.name not in old else old[a.name] for a in fitted}
@@ -240,18 +268,27 @@ def _count(
         for chunk in wave:
             if not _goes_on(cases, chunk):
                 return cases
-            base, base_releases = scored[None, chunk]
+            base = scored[None, chunk]
             if keep:
-                releases[None].append(base_releases)
+                releases[None].append(base.releases)
             for case in [c for c in cases if c.is_open(chunk) and keep]:
-                releases[case.contrast.key].append(scored[case.contrast.key, chunk][1])
+                releases[case.contrast.key].append(scored[case.contrast.key, chunk].releases)
             cases = tuple(
-                look_at(case, scored[case.contrast.key, chunk][0], base) if case.is_open(chunk) else case
+                _looked_at(case, scored[case.contrast.key, chunk], base) if case.is_open(chunk) else case
                 for case in cases
             )
             if progress:
                 progress("pairs, at most", sum(sizes[: chunk + 1]), sum(sizes))
     return cases
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Drawn:
+    """A chunk of scores, with its releases if they are to be fitted on, or what stands for one that failed."""
+
+    scored: ScoredChunk
+    releases: Array
+    failed: tuple[FailedChunk, ...] = ()
 
 
 def _drawn(
@@ -262,17 +299,30 @@ def _drawn(
     sizes: Sequence[int],
     keep: bool,
     engine: Streams,
-) -> dict[tuple[Key | None, int], tuple[ScoredChunk, Array]]:
+) -> dict[tuple[Key | None, int], _Drawn]:
     """Draw and score the chunks of a wave for all open cases; a retrained chunk is drawn once for all of them."""
     calls: list[tuple[Deletion, Scorers, ChunkTask, bool]] = []
     owners: list[tuple[Key | None, int]] = []
     for chunk in wave:
         shared: dict[tuple[Key, str], FittedAttack] = {}
         for case in (case for case in cases if case.is_open(chunk)):
-            sample = case.contrast.sample
-            calls.append((sample.deletion, case.scorers(), _task(plan, sample, sizes, chunk), keep))
+            sample, scorers = case.contrast.sample, case.scorers()
+            calls.append((sample.deletion, scorers, _task(plan, sample, sizes, chunk), keep))
             owners.append((case.contrast.key, chunk))
-            shared |= case.scorers()
+            shared |= scorers
         calls.append((retrained.deletion, shared, _task(plan, retrained, sizes, chunk), keep))
         owners.append((None, chunk))
-    return {owners[i]: result for i, result in engine.stream(draw_and_score, calls)}
+    return {owners[i]: _drawn_of(calls[i], found) for i, found in engine.stream(draw_and_score, calls)}
+
+
+def _drawn_of(call: tuple[Deletion, Scorers, ChunkTask, bool], found: tuple[ScoredChunk, Array] | Failure) -> _Drawn:
+    deletion, attacks, task, _ = call
+    if isinstance(found, Failure):
+        failed = (failed_chunk(task, found),)
+        return _Drawn(scored=unscored(task, attacks), releases=no_releases(deletion), failed=failed)
+    return _Drawn(scored=found[0], releases=found[1])
+
+
+def _looked_at(case: Case, drawn: _Drawn, base: _Drawn) -> Case:
+    """Return a case after one more chunk, with what failed of it."""
+    return replace(look_at(case, drawn.scored, base.scored), failed=(*case.failed, *drawn.failed, *base.failed))

@@ -41,13 +41,17 @@ def run_tests(
 
 
 def _chosen(evidence: Evidence, attack: str, points: Points, level: float) -> Event:
-    n_counted = (len(evidence.unlearned[attack]), len(evidence.retrained[attack]))
+    n_counted = (
+        len(evidence.unlearned[attack]) + evidence.lost[0],
+        len(evidence.retrained[attack]) + evidence.lost[1],
+    )
     return choose_event(evidence.prepared[attack], points, n_counted=n_counted, level=level)
 
 
 def run_test(evidence: Evidence, attack: str, role: Role, event: Event, level: float) -> EventTest:
-    """Return the test of one event that was fixed before counting."""
+    """Return the test of one event that was fixed before counting; trials that failed count against rejecting."""
     counts = event.count(evidence.unlearned[attack], evidence.retrained[attack])
+    counts = counts.with_failed(*evidence.lost, event.direction)
     p_value = float(exact_joint_p_value(counts, point=event.point, direction=event.direction, level=level))
     value = float(exact_joint_bound(counts, delta=event.point.delta, direction=event.direction, level=level))
     return EventTest(

@@ -121,6 +121,12 @@ class AuditPlan:
     access
         What attackers are granted of a release. Attacks that need more are refused, and so is a mechanism that releases
         something else. ``None`` for whatever the mechanism releases.
+    max_failed
+        Trials of one forget set, of all its worlds and controls, that may fail. When more fail, the finding is
+        inconclusive. Failed trials that were to be counted count against refuting, however many are allowed.
+    trial_timeout
+        Seconds that a trial may take: a chunk of n trials is given up after n times as long, which needs a worker
+        process. ``None`` for no limit.
     """
 
     claims: tuple[Claim | CertifiedClaim, ...]
@@ -136,6 +142,8 @@ class AuditPlan:
     seed: int = 0
     chunk_size: int = 1000
     access: Access | None = None
+    max_failed: int = 0
+    trial_timeout: float | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -170,6 +178,10 @@ class AuditPlan:
             got=self.control_trials,
             fix="leave it out for a fifth of the trials",
         )
+        failed, limit = self.max_failed, self.trial_timeout
+        require(failed >= 0, "max_failed", expected="at least 0", got=failed, fix="0 lets no failed trial pass")
+        positive = limit is None or 0 < limit < math.inf
+        require(positive, "trial_timeout", expected="a positive number of seconds", got=limit, fix="or leave it out")
         names = [attack.name for attack in self.attackers]
         require(len(set(names)) == len(names), "attacks", expected="distinct names", got=names, fix="remove the repeat")
         sets = [tuple(sorted(forget)) for forget in self.forget]
@@ -198,12 +210,16 @@ class AuditPlan:
             "seed": "choose any",
             "chunk_size": "1000 is usual",
             "control_trials": "leave it out for a fifth of the trials",
+            "max_failed": "0 lets no failed trial pass",
         }
         for name, fix in whole.items():
             if name != "control_trials" or self.control_trials is not None:
                 object.__setattr__(self, name, whole_number(getattr(self, name), name, fix=fix))
         for name, fix in (("significance", "0.05 is usual"), ("delta", "give a probability, for example 1e-5")):
             object.__setattr__(self, name, real_number(getattr(self, name), name, fix=fix))
+        if self.trial_timeout is not None:
+            limit = real_number(self.trial_timeout, "trial_timeout", fix="or leave it out")
+            object.__setattr__(self, "trial_timeout", limit)
 
     @property
     def attackers(self) -> tuple[Attack, ...]:

@@ -43,6 +43,20 @@ class Counts:
             n_retrained=self.n_retrained,
         )
 
+    def with_failed(self, unlearned: int, retrained: int, direction: Direction) -> Counts:
+        """Return the counts with trials that failed, each as what it could have shown least against the claim.
+
+        In the world that the claim bounds the event is absent, in the other it is present: whatever the trials would
+        have shown, p-values are no smaller and bounds no larger than with it.
+        """
+        first = direction is Direction.UNLEARNED_FROM_RETRAINED
+        return Counts(
+            k_unlearned=self.k_unlearned + (0 if first else unlearned),
+            n_unlearned=self.n_unlearned + unlearned,
+            k_retrained=self.k_retrained + (retrained if first else 0),
+            n_retrained=self.n_retrained + retrained,
+        )
+
     def oriented(self, direction: Direction) -> tuple[int, int, int, int]:
         """Return (k1, n1, k0, n0) such that the claim in ``direction`` reads p1 <= e^epsilon p0 + delta."""
         if direction is Direction.UNLEARNED_FROM_RETRAINED:

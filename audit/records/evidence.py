@@ -14,6 +14,7 @@ from typing import Literal
 from audit.plan.ranges import check, check_all, check_lengths
 from audit.records.counts import Counts
 from audit.records.estimates import Estimate
+from audit.records.failed_chunks import FailedChunk
 from audit.records.histograms import ScoreHistogram
 from audit.records.history import History
 from audit.records.phrases import WEAK_MULTIPLE, bound_text, spoken, subject
@@ -215,6 +216,9 @@ class Finding:
         One a scored attack, for pictures; empty in results of before they were kept.
     independence_checked
         False where rows were given in an order that shows nothing of their independence, for example sorted.
+    failed_chunks
+        Trials about this forget set that failed, controls included. Tests count them against refuting the claim;
+        curves, estimates and histograms leave them out.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -236,6 +240,7 @@ class Finding:
     history: History | None = None
     histograms: tuple[ScoreHistogram, ...] = ()
     independence_checked: bool = True
+    failed_chunks: tuple[FailedChunk, ...] = ()
 
     def __post_init__(self) -> None:
         check("p_value", self.p_value, high=1.0)

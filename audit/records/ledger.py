@@ -179,7 +179,7 @@ class PlanRecord:
 
     ``retrained`` holds the numbers of the retrained world where trials were given and not drawn; the others are then
     those of the unlearned world. ``access`` is what attackers saw of a release, also where the plan named
-    none; ``None`` where it is not known.
+    none; ``None`` where it is not known. More than ``max_failed`` failed trials of a forget set decide nothing.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -198,6 +198,8 @@ class PlanRecord:
     chunk_size: int
     retrained: WorldTrials | None = None
     access: Access | None = None
+    max_failed: int = 0
+    trial_timeout: float | None = None
 
     def __post_init__(self) -> None:
         _check_trials(self)
@@ -206,6 +208,8 @@ class PlanRecord:
         check("delta", self.delta, high=1.0)
         check("seed", self.seed, finite=False)
         check("chunk_size", self.chunk_size, low=1)
+        check("max_failed", self.max_failed)
+        check("trial_timeout", self.trial_timeout)
         if self.labels:
             check_lengths("words, one a forget set", len(self.forget), labels=self.labels)
 

@@ -40,6 +40,7 @@ WHY = {
     "nor against a claim",
     Reason.NOT_TESTED: "the plan tests its claims in a declared order, and a claim before this one was not refuted, so "
     "this one was not tested",
+    Reason.TRIALS_FAILED: "more trials failed than the plan allows",
 }
 # Headed "weak": not refuted, and no true epsilon below this multiple of the claimed one would have been.
 WEAK_MULTIPLE = 2

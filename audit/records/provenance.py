@@ -53,6 +53,8 @@ def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
         seed=plan.seed,
         chunk_size=plan.chunk_size,
         access=access,
+        max_failed=plan.max_failed,
+        trial_timeout=plan.trial_timeout,
     )
 
 

@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 
 from audit.records.evidence import Finding
+from audit.records.failed_chunks import failed_text
 from audit.records.ledger import Control
-from audit.records.phrases import CONTROLS, UNCHECKED, WHY, upper_first
+from audit.records.phrases import CONTROLS, UNCHECKED, WHY, plain, upper_first
 from audit.records.rounding import listed, nearest, up
 from audit.records.verdict import Reason, Verdict
 
@@ -32,6 +33,8 @@ def why(finding: Finding, controls: Sequence[Control]) -> str:
         return f"{text}{above}, so no outcome could have refuted it; more trials are needed."
     if finding.reason is Reason.ATTACK_FAILED and finding.failures:
         return f"{listed(sorted(finding.failures))} could not be run, so the audit is weaker than planned."
+    if finding.reason is Reason.TRIALS_FAILED and finding.failed_chunks:
+        return f"{text}: {plain(failed_text(finding.failed_chunks))}."
     if finding.reason is Reason.NOT_REPRODUCIBLE:
         names = listed(f"“{CONTROLS[control.name]}”" for control in failed_controls(finding, controls))
         return text.replace("failed", f"failed ({names or 'see the controls'})", 1) + "."
@@ -88,6 +91,8 @@ def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple
         blamed = [control.message for control in failed_controls(finding, controls)]
         return (f"Could not be decided: {why(finding, controls)}", *blamed, *false)
     unchecked = [] if finding.independence_checked else [_UNCHECKED]
+    if finding.failed_chunks:
+        unchecked.append(f"{plain(failed_text(finding.failed_chunks))}. All count against refuting the claim.")
     bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]
     if finding.verdict is Verdict.REFUTED and bounds and all(bound < claimed for bound, claimed in bounds):
         return ("Refuted by its attacks and rows together: no single lower bound exceeds the claim.", *unchecked)

@@ -22,10 +22,17 @@ class Reason(Enum):
     ATTACK_FAILED = "attack_failed"
     NOT_REPRODUCIBLE = "not_reproducible"
     NOT_TESTED = "not_tested"
+    TRIALS_FAILED = "trials_failed"
 
 
 def decide(
-    *, rejected: bool, reproducible: bool, attack_failed: bool, refutable: bool, tested: bool = True
+    *,
+    rejected: bool,
+    reproducible: bool,
+    attack_failed: bool,
+    refutable: bool,
+    tested: bool = True,
+    too_many_failed: bool = False,
 ) -> tuple[Verdict, Reason | None]:
     """Return the verdict on one claim and forget set, and the reason when it is inconclusive.
 
@@ -41,9 +48,13 @@ def decide(
         At least one point of the claim lies below the ceiling of the counted trials and the local level.
     tested
         Whether a declared sequence of tests got as far as this claim.
+    too_many_failed
+        More trials failed than the plan allows.
     """
     if not reproducible:
         return Verdict.INCONCLUSIVE, Reason.NOT_REPRODUCIBLE
+    if too_many_failed:
+        return Verdict.INCONCLUSIVE, Reason.TRIALS_FAILED
     if rejected:
         return Verdict.REFUTED, None
     if not tested:

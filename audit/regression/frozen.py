@@ -26,7 +26,7 @@ from audit.records.result import AuditResult
 from audit.regression.computed import reordered
 from audit.running.binding import bind
 from audit.trials.chunks import Source, Stream, draw_chunk, make_generator, score_chunk
-from audit.trials.engines import Engine, Progress
+from audit.trials.engines import Engine, Progress, results
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism, World
@@ -200,13 +200,13 @@ def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> di
     for world in (World.UNLEARNED, World.RETRAINED):
         source = Source(stream=Stream.RELEASES, world=world, record=index)
         tasks = Sample(deletion=record.deletion, source=source, trials=plan.trials).tasks(plan, fitting=True)
-        chunks = dict(engine.stream(draw_chunk, [(record.deletion, task) for task in tasks]))
+        chunks = dict(results(engine.stream(draw_chunk, [(record.deletion, task) for task in tasks])))
         releases.append(np.concatenate([chunks[i] for i in range(len(tasks))]))
     calls = [
         (attack, *releases, record.context, make_generator(plan.seed, Stream.FITTING, index, Kind.CLAIMS, j))
         for j, attack in enumerate(plan.attackers)
     ]
-    done = dict(engine.stream(prepare, calls))
+    done = dict(results(engine.stream(prepare, calls)))
     return {done[i].name: done[i] for i in range(len(calls))}
 
 
@@ -247,7 +247,7 @@ def _scores(
     source = Source(stream=Stream.COMPARISON, world=world, record=index)
     sample = Sample(deletion=record.deletion, source=source, trials=plan.trials)
     tasks = [*sample.tasks(plan, fitting=True), *sample.tasks(plan, fitting=False)]
-    chunks = dict(engine.stream(score_chunk, [(record.deletion, fitted, task) for task in tasks]))
+    chunks = dict(results(engine.stream(score_chunk, [(record.deletion, fitted, task) for task in tasks])))
     return {
         name: np.concatenate([chunks[i].scores[name] for i in range(len(tasks))])
         for name in fitted

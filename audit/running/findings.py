@@ -17,6 +17,7 @@ from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import ceiling, detectable_epsilon, refutable
 from audit.records.estimates import Estimate
 from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
+from audit.records.failed_chunks import FailedChunk, n_failed
 from audit.records.histograms import ScoreHistogram, histogram_of
 from audit.records.history import History
 from audit.records.ledger import Family, Member
@@ -27,6 +28,7 @@ from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.reading.records import RecordSet
 
 MAX_PREVIEWS = 4
+_REJECTS_NOTHING = (Reason.NOT_REPRODUCIBLE, Reason.TRIALS_FAILED)
 
 
 def roles_of(claim: Claim, delta: float) -> tuple[Role, ...]:
@@ -50,6 +52,8 @@ def make_finding(
     estimates: tuple[Estimate, ...] = (),
     tests: tuple[EventTest, ...] | None = None,
     independence_checked: bool = True,
+    failed: tuple[FailedChunk, ...] = (),
+    max_failed: int = 0,
 ) -> Finding:
     """Return the finding about one claim and forget set, decided as if each test had its own share of the level.
 
@@ -65,6 +69,8 @@ def make_finding(
         Of events that were declared in advance; by default they are chosen on the fit split.
     independence_checked
         Whether the order of the trials could show that they depend on each other.
+    failed, max_failed
+        Chunks that failed, and how many trials may.
     """
     rows, at_delta = claim_rows(claim), plan_delta_points(claim, delta)
     # A declared threshold has no fit split: what was prepared are the counted scores.
@@ -75,6 +81,7 @@ def make_finding(
     verdict, reason = decide(
         rejected=any(test.rejected for test in tests),
         reproducible=reproducible,
+        too_many_failed=n_failed(failed) > max_failed,
         attack_failed=bool(evidence.failures),
         refutable=refutable(claim, n_unlearned=n_counted[0], n_retrained=n_counted[1], level=max(levels.values())),
     )
@@ -98,6 +105,7 @@ def make_finding(
         history=_history(evidence, rows, tests, sandwiches),
         histograms=tuple(_histogram(name, evidence) for name in evidence.prepared if len(evidence.unlearned[name])),
         independence_checked=independence_checked,
+        failed_chunks=failed,
     )
 
 
@@ -118,7 +126,8 @@ def settle(
     Notes
     -----
     Verdicts follow from the decision; the bounds stay at their shares, at which they hold together. Evidence
-    from a sampler that is not reproducible rejects nothing, and so frees no level for other claims.
+    from a sampler that is not reproducible, or that failed too often, rejects nothing, and so frees no level for other
+    claims.
     """
     keys, seen = [], Counter[tuple[int, ...]]()
     for finding in findings:
@@ -127,7 +136,7 @@ def settle(
     p_values: dict[MemberKey, float] = {
         (*key, test.bound.attack, test.role): test.p_value
         for key, finding in zip(keys, findings, strict=True)
-        if finding.reason is not Reason.NOT_REPRODUCIBLE
+        if finding.reason not in _REJECTS_NOTHING
         for test in finding.tests
     }
     decided = decide_family(family, p_values)
@@ -146,6 +155,7 @@ def _settled(finding: Finding, members: Mapping[tuple[str, str], Member], n_coun
     verdict, reason = decide(
         rejected=any(member.rejected for member in mine),
         reproducible=finding.reason is not Reason.NOT_REPRODUCIBLE,
+        too_many_failed=finding.reason is Reason.TRIALS_FAILED,
         tested=highest > 0,
         attack_failed=bool(finding.failures),
         refutable=highest > 0

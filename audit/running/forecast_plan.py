@@ -9,7 +9,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import MARGIN, check_margins, forecast_bound
 from audit.power.forecasts import Forecast
 from audit.running.binding import bind, check_inputs, family_of
-from audit.trials.engines import Engine
+from audit.trials.engines import Engine, results
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet
 
@@ -53,7 +53,7 @@ def forecast(
     check_margins(margins)
     check_inputs(plan, data)
     engine = engine or Engine()
-    done = dict(engine.stream(bind, [(mechanism, data, plan, i) for i in range(len(plan.forget))]))
+    done = dict(results(engine.stream(bind, [(mechanism, data, plan, i) for i in range(len(plan.forget))])))
     records = [replace(done[i], data=data) for i in range(len(plan.forget))]
     cost = None
     if timed:

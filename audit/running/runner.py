@@ -15,6 +15,7 @@ from audit.controls.reference import reference_control
 from audit.controls.replay import Replayed, replay
 from audit.controls.same_randomness import same_randomness_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
+from audit.errors import TrialError
 from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
@@ -22,6 +23,7 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
+from audit.records.failed_chunks import FailedChunk, collected
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
@@ -29,12 +31,12 @@ from audit.running.binding import bind, check_attacks, check_inputs, default_pla
 from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
-from audit.trials.engines import Engine, Progress, Streams
+from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.identity.of_runs import identity_of
-from audit.trials.opening import opened
 from audit.trials.pace import set_phase
-from audit.trials.resuming import Resuming
 from audit.trials.store import Storage
+from audit.trials.storing.opening import opened
+from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
@@ -143,16 +145,21 @@ def run(
         if kept.n_stored:
             most = "at most " if isinstance(plan.counting, Sequential) else ""
             kept.say(f"Going on: {kept.n_stored:,} of {most}{n_chunks:,} chunks are stored in {storage.folder}.")
-        result = run_services(
-            {title: mechanism},
-            data,
-            plan,
-            engine=Resuming(engine=engine or Engine(), store=kept),
-            progress=progress,
-            announce=announce,
-            command=command,
-            audited_data=audited_data,
-        )[0]
+        try:
+            result = run_services(
+                {title: mechanism},
+                data,
+                plan,
+                engine=Resuming(engine=engine or Engine(), store=kept),
+                progress=progress,
+                announce=announce,
+                command=command,
+                audited_data=audited_data,
+            )[0]
+        except TrialError:
+            # The run has no result that they are part of, and what made them fail may be mended outside of the plan.
+            kept.forget_failed()
+            raise
         if storage.folder is not None:
             kept.finish(result.to_json())
     return result
@@ -203,10 +210,10 @@ def run_services(
     started, clock = datetime.now(UTC), time.monotonic()
     check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
-    engine = engine or Engine()
+    engine = (engine or Engine()).limited(plan.trial_timeout)
     # Calibration takes most of a second for each, so that binding is work for the workers too.
     calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
-    done = dict(engine.stream(bind, calls))
+    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
     n = len(services)
     # For each forget set, every service bound to it.
     bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
@@ -288,7 +295,9 @@ def _audit_forget_set(
         [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
         for family, service in zip(families, services, strict=True)
     ]
-    replays = [replay(service.deletion, plan, index, service.forget, service.label) for service in services]
+    replays = [
+        replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services
+    ]
     if not any(replayed.control.as_expected for replayed in replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
     source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
@@ -356,7 +365,9 @@ def _judge(
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
-    return _findings(plan, levels, record, shown, controls, estimates), controls
+    of_controls = (*evidence[Kind.NULL, 0].failed, *evidence[Kind.NEGLECTED, service].failed)
+    failed = collected((*shown.failed, *of_controls))
+    return _findings(plan, levels, record, shown, controls, estimates, failed), controls
 
 
 def _findings(
@@ -366,6 +377,7 @@ def _findings(
     evidence: Evidence,
     controls: Sequence[Control],
     estimates: tuple[Estimate, ...],
+    failed: tuple[FailedChunk, ...] = (),
 ) -> list[Finding]:
     """Return one finding a claim."""
     return [
@@ -382,6 +394,8 @@ def _findings(
             parameters=record.context.parameters,
             data=record.data,
             estimates=estimates,
+            failed=failed,
+            max_failed=plan.max_failed,
         )
         for i, claim in enumerate(record.claims)
     ]

@@ -18,7 +18,7 @@ from audit.records.verdict import Verdict
 from audit.running.binding import bind
 from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
-from audit.trials.engines import Engine, Progress
+from audit.trials.engines import Engine, Progress, results
 from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
@@ -123,7 +123,8 @@ def same_randomness(
     looked: dict[int, list[SharedNoiseFinding]] = {}
     n = len(plan.forget)
     audited_data = data_record(data, mechanism)
-    for i, found in engine.stream(look_at, [(mechanism, data, plan, i, int(streams)) for i in range(n)]):
+    calls = [(mechanism, data, plan, i, int(streams)) for i in range(n)]
+    for i, found in results(engine.stream(look_at, calls), doing="running both worlds"):
         looked[i] = found
         if progress is not None:
             progress("same randomness", len(looked), n)

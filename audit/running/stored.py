@@ -19,6 +19,7 @@ from audit.errors import SchemaError
 from audit.gathering.selection import claim_rows, plan_delta_points
 from audit.plan.split import Sequential
 from audit.records.evidence import EventTest, Finding
+from audit.records.failed_chunks import n_failed
 from audit.records.ledger import DeclaredThreshold, Member
 from audit.records.phrases import plain, subject
 from audit.records.result import AuditCollection, AuditResult, read_json
@@ -243,7 +244,7 @@ def _check_verdicts(result: AuditResult, said: Sequence[_Said]) -> None:
         for each in said:
             _check_withheld(each)
         return
-    undecided = [replace(each.finding, reason=None if each.reproducible else Reason.NOT_REPRODUCIBLE) for each in said]
+    undecided = [replace(each.finding, reason=_spoiled(each)) for each in said]
     settled, family = settle(undecided, result.family, n_counted=said[0].n_counted)
     # The first version of the ledger did not say at which level each member was tested.
     has_levels = any(member.tested_at is not None for member in result.family.members)
@@ -257,6 +258,14 @@ def _check_verdicts(result: AuditResult, said: Sequence[_Said]) -> None:
             about = f"{listed.attack}, {listed.role} of claim {listed.claim + 1}, rejected at"
             was, found = ((m.rejected, m.tested_at) for m in (listed, decided))
             raise _differs(result, about, was, found)
+
+
+def _spoiled(said: _Said) -> Reason | None:
+    """Return why nothing can be rejected, whatever was counted."""
+    if not said.reproducible:
+        return Reason.NOT_REPRODUCIBLE
+    too_many = n_failed(said.finding.failed_chunks) > said.result.plan.max_failed
+    return Reason.TRIALS_FAILED if too_many else None
 
 
 def _decisions(stored: Finding, known: Finding) -> Iterator[tuple[str, Any, Any]]:
@@ -273,7 +282,7 @@ def _decisions(stored: Finding, known: Finding) -> Iterator[tuple[str, Any, Any]
 def _check_withheld(said: _Said) -> None:
     """Of a result whose numbers were withheld the verdict must follow from its ledger, controls and failures."""
     finding, stored = said.finding, said.finding.verdict
-    if not said.reproducible:
+    if _spoiled(said) is not None:
         known = Verdict.INCONCLUSIVE
     elif any(member.rejected for member in said.members):
         known = Verdict.REFUTED

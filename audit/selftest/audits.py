@@ -28,7 +28,7 @@ from audit.running.runner import run
 from audit.selftest.result import Expectation, SelftestResult, SelftestRow
 from audit.selftest.truth import Truth, truth_of
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, worker_limits
+from audit.trials.engines import Engine, Progress, results, worker_limits
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.faulty.catalogue import CATALOGUE, Fault
@@ -106,7 +106,7 @@ def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progre
     order = sorted(range(len(faults)), key=lambda i: -_cost(faults[i]))
     calls = [(faults[i], settings, each) for i in order]
     rows: dict[int, SelftestRow] = {}
-    for done, (position, row) in enumerate(engine.stream(audit_fault, calls), start=1):
+    for done, (position, row) in enumerate(results(engine.stream(audit_fault, calls)), start=1):
         rows[order[position]] = row
         if progress is not None:
             progress("audits of faulty services", done, len(faults))

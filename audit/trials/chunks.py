@@ -6,7 +6,7 @@ on nothing else, so results are the same for any number of workers and any order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -19,6 +19,7 @@ from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import fingerprints
 from audit.trials.watching import Watched
+from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
 from mechanisms.protocol import Deletion, HasData, HasModels, LearnedModels, World
 from mechanisms.reading.arrays import real_numbers
@@ -77,6 +78,11 @@ class ChunkTask:
     chunk: int
     n: int
 
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return self.n
+
     def generator(self) -> np.random.Generator:
         """Return the chunk's own generator (a chunk replays alone)."""
         source = self.source
@@ -99,6 +105,15 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
         When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
     """
     return sampled(deletion, task.source.world, task.n, rng=task.generator(), where=_where(task))
+
+
+def trial_error(task: ChunkTask, failure: Failure) -> UnlearnAuditError:
+    """Return what to raise, or to quote, for a chunk that failed: an error that says which."""
+    if isinstance(failure.error, UnlearnAuditError):
+        return failure.error
+    error = TrialError(f"{failure.message} (world {task.source.world.value}, {_where(task)})")
+    error.__cause__ = failure.error
+    return error
 
 
 def _where(task: ChunkTask) -> str:
@@ -193,17 +208,24 @@ def _checked(
 class ScoredChunk:
     """Scores of one chunk by the keys of its attacks, and the message of every attack that failed on it.
 
-    ``watched`` is what was seen of the trials besides.
+    ``watched`` is what was seen of the trials besides. Scores of trials that failed are NaN.
     """
 
     scores: Mapping[Any, Array]
     failures: Mapping[Any, str]
     watched: Watched
+    n: int
 
-    @property
-    def n(self) -> int:
-        """Number of trials."""
-        return len(self.watched.releases)
+
+def unscored(task: ChunkTask, keys: Iterable[Any]) -> ScoredChunk:
+    """Return what stands for a chunk that failed."""
+    nothing = np.empty(0, dtype=np.uint64)
+    return ScoredChunk(
+        scores={key: np.full(task.n, np.nan) for key in keys},
+        failures={},
+        watched=Watched(releases=nothing),
+        n=task.n,
+    )
 
 
 def draw_chunk(deletion: Deletion, task: ChunkTask) -> Array:
@@ -238,7 +260,7 @@ def score_releases(releases: Array, watched: Watched, attacks: Mapping[Any, Fitt
             failures[key] = outcome
         else:
             scores[key] = outcome
-    return ScoredChunk(scores=scores, failures=failures, watched=watched)
+    return ScoredChunk(scores=scores, failures=failures, watched=watched, n=len(releases))
 
 
 def score(attack: FittedAttack, releases: Array) -> Array | str:

@@ -1,7 +1,7 @@
 """One chunk as a row: scores as little-endian float64, words as JSON, and a digest over all of it.
 
-In the flow: :mod:`audit.trials.resuming` turns results of chunks into rows and back, :mod:`audit.trials.store` keeps
-them.
+In the flow: :mod:`audit.trials.storing.resuming` turns results of chunks into rows and back, :mod:`audit.trials.store`
+keeps them.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Row:
         Name of the file beside the store that holds the releases, and the digest of their bytes; empty for none.
     worker, seconds
         Which process drew it, and how long that took.
+    failed
+        JSON object: the message and the traceback of a chunk that could not be drawn, twice; empty for others.
     """
 
     step: str
@@ -87,6 +89,7 @@ class Row:
     releases_sha256: str = ""
     worker: str = ""
     seconds: float = 0.0
+    failed: str = ""
 
     @property
     def key(self) -> RowKey:
@@ -149,6 +152,7 @@ def scored_chunk(row: Row, attacks: Iterable[Any]) -> ScoredChunk | None:
             opaque=row.opaque,
             changed=tuple(json.loads(row.changed)),
         ),
+        n=row.n,
     )
 
 

@@ -1,6 +1,7 @@
 """Chunks that outlive the run: rows of one SQLite file, committed before anybody counts them.
 
-In the flow: :mod:`audit.trials.opening` opens a store for a run, :mod:`audit.trials.resuming` asks it before drawing.
+In the flow: :mod:`audit.trials.storing.opening` opens a store for a run, :mod:`audit.trials.storing.resuming` asks it
+before drawing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Store:
     Parameters
     ----------
     connection
-        To a database with the tables of :mod:`audit.trials.opening`, used by this store alone.
+        To a database with the tables of :mod:`audit.trials.storing.opening`, used by this store alone.
     storage
         What was asked for.
     """
@@ -138,6 +139,10 @@ class Store:
         with self._lock:
             return int(self._connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def forget_failed(self) -> None:
+        """Forget chunks that failed, so that they are tried again: nothing was decided with them."""
+        self._writer.submit(self._forget_failed).result()
+
     def close(self) -> None:
         """Commit what was put, and let go."""
         self._writer.shutdown(wait=True)
@@ -194,6 +199,15 @@ class Store:
             return
         if not self._storage.keep_releases and self.folder is not None:
             drop_releases(self.folder)
+
+    def _forget_failed(self) -> None:
+        if self._failed:
+            return
+        try:
+            with self._lock:
+                self._connection.execute("DELETE FROM chunks WHERE failed != ''")
+        except sqlite3.Error as error:
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         """Go on without storing: hours of trials are not to end because a disk is full."""

@@ -61,6 +61,8 @@ class Seen:
 
 def together(chunks: Sequence[Watched]) -> Seen:
     """Return what was seen of all chunks of a world, equal releases and models of different chunks included."""
+    # Nothing was seen of chunks that failed.
+    chunks = [chunk for chunk in chunks if len(chunk.releases)]
     if not chunks:
         return Seen()
     releases = np.concatenate([chunk.releases for chunk in chunks])

@@ -13,6 +13,9 @@ from reports.page.facts import HARDLY_BELOW
 from reports.page.numbers import down, enough_digits, nearest, up
 from reports.page.parts import SandwichView
 
+# Chunks that a page names.
+MOST_FAILED = 3
+
 
 def sentence(finding: Finding, view: SandwichView | None, result: AuditResult) -> str:
     """Return the verdict in one sentence: what was claimed, of what, what was found, at which level."""
@@ -77,6 +80,9 @@ def strength(finding: Finding, view: SandwichView | None, significance: float) -
 def notes(finding: Finding) -> tuple[str, ...]:
     """Return what a reader must know of a finding besides its verdict."""
     lines = [f"Attack {name} could not be run: {message}" for name, message in sorted(finding.failures.items())]
+    lines += [f"Chunk that failed, twice: {chunk.message}" for chunk in finding.failed_chunks[:MOST_FAILED]]
+    if len(finding.failed_chunks) > MOST_FAILED:
+        lines.append(f"and {len(finding.failed_chunks) - MOST_FAILED:,} more chunks; the JSON file names all.")
     if finding.reason is not Reason.NOT_REPRODUCIBLE:
         lines += [_above_exact(s) for s in finding.sandwiches if s.exact is not None and s.bound.value > s.exact]
     for certificate in finding.certificates:

@@ -22,8 +22,8 @@ import numpy as np
 
 import audit
 from audit.commands.plan_file.reading import read_plan
-from audit.trials.opening import database
 from audit.trials.store import Store, rows_of
+from audit.trials.storing.opening import database
 
 CHANGES = ("BEGIN", "CREATE", "DELETE", "INSERT", "PRAGMA APPLICATION_ID =", "PRAGMA JOURNAL", "PRAGMA USER_VERSION =")
 

@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from audit.trials.inspection import summary_of
-from audit.trials.opening import database
+from audit.trials.storing.inspection import summary_of
+from audit.trials.storing.opening import database
 from tests.e2e.command_line import COMMAND, hear_interruptions, run, run_alone
 
 ROOT = Path(__file__).parents[2]

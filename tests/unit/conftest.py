@@ -9,7 +9,7 @@ import pytest
 
 from audit.controls import learning, replay
 from audit.records.result import AuditCollection
-from audit.trials.fresh import Unasked, copy_of
+from audit.trials.workers.fresh import Unasked, copy_of
 from reports.audits import html, markdown, terminal
 from tests.unit.page_checks import html_text, unescaped
 from tests.unit.report_cases import make_collection

@@ -19,18 +19,26 @@ import pytest
 
 import audit
 from attacks.protocol import FittedAttack
-from audit.errors import TrialError
-from audit.trials import holding, opening
-from audit.trials.chunks import ChunkTask, ScoredChunk, Source, Stream, draw_and_score, draw_chunk, score_chunk
+from audit.trials.chunks import (
+    ChunkTask,
+    ScoredChunk,
+    Source,
+    Stream,
+    draw_and_score,
+    draw_chunk,
+    score_chunk,
+    trial_error,
+)
 from audit.trials.engines import Engine
-from audit.trials.inspection import damage_in, rows_in, stores_below, summary_of
-from audit.trials.opening import database, opened
-from audit.trials.resuming import Resuming
 from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
 from audit.trials.store import Storage, Store, releases_folder
+from audit.trials.storing import holding, opening
+from audit.trials.storing.inspection import damage_in, rows_in, stores_below, summary_of
+from audit.trials.storing.opening import SCHEMA, database, opened
+from audit.trials.storing.resuming import Resuming
 from audit.trials.watching import Watched
 from mechanisms import Claim, GaussianDP, Reference, load_named
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, NotApplicableError
 from mechanisms.protocol import ReleaseSpec, World
 from mechanisms.ridge import RidgeLangevin
 
@@ -44,13 +52,14 @@ class Noisy:
 
     draws: list[int] = field(default_factory=list)
     fails_at: int = -1
+    error: Exception = field(default_factory=lambda: RuntimeError("out of luck"))
     release: ReleaseSpec = ReleaseSpec(shape=(3,))
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> np.ndarray:
         self.draws.append(n)
         if 0 <= self.fails_at < len(self.draws):
-            raise RuntimeError("out of luck")
+            raise self.error
         return rng.standard_normal((n, 3))
 
 
@@ -122,6 +131,7 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
         scores={((0, 0), "a"): np.array([-0.0, 5e-324, 1 / 3]), ((2, 0), "b ü"): np.array([1e308, -1.0, 2.0])},
         failures={((0, 0), "c"): "scoring raised: no"},
         watched=Watched(releases=prints, models=prints[::-1], opaque="a reason", changed=("features",)),
+        n=3,
     )
     row = Row(**PLACE, n=3, **scored_columns(chunk))
     again = scored_chunk(row, [*chunk.scores, *chunk.failures])
@@ -144,7 +154,7 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
 
 def test_a_row_holds_every_field_of_a_chunk() -> None:
     """A field that is added later must be stored too."""
-    assert {f.name for f in fields(ScoredChunk)} == {"scores", "failures", "watched"}
+    assert {f.name for f in fields(ScoredChunk)} == {"scores", "failures", "watched", "n"}
     assert {f.name for f in fields(Watched)} == {"releases", "models", "opaque", "changed"}
 
 
@@ -194,10 +204,34 @@ def test_a_result_is_stored_before_it_is_seen(tmp_path: Path) -> None:
             assert summary_of(tmp_path).n_stored >= seen
 
 
-def test_what_was_drawn_before_a_crash_is_stored(tmp_path: Path) -> None:
-    with a_store(tmp_path) as store, pytest.raises(TrialError, match="out of luck"):
-        streamed(store, score_chunk, scoring(Noisy(fails_at=3), 9))
-    assert summary_of(tmp_path).n_stored == 3
+@pytest.mark.parametrize("function", [score_chunk, draw_chunk])
+def test_a_chunk_that_failed_is_stored_as_failed_and_not_drawn_again(tmp_path: Path, function: Any) -> None:
+    def calls(deletion: Noisy) -> list[tuple[Any, ...]]:
+        return scoring(deletion, 9) if function is score_chunk else [(deletion, task(i)) for i in range(9)]
+
+    with a_store(tmp_path) as store:
+        first = streamed(store, function, calls(Noisy(fails_at=3)))
+    found = summary_of(tmp_path)
+    assert (found.n_stored, found.n_failed) == (9, 6)
+    assert damage_in(tmp_path) == ()
+    well = Noisy()
+    with a_store(tmp_path) as store:
+        again = streamed(store, function, calls(well))
+        assert well.draws == []
+        for i in range(3, 9):
+            assert str(trial_error(task(i), again[i])) == str(trial_error(task(i), first[i]))
+            assert again[i].traceback == first[i].traceback
+            assert "out of luck" in again[i].message
+        store.forget_failed()
+        assert (store.n_stored, sorted(streamed(store, function, calls(well)))) == (3, list(range(9)))
+    assert len(well.draws) == 6
+
+
+def test_what_is_wrong_with_the_users_input_is_not_stored_as_a_failed_trial(tmp_path: Path) -> None:
+    error = NotApplicableError("no such world")
+    with a_store(tmp_path) as store:
+        streamed(store, score_chunk, scoring(Noisy(fails_at=0, error=error), 2))
+        assert store.n_stored == 0
 
 
 def test_releases_lie_beside_the_store_and_come_back_mapped(tmp_path: Path) -> None:
@@ -347,7 +381,7 @@ def test_no_database_an_other_one_and_a_newer_one_are_refused(tmp_path: Path) ->
     connection.execute("PRAGMA user_version = 7")
     connection.close()
     for look in (lambda: a_store(tmp_path).__enter__(), lambda: summary_of(tmp_path)):
-        with pytest.raises(InvalidInputError, match="of version 1, got of version 7"):
+        with pytest.raises(InvalidInputError, match=f"of version {SCHEMA}, got of version 7"):
             look()
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (4,)

@@ -40,9 +40,11 @@ def read_plan(
     seed: int | None = None,
     trials: int | None = None,
     stop_when_decided: bool | None = None,
+    max_failed: int | None = None,
+    trial_timeout: float | None = None,
     mechanism: Mechanism | None = None,
 ) -> ResolvedPlan:
-    """Return the objects of a plan file; ``seed``, ``trials`` and ``stop_when_decided`` override the file's.
+    """Return the objects of a plan file; keywords that are given override what the file says.
 
     With a ``mechanism`` of your own the file has no ``[mechanism]`` table: of two mechanisms neither is passed over in
     silence.
@@ -55,7 +57,13 @@ def read_plan(
         For unusable data or records.
     """
     raw = read_toml(path)
-    overrides = {"seed": seed, "trials": trials, "stop_when_decided": stop_when_decided}
+    overrides = {
+        "seed": seed,
+        "trials": trials,
+        "stop_when_decided": stop_when_decided,
+        "max_failed": max_failed,
+        "trial_timeout": trial_timeout,
+    }
     raw |= {name: value for name, value in overrides.items() if value is not None}
     if mechanism is not None:
         if "mechanism" in raw:
@@ -94,6 +102,8 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
         seed=file.seed,
         chunk_size=file.chunk_size,
         access=None if file.access is None else Access(file.access),
+        max_failed=file.max_failed,
+        trial_timeout=file.trial_timeout,
     )
     return ResolvedPlan(title=file.title, mechanism=_granted(file, mechanism), data=data, plan=plan)
 

@@ -252,6 +252,8 @@ class PlanFile(Section):
     control_trials: Annotated[int, Field(ge=20, le=MAX_TRIALS)] | None = None
     chunk_size: Annotated[int, Field(ge=1)] = 1000
     access: Literal["white_box", "black_box", "transcript"] | None = None
+    max_failed: Annotated[int, Field(ge=0)] = 0
+    trial_timeout: Positive | None = None
     probe: ProbeSection | None = None
     data: DataSection
     mechanism: Annotated[

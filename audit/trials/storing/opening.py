@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audit.trials import holding
 from audit.trials.identity.of_runs import Identity, canonical, differences, digest_of
 from audit.trials.rows import KEY_COLUMNS
 from audit.trials.store import FOLDER, Storage, Store, drop_releases, last_id, releases_folder, rows_of
+from audit.trials.storing import holding
 from mechanisms.errors import InvalidInputError
 
-SCHEMA = 1
+SCHEMA = 2
 # "UnLA": tells a store from other databases.
 APPLICATION = 0x556E4C41
 _STRICT = " STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
@@ -34,7 +34,7 @@ _TABLES = (
         attacks TEXT NOT NULL, scores BLOB NOT NULL, failures TEXT NOT NULL,
         prints BLOB NOT NULL, models BLOB, opaque TEXT NOT NULL, changed TEXT NOT NULL,
         releases TEXT NOT NULL, releases_sha256 TEXT NOT NULL,
-        worker TEXT NOT NULL, seconds REAL NOT NULL,
+        worker TEXT NOT NULL, seconds REAL NOT NULL, failed TEXT NOT NULL,
         sha256 TEXT NOT NULL,
         UNIQUE ({", ".join(KEY_COLUMNS)})
     ){_STRICT}""",

@@ -7,6 +7,7 @@ the plan's seed and from chunks, so that a run that goes on gives the result of 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import socket
@@ -14,16 +15,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.trials.chunks import ChunkTask, draw_and_score, draw_chunk, score_chunk
+from audit.errors import TrialError
+from audit.trials.chunks import ChunkTask, draw_and_score, draw_chunk, score_chunk, trial_error
 from audit.trials.engines import Streams
 from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
 from audit.trials.store import Store
+from audit.trials.workers.pool import Failure
+from mechanisms.errors import UnlearnAuditError
 
 T = TypeVar("T")
 Array = NDArray[np.float64]
@@ -54,11 +58,16 @@ class Resuming:
         """Worker processes of the engine."""
         return self.engine.n_jobs
 
-    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T]]:
+    def limited(self, trial_timeout: float | None) -> Resuming:
+        """Return the same with a limit on the seconds of a trial."""
+        return replace(self, engine=self.engine.limited(trial_timeout))
+
+    def stream(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[tuple[int, T | Failure]]:
         """Yield (position of the call, its result): first what is stored, then the rest, each once it is stored.
 
         Only :func:`~audit.trials.chunks.draw_chunk`, :func:`~audit.trials.chunks.score_chunk` and
-        :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run.
+        :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run. A chunk that failed
+        is stored as failed, and not tried again.
         """
         if function not in _CHUNKS:
             yield from self.engine.stream(function, calls)
@@ -79,6 +88,8 @@ class Resuming:
         row = self.store.read(chunk.key)
         if row is None or row.n != chunk.task.n:
             return None
+        if row.failed:
+            return failure_of(row)
         scored = None if chunk.attacks is None else scored_chunk(row, chunk.attacks)
         releases = self.store.releases(row) if chunk.keeps else _NONE
         if releases is None or (scored is None and chunk.attacks is not None):
@@ -93,20 +104,21 @@ class Resuming:
         calls: Sequence[tuple[Any, ...]],
         asked: Sequence[_Asked],
         missing: Sequence[int],
-    ) -> Iterator[tuple[int, T]]:
+    ) -> Iterator[tuple[int, T | Failure]]:
         """Run the missing calls; a result waits until it is on disk, and the engine does not wait for it."""
         n_bytes = sum(asked[i].n_bytes for i in missing)
         keeps = n_bytes > 0 and self.store.has_room(n_bytes)
-        waiting: deque[tuple[int, T, Future[None]]] = deque()
+        waiting: deque[tuple[int, T | Failure, Future[None]]] = deque()
         results: Iterator[tuple[int, Any]] = self.engine.stream(
             functools.partial(timed, function), [calls[i] for i in missing]
         )
         for j, done in results:
-            if not isinstance(done, Timed):
-                # What an engine says of a call that it could not run is not a chunk.
+            chunk = asked[missing[j]]
+            if isinstance(done, Failure):
+                if _is_trials(done):
+                    _on_disk(missing[j], done, self.store.put(failed_row(chunk.key, chunk.task, done)))
                 yield missing[j], done
                 continue
-            chunk = asked[missing[j]]
             if chunk.attacks is None and not keeps:
                 yield missing[j], done.value
                 continue
@@ -162,6 +174,23 @@ def _asked(call: tuple[Any, ...]) -> _Asked:
     keeps = True if attacks is None else (rest[2] if len(rest) > 2 else None)
     n_bytes = 8 * task.n * math.prod(deletion.release.shape) if keeps else 0
     return _Asked(task=task, attacks=attacks, keeps=keeps, n_bytes=n_bytes)
+
+
+def _is_trials(failure: Failure) -> bool:
+    """Return whether trials failed; what is wrong with the user's input is not stored."""
+    return isinstance(failure.error, TrialError) or not isinstance(failure.error, UnlearnAuditError)
+
+
+def failed_row(key: RowKey, task: ChunkTask, failure: Failure) -> Row:
+    """Return the row of a chunk that failed; :func:`failure_of` reads it."""
+    said = {"message": str(trial_error(task, failure)), "traceback": failure.traceback}
+    return Row(**asdict(key), n=task.n, failed=json.dumps(said))
+
+
+def failure_of(row: Row) -> Failure:
+    """Return why a stored chunk failed."""
+    said = json.loads(row.failed)
+    return Failure(message=said["message"], traceback=said["traceback"], error=TrialError(said["message"]))
 
 
 def _on_disk(position: int, value: T, stored: Future[None]) -> tuple[int, T]:

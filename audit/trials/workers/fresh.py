@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from audit.trials.workers.pool import packed
+
 T = TypeVar("T")
 
 
@@ -26,25 +28,34 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T | Unasked
     What cannot be sent to another process, and a process that dies, are no faults of a mechanism: they come back as
     :class:`Unasked`, and so does whatever the function raises.
     """
-    from joblib.externals.loky import ProcessPoolExecutor
+    from audit.trials.workers.pool import POOL
 
-    executor = ProcessPoolExecutor(max_workers=1)
+    worker = None
     try:
-        answer: T = executor.submit(function, *arguments).result()
-        return answer
+        parcels = [packed(part) for part in (function, *arguments)]
+        worker = POOL.start()
+        worker.send(0, parcels)
+        succeeded, value = pickle.loads(worker.connection.recv_bytes())
+    except (EOFError, OSError):
+        return Unasked(why="it ended without an answer" if worker is None else worker.ended())
     except Exception as error:
-        return Unasked(why=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")
+        return Unasked(why=_said(f"{type(error).__name__}: {error}"))
     finally:
-        executor.shutdown(wait=True, kill_workers=True)
+        if worker is not None:
+            POOL.end(worker)
+    answer: T | Unasked = value if succeeded else Unasked(why=_said(value[1]))
+    return answer
+
+
+def _said(text: str) -> str:
+    return next(iter(text.splitlines()), "").removesuffix(": ") or "no message"
 
 
 def copy_of(value: T) -> T | Unasked:
     """Return a copy of a value and of everything that it keeps, or why there is none."""
-    # As the engine sends it: functions of a script or a notebook, and what they keep, go by value.
-    from joblib.externals.loky.backend.reduction import dumps
-
     try:
-        copied: T = pickle.loads(dumps(value))
+        parcel = packed(value)
+        copied: T = pickle.loads(parcel.body, buffers=[bytes(buffer) for buffer in parcel.buffers])
     except Exception as error:
         return Unasked(why=f"{type(error).__name__}: {error}")
     return copied

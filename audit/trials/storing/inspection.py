@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.trials import holding
-from audit.trials.opening import APPLICATION, SCHEMA, database, words
 from audit.trials.rows import Row
 from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_folder, rows_of
+from audit.trials.storing import holding
+from audit.trials.storing.opening import APPLICATION, SCHEMA, database, words
 from mechanisms.errors import InvalidInputError
 
 # Numbers of rows that cannot be read, one after another, before the rest is given up.
@@ -33,8 +33,8 @@ class StoreSummary:
     ----------
     folder
         Of the run.
-    n_stored, n_chunks
-        Stored chunks, and how many the run has (at most).
+    n_stored, n_chunks, n_failed
+        Stored chunks, how many the run has (at most), and how many of the stored ones failed.
     finished
         Whether the result is stored.
     n_bytes, n_release_bytes
@@ -48,6 +48,7 @@ class StoreSummary:
     folder: Path
     n_stored: int
     n_chunks: int
+    n_failed: int
     finished: bool
     n_bytes: int
     n_release_bytes: int
@@ -91,6 +92,7 @@ def summary_of(folder: Path) -> StoreSummary:
             meta = dict(connection.execute("SELECT key, value FROM meta WHERE key != 'result'").fetchall())
             plan = json.loads(meta.get("identity", "{}"))
             n_stored = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
+            n_failed = int(connection.execute("SELECT count(*) FROM chunks WHERE failed != ''").fetchone()[0])
             holder = holding.holder_of(connection)
     except (sqlite3.DatabaseError, ValueError) as error:
         if isinstance(error, InvalidInputError):
@@ -107,6 +109,7 @@ def summary_of(folder: Path) -> StoreSummary:
         folder=folder,
         n_stored=n_stored,
         n_chunks=int(meta.get("n_chunks", 0)),
+        n_failed=n_failed,
         finished="result_sha256" in meta,
         n_bytes=sum(file.stat().st_size for file in logs if file.is_file()),
         n_release_bytes=sum(file.stat().st_size for file in releases_folder(folder).glob("*.npy")),
