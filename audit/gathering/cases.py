@@ -17,9 +17,9 @@ from audit.gathering.contrast import NOTHING_LEFT, Contrast, Evidence, Key, Kind
 from audit.gathering.followed import Followed
 from audit.gathering.following import Hypothesis, Question, follow, without
 from audit.gathering.selection import PreparedAttack
-from audit.records.failed_chunks import FailedChunk, collected
 from audit.statistics.multiplicity import Role
 from audit.trials.chunks import ScoredChunk
+from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.watching import Watched, together
 
 Array = NDArray[np.float64]

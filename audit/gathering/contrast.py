@@ -20,9 +20,9 @@ from audit.gathering.failing import check_some_succeeded, failed_chunk, no_relea
 from audit.gathering.followed import Followed
 from audit.gathering.selection import PreparedAttack, prepare
 from audit.plan.audit_plan import AuditPlan
-from audit.records.failed_chunks import FailedChunk, collected, n_failed
 from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress, Streams, results
+from audit.trials.failed_chunks import FailedChunk, collected, n_failed
 from audit.trials.watching import Seen, Watched, together
 from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion, World

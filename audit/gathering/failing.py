@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.records.failed_chunks import FailedChunk
 from audit.trials.chunks import ChunkTask, trial_error
+from audit.trials.failed_chunks import FailedChunk
 from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion
 

@@ -33,7 +33,6 @@ from audit.gathering.selection import claim_rows, plan_delta_points, prepare
 from audit.gathering.testing import IDENTICAL
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
-from audit.records.failed_chunks import FailedChunk
 from audit.statistics.multiplicity import Role, equal_share
 from audit.trials.chunks import (
     ChunkTask,
@@ -45,6 +44,7 @@ from audit.trials.chunks import (
     unscored,
 )
 from audit.trials.engines import Engine, Progress, Streams, results
+from audit.trials.failed_chunks import FailedChunk
 from audit.trials.independence import FALSE_ALARM
 from audit.trials.workers.pool import Failure
 from mechanisms.claim import Claim

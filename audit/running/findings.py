@@ -17,13 +17,13 @@ from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import ceiling, detectable_epsilon, refutable
 from audit.records.estimates import Estimate
 from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
-from audit.records.failed_chunks import FailedChunk, n_failed
 from audit.records.histograms import ScoreHistogram, histogram_of
 from audit.records.history import History
 from audit.records.ledger import Family, Member
 from audit.records.verdict import Reason, decide
 from audit.running.previews import make_previews
 from audit.statistics.multiplicity import MemberKey, Role, decide_family
+from audit.trials.failed_chunks import FailedChunk, n_failed
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.reading.records import RecordSet
 

@@ -23,7 +23,6 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
-from audit.records.failed_chunks import FailedChunk, collected
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
@@ -32,6 +31,7 @@ from audit.running.findings import make_finding, settle
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress, Streams, results
+from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.identity.of_runs import identity_of
 from audit.trials.pace import set_phase
 from audit.trials.store import Storage

@@ -19,7 +19,6 @@ from audit.errors import SchemaError
 from audit.gathering.selection import claim_rows, plan_delta_points
 from audit.plan.split import Sequential
 from audit.records.evidence import EventTest, Finding
-from audit.records.failed_chunks import n_failed
 from audit.records.ledger import DeclaredThreshold, Member
 from audit.records.phrases import plain, subject
 from audit.records.result import AuditCollection, AuditResult, read_json
@@ -30,6 +29,7 @@ from audit.running.stored_controls import check_controls, was_stopped
 from audit.statistics.bounds import ceiling
 from audit.statistics.multiplicity import Role
 from audit.statistics.recount import bound_of_counts, p_value_of_counts
+from audit.trials.failed_chunks import n_failed
 from mechanisms.claim import Direction, EpsilonDelta
 from mechanisms.errors import InvalidInputError
 

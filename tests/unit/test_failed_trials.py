@@ -22,7 +22,6 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Counting, Sequential, Split
 from audit.records.counts import Counts
 from audit.records.evidence import Tail
-from audit.records.failed_chunks import FailedChunk
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict, decide
 from audit.running.stored import load_json
@@ -30,6 +29,7 @@ from audit.statistics.bounds import exact_joint_bound, exact_joint_p_value
 from audit.statistics.e_process import make_e_process
 from audit.trials.chunks import Stream
 from audit.trials.engines import Engine
+from audit.trials.failed_chunks import FailedChunk
 from mechanisms.claim import BOTH_DIRECTIONS, Claim, Direction, EpsilonDelta, GaussianDP, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
