@@ -7,7 +7,7 @@ that answers from what it kept, then costs a few trainings and not an audit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ WORLDS = (World.UNLEARNED, World.RETRAINED)
 # Two processes may order a sum differently; a model that was kept, or noise that was, is off by far more.
 _LAST_DIGITS = 1e-9
 _SAME = "Drawing the same random stream twice gave the same releases in both worlds"
+_OFF = (
+    'Not asked (replay = "off"): nothing shows whether trials take all of their randomness from their stream, or keep '
+    "something from one to the next."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class ReplayTask:
 
     seed: int
     record: int
+    tolerance: float = 0.0
 
     @property
     def n_trials(self) -> int:
@@ -89,27 +94,34 @@ def replay(
     def concluded(as_expected: bool, message: str) -> Control:
         return Control(name="replay", forget=forget, label=label, as_expected=as_expected, message=message)
 
+    if plan.replay == "off":
+        return Replayed(control=replace(concluded(True, _OFF), applicable=False))
+    tolerance = 0.0 if isinstance(plan.replay, str) else plan.replay
     # Before the first draw, so that whatever trials leave behind is not in it.
     untouched = copy_of(deletion) if _may_keep(deletion) else None
     drawn = _drawn(deletion, plan, record, engine or Engine())
-    for world, (first, again, _) in zip(WORLDS, drawn, strict=False):
-        if not np.array_equal(first.release, again.release):
-            return Replayed(control=concluded(False, _differs(world)))
+    for world, (first, again, other) in zip(WORLDS, drawn, strict=False):
+        if not alike(first.release, again.release, tolerance):
+            return Replayed(control=concluded(False, _differs(world, first.release, again.release)))
+        if tolerance and deletion.release.continuous and alike(first.release, other.release, tolerance):
+            return Replayed(control=concluded(False, _too_wide(world, tolerance)))
+    same = f"{_SAME}, but for differences of at most {tolerance:g} of the largest number" if tolerance else _SAME
     before, used = [first for first, *_ in drawn], [other for *_, other in drawn]
     if untouched is None:
-        return Replayed(control=concluded(True, f"{_SAME}."))
+        return Replayed(control=concluded(True, f"{same}."))
     fresh = untouched if isinstance(untouched, Unasked) else in_fresh_process(_fresh, untouched, plan.seed, record)
     if isinstance(fresh, Unasked):
-        return Replayed(control=concluded(True, _here_only(fresh)))
+        return Replayed(control=concluded(True, _here_only(same, fresh)))
     pairs = list(zip(WORLDS, used, fresh, strict=True))
-    kept = [world for world, here, there in pairs if not alike(here.release, there.release, _LAST_DIGITS)]
+    most = max(tolerance, _LAST_DIGITS)
+    kept = [world for world, here, there in pairs if not alike(here.release, there.release, most)]
     if kept:
         return Replayed(control=concluded(False, _kept(kept)))
     first_of, second_of = (
         None if here.model is None else here.model == there.model for here, there in zip(before, fresh, strict=True)
     )
     return Replayed(
-        control=concluded(True, f"{_SAME}, and so did a fresh process."),
+        control=concluded(True, f"{same}, and so did a fresh process."),
         one_model=(first_of, second_of),
     )
 
@@ -146,7 +158,8 @@ def _drawn(deletion: Deletion, plan: AuditPlan, record: int, engine: Streams) ->
     TrialError
         When the mechanism fails there twice.
     """
-    ((_, found),) = engine.stream(draw_again, [(deletion, ReplayTask(seed=plan.seed, record=record))])
+    task = ReplayTask(seed=plan.seed, record=record, tolerance=0.0 if isinstance(plan.replay, str) else plan.replay)
+    ((_, found),) = engine.stream(draw_again, [(deletion, task)])
     if isinstance(found, Failure):
         if isinstance(found.error, UnlearnAuditError):
             raise found.error
@@ -160,7 +173,7 @@ def draw_again(deletion: Deletion, task: ReplayTask) -> list[tuple[Trial, Trial,
     for i, world in enumerate(WORLDS):
         first, again = (_trial(deletion, world, seed, record, i, 0) for _ in range(2))
         drawn.append((first, again, _trial(deletion, world, seed, record, i, 1)))
-        if not np.array_equal(first.release, again.release):
+        if not alike(first.release, again.release, task.tolerance):
             break
     return drawn
 
@@ -173,24 +186,36 @@ def _fresh(deletion: Deletion, seed: int, record: int) -> tuple[Trial, Trial]:
 
 def alike(first: Array, second: Array, digits: float) -> bool:
     """Return whether two arrays are of one shape, and differ by at most this share of the largest number."""
-    if first.shape != second.shape:
-        return False
+    if first.shape != second.shape or np.array_equal(first, second):
+        return first.shape == second.shape
     largest = float(np.abs(first).max(initial=0.0))
     return bool(np.all(np.abs(first - second) <= digits * largest))
 
 
-def _here_only(fresh: Unasked) -> str:
+def _here_only(same: str, fresh: Unasked) -> str:
     return (
-        f"{_SAME}, in this process only: a fresh process could not draw it ({fresh.why}). What the mechanism keeps "
+        f"{same}, in this process only: a fresh process could not draw it ({fresh.why}). What the mechanism keeps "
         "from one trial to the next may have gone unseen."
     )
 
 
-def _differs(world: World) -> str:
+def _differs(world: World, first: Array, again: Array) -> str:
+    size = ""
+    if first.shape == again.shape:
+        share = float(np.abs(first - again).max(initial=0.0)) / (float(np.abs(first).max(initial=0.0)) or 1.0)
+        size = f" (by up to {share:.1g} of the largest number)"
     return (
-        f"The {world.value} world gave other releases for the same random stream: it draws randomness from elsewhere, "
-        "or keeps something from one trial to the next, so nothing can be replayed. Take every random number "
-        "from rng, and learn anew in each trial."
+        f"The {world.value} world gave other releases for the same random stream{size}: it draws randomness from "
+        "elsewhere, or keeps something from one trial to the next, so nothing can be replayed. Take every random "
+        "number from rng, and learn anew in each trial. Where training differs in its last digits only, as with "
+        "kernels of a GPU, allow that: replay = 1e-4."
+    )
+
+
+def _too_wide(world: World, tolerance: float) -> str:
+    return (
+        f"Two different random streams gave releases of the {world.value} world that differ by at most {tolerance:g} "
+        "of the largest number too: so wide a tolerance shows nothing. Choose a smaller one."
     )
 
 

@@ -127,6 +127,11 @@ class AuditPlan:
     trial_timeout
         Seconds that a trial may take: a chunk of n trials is given up after n times as long, which needs a worker
         process. ``None`` for no limit.
+    replay
+        How alike two draws of one random stream must be before anything is counted. "exact": equal in every digit. A
+        number in (0, 1), for training whose last digits differ from run to run (kernels of a GPU): by at most that
+        share of the largest number of a release. "off": not asked, which reports say; nothing then shows whether trials
+        take all of their randomness from their stream.
     """
 
     claims: tuple[Claim | CertifiedClaim, ...]
@@ -144,6 +149,7 @@ class AuditPlan:
     access: Access | None = None
     max_failed: int = 0
     trial_timeout: float | None = None
+    replay: Literal["exact", "off"] | float = "exact"
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -182,6 +188,7 @@ class AuditPlan:
         require(failed >= 0, "max_failed", expected="at least 0", got=failed, fix="0 lets no failed trial pass")
         positive = limit is None or 0 < limit < math.inf
         require(positive, "trial_timeout", expected="a positive number of seconds", got=limit, fix="or leave it out")
+        self._take_replay()
         names = [attack.name for attack in self.attackers]
         require(len(set(names)) == len(names), "attacks", expected="distinct names", got=names, fix="remove the repeat")
         sets = [tuple(sorted(forget)) for forget in self.forget]
@@ -220,6 +227,15 @@ class AuditPlan:
         if self.trial_timeout is not None:
             limit = real_number(self.trial_timeout, "trial_timeout", fix="or leave it out")
             object.__setattr__(self, "trial_timeout", limit)
+
+    def _take_replay(self) -> None:
+        replay = self.replay
+        if not isinstance(replay, str):
+            replay = real_number(replay, "replay", fix='or write "exact" or "off"')
+            object.__setattr__(self, "replay", replay)
+        is_known = replay in ("exact", "off") or (not isinstance(replay, str) and 0 < replay < 1)
+        expected = '"exact", "off" or a number in (0, 1)'
+        require(is_known, "replay", expected=expected, got=replay, fix='"exact" unless training differs by run')
 
     @property
     def attackers(self) -> tuple[Attack, ...]:

@@ -180,6 +180,7 @@ class PlanRecord:
     ``retrained`` holds the numbers of the retrained world where trials were given and not drawn; the others are then
     those of the unlearned world. ``access`` is what attackers saw of a release, also where the plan named
     none; ``None`` where it is not known. More than ``max_failed`` failed trials of a forget set decide nothing.
+    ``replay`` is how alike two draws of one stream had to be.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -200,6 +201,7 @@ class PlanRecord:
     access: Access | None = None
     max_failed: int = 0
     trial_timeout: float | None = None
+    replay: Literal["exact", "off"] | float = "exact"
 
     def __post_init__(self) -> None:
         _check_trials(self)
@@ -210,6 +212,7 @@ class PlanRecord:
         check("chunk_size", self.chunk_size, low=1)
         check("max_failed", self.max_failed)
         check("trial_timeout", self.trial_timeout)
+        check("replay", None if isinstance(self.replay, str) else self.replay, high=1.0)
         if self.labels:
             check_lengths("words, one a forget set", len(self.forget), labels=self.labels)
 
@@ -245,7 +248,10 @@ class DataRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where the audit ran; the only part of a result that may differ between two runs of one plan."""
+    """Where the audit ran; the only part of a result that may differ between two runs of one plan.
+
+    ``machine`` names the processor and the kernels of linear algebra, which decide the last digits; "" where unknown.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     started: str
@@ -255,6 +261,7 @@ class Environment:
     libraries: Mapping[str, str]
     n_jobs: int
     command: str | None = None
+    machine: str = ""
 
     def __post_init__(self) -> None:
         check("seconds", self.seconds)

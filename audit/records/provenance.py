@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import sys
 from datetime import datetime
+from pathlib import Path
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord
@@ -55,6 +56,7 @@ def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
         access=access,
         max_failed=plan.max_failed,
         trial_timeout=plan.trial_timeout,
+        replay=plan.replay,
     )
 
 
@@ -97,4 +99,27 @@ def environment_of(started: datetime, seconds: float, engine: Streams, command: 
         libraries=versions,
         n_jobs=engine.n_jobs,
         command=command,
+        machine=machine(),
     )
+
+
+def machine() -> str:
+    """Return the processor and the kernels of linear algebra in use: "AMD EPYC 7B13; openblas 0.3.30 (Haswell)"."""
+    from threadpoolctl import threadpool_info
+
+    kernels = {
+        f"{found['internal_api']} {found.get('version') or ''}".strip()
+        + (f" ({found['architecture']})" if found.get("architecture") else "")
+        for found in threadpool_info()
+        if found.get("user_api") == "blas"
+    }
+    return "; ".join(filter(None, (_processor(), *sorted(kernels))))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())

@@ -91,6 +91,7 @@ def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple
         blamed = [control.message for control in failed_controls(finding, controls)]
         return (f"Could not be decided: {why(finding, controls)}", *blamed, *false)
     unchecked = [] if finding.independence_checked else [_UNCHECKED]
+    unchecked += [c.message for c in controls if c.name == "replay" and c.forget == finding.forget and not c.applicable]
     if finding.failed_chunks:
         unchecked.append(f"{plain(failed_text(finding.failed_chunks))}. All count against refuting the claim.")
     bounds = [(s.bound.value, s.claimed) for s in finding.sandwiches]

@@ -36,6 +36,13 @@ def trials(record: PlanRecord) -> str:
     return f"{own} unlearned, {other.trials:,} ({other.n_fit:,} fit, {other.n_counted:,} counted) retrained"
 
 
+def replay(record: PlanRecord) -> str:
+    """Return how alike two draws of one random stream had to be."""
+    if record.replay == "off":
+        return "not asked (off)"
+    return "equal" if record.replay == "exact" else f"alike to {record.replay} of the largest number"
+
+
 def control_trials(record: PlanRecord) -> str:
     """Return how many trials of a world each control has."""
     if record.retrained is None:

@@ -210,6 +210,7 @@ def plan(result: AuditResult) -> TableView:
         ("significance", up(record.significance)),
         ("δ", nearest(record.delta)),
         ("seed", str(record.seed)),
+        *(() if result.data.is_given else (("one stream drawn twice", plan_words.replay(record)),)),
         ("chunk size", plan_words.chunk_size(record)),
     )
     return facts("Plan", rows)

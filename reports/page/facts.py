@@ -54,6 +54,7 @@ def environment(record: Environment, schema: str) -> TableView:
         ("workers", str(record.n_jobs)),
         ("Python", record.python),
         ("platform", record.platform),
+        *((("machine", record.machine),) if record.machine else ()),
         *((name, version) for name, version in sorted(record.libraries.items())),
         ("result schema", schema),
     )

@@ -104,6 +104,7 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
         access=None if file.access is None else Access(file.access),
         max_failed=file.max_failed,
         trial_timeout=file.trial_timeout,
+        replay=file.replay,
     )
     return ResolvedPlan(title=file.title, mechanism=_granted(file, mechanism), data=data, plan=plan)
 

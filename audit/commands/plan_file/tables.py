@@ -254,6 +254,7 @@ class PlanFile(Section):
     access: Literal["white_box", "black_box", "transcript"] | None = None
     max_failed: Annotated[int, Field(ge=0)] = 0
     trial_timeout: Positive | None = None
+    replay: Literal["exact", "off"] | Annotated[float, Field(gt=0, lt=1)] = "exact"
     probe: ProbeSection | None = None
     data: DataSection
     mechanism: Annotated[
