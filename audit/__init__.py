@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from audit.running.runner import run
     from audit.running.same_randomness import same_randomness
     from audit.running.stored import load_json
+    from audit.trials.cluster import DaskEngine
     from audit.trials.engines import Engine
     from audit.trials.store import Storage
 else:
@@ -51,6 +52,7 @@ else:
             "audit.running.runner": "run",
             "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
+            "audit.trials.cluster": "DaskEngine",
             "audit.trials.engines": "Engine",
             "audit.trials.store": "Storage",
         },
@@ -64,6 +66,7 @@ __all__ = [
     "Bonferroni",
     "CertifiedClaim",
     "Comparison",
+    "DaskEngine",
     "Engine",
     "Estimate",
     "Finding",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
+from audit.commands.engines import engine_of, engine_options
 from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
@@ -160,6 +161,7 @@ def list_(what: str) -> int:
 @keep_releases_option
 @max_failed_option
 @trial_timeout_option
+@engine_options
 @click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
@@ -171,6 +173,8 @@ def run(
     out: Path | None,
     as_json: bool,
     jobs: int,
+    engine: str,
+    scheduler: str | None,
     seed: int | None,
     trials: int | None,
     stop_when_decided: bool | None,
@@ -188,10 +192,9 @@ def run(
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
-    from audit.commands.notes import say_notes
     from audit.commands.plan_file.reading import read_plan
+    from audit.commands.saying import say_notes
     from audit.running.runner import run as run_audit
-    from audit.trials.engines import Engine
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from audit.trials.storing.opening import database
@@ -222,13 +225,14 @@ def run(
     command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
     began = out is not None and (fresh or not database(out).exists() or not (out / "report.json").exists())
     recorded = crash_recorded(junit, resolved.title or str(plan), redact=redact)
-    with recorded, show_progress() as progress, user_code("auditing it"):
+    # Nothing that a trial of the user's own code does can end this process.
+    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
+    with recorded, show_progress() as progress, user_code("auditing it"), drawing as drawn_by:
         result = run_audit(
             resolved.mechanism,
             resolved.data,
             resolved.plan,
-            # Nothing that a trial of the user's own code does can end this process.
-            engine=Engine(n_jobs=jobs, isolated=own is not None),
+            engine=drawn_by,
             store=Storage(folder=out, fresh=fresh, keep_releases=keep_releases, say=say),
             progress=progress,
             announce=cli_power.warner(margin),
@@ -302,8 +306,8 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
-    from audit.commands.notes import say_notes
     from audit.commands.plan_file.reading import read_plan
+    from audit.commands.saying import say_notes
     from audit.trials.progress import show_progress
     from reports.certificates.writing import certification_summary, write_certification
 

@@ -61,8 +61,8 @@ def power(
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
         _refuse(numbers)
-        from audit.commands.notes import say_notes
         from audit.commands.plan_file.reading import read_plan
+        from audit.commands.saying import say_notes
 
         read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
         say_notes(read)

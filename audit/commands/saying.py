@@ -11,11 +11,14 @@ import contextlib
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from mechanisms.errors import printable
+
+if TYPE_CHECKING:
+    from audit.commands.plan_file.reading import ResolvedPlan
 
 # For terminals and pipes that cannot show them.
 _WORDS = {
@@ -130,3 +133,11 @@ def _escape(letter: str) -> str:
     """Return a letter as JSON escapes it, in two halves beyond 65,535."""
     pairs = letter.encode("utf-16-be")
     return "".join(f"\\u{pairs[i]:02x}{pairs[i + 1]:02x}" for i in range(0, len(pairs), 2))
+
+
+def say_notes(resolved: ResolvedPlan) -> None:
+    """Print on standard error how the data were read, and what looks wrong with them, one line each."""
+    from audit.records.provenance import data_record
+
+    for note in data_record(resolved.data, resolved.mechanism).notes:
+        say(f"Note on {resolved.data.name}: {note}")

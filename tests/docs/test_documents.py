@@ -42,6 +42,7 @@ LONGER = (
     "python examples/stop_when_decided.py",
     "pytest ",
     "unlearn-audit certify plan.toml --records 757,465,1463",
+    "unlearn-audit run plan.toml --engine dask",
 )
 NAMED = re.compile(r"# ([\w.]+\.(?:py|toml))\n")
 NUMBER = re.compile(r"(?<![\w#])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -86,15 +87,27 @@ def _parcel(connection: Connection) -> Parcel:
 
 def answer(connection: Connection, parcels: list[Parcel], *, timed: bool) -> None:
     """Make one call and send what came of it."""
+    connection.send_bytes(reply_to(parcels, begin=(lambda: connection.send_bytes(BEGUN)) if timed else None))
+
+
+def reply_to(parcels: Sequence[Parcel], *, begin: Callable[[], None] | None = None) -> bytes:
+    """Return, pickled, what a call gives: (True, its result), or (False, what it raised and how that is told).
+
+    Parameters
+    ----------
+    parcels
+        The function and its arguments, as :class:`~audit.trials.workers.pool.Packer` packs them.
+    begin
+        Called once they are unpickled, before the call.
+    """
     try:
         # Unpickled anew for each call: what one call leaves behind in its arguments never reaches another.
         function, *arguments = (pickle.loads(body, buffers=buffers) for body, buffers in parcels)
-        if timed:
-            connection.send_bytes(BEGUN)
-        reply = _dumps((True, function(*arguments)))
+        if begin is not None:
+            begin()
+        return _dumps((True, function(*arguments)))
     except BaseException as error:
-        reply = _failed(error)
-    connection.send_bytes(reply)
+        return _failed(error)
 
 
 def _failed(error: BaseException) -> bytes:
