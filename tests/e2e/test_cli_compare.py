@@ -168,6 +168,7 @@ def test_audits_are_compared_at_frozen_events_when_the_plan_is_at_hand(
     assert "the plan and mechanism that made it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_plans_are_certified_or_audited_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = plan(tmp_path), plan(tmp_path, "other.toml", seed=5)
     found = json.loads(printed(capsys, "compare", one, other, "--records", "3", "--json"))
@@ -197,6 +198,7 @@ def test_a_mechanism_of_ones_own_is_audited_and_compared(own: Path, capsys: pyte
     assert "REGRESSION SHOWN" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_workers_find_the_module_too(own: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

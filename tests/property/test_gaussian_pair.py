@@ -18,7 +18,7 @@ from mechanisms.claim import Direction
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
 
-BOUNDED = settings(max_examples=60, deadline=None, derandomize=True)
+BOUNDED = settings(max_examples=35, deadline=None, derandomize=True)
 
 # Ratios across [.01, 100], near 1, exactly 1, and nearer to 1 than any arithmetic resolves.
 RATIO = st.one_of(
