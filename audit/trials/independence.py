@@ -124,9 +124,10 @@ def _chance_pairs(values: Array) -> float:
 
 def _is_short(values: Array) -> bool:
     """Return whether all values are numbers of single precision, or of at most twelve decimals."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32).astype(np.float64)
-    return bool(np.all(single == values) or np.all(np.round(values, 12) == values))
+        rounded = np.round(values, 12)
+    return bool(np.all(single == values) or np.all(rounded == values))
 
 
 def _are_steps(distinct: Array) -> bool:
@@ -139,8 +140,10 @@ def _are_steps(distinct: Array) -> bool:
     n_near = n_gaps = 0
     for start in range(0, len(gaps), BLOCK):
         block = gaps[start : start + BLOCK]
-        multiples = np.delete(block, int(np.argmin(block))) / block.min()
-        n_near += int(np.sum(np.abs(multiples - np.round(multiples)) < 0.1))
+        # A multiple beyond all numbers is near none.
+        with np.errstate(over="ignore", invalid="ignore"):
+            multiples = np.delete(block, int(np.argmin(block))) / block.min()
+            n_near += int(np.sum(np.abs(multiples - np.round(multiples)) < 0.1))
         n_gaps += len(multiples)
     like = np.abs(np.log(gaps[1:]) - np.log(gaps[:-1])) < math.log(1.25)
     return 2 * n_near >= n_gaps or bool(np.mean(like) > 0.5)

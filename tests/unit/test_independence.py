@@ -149,6 +149,13 @@ def test_repeated_models_are_beyond_chance() -> None:
     assert at_extremes(np.array([[0.0], [0.0], [0.3], [1.0]])).tolist() == [True, True, False, True]
 
 
+def test_gaps_of_any_size_are_compared_in_silence() -> None:
+    """Of a damaged file, whose values are hundreds of decades apart: a gap is then no multiple of the smallest."""
+    steep = np.array([1 / 3, np.nextafter(1 / 3, 1), 2 / 3, 1e300])
+    rows = np.repeat(np.append(np.random.default_rng(6).normal(size=60), steep), 2)[:, None]
+    assert 0 <= chance_repeats(rows) < 60
+
+
 def walk(n: int, d: int, *, contraction: float, same: bool, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     first, paths = rng.normal(size=(n, d)), [np.ones((n, d))]
