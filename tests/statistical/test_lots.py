@@ -1,0 +1,95 @@
+"""Claims about deletions by lot that hold with equality: false alarms are the level, neither more nor much less."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from audit.lots.betting import Bet, log_capital, next_bet
+from audit.lots.judging import judge_hits, judge_one, log_allowed
+from audit.lots.subsets import judge_run
+from audit.lots.tails import log_half_tail
+from mechanisms.claim import Claim, EpsilonDelta, UpTo
+from tests.statistical.budget import binomial_limits
+
+LEVEL, M = 0.05, 24
+EPSILON, DELTA = 0.8, 0.01
+CLAIM = Claim(guarantee=EpsilonDelta(epsilon=EPSILON, delta=DELTA), covers=UpTo(k=M))
+REPLICATES = [2_000, pytest.param(20_000, marks=pytest.mark.slow)]
+TAILS = [log_half_tail(v, M) for v in range(M + 1)]
+
+
+def worst_run(least: int, rng: np.random.Generator) -> float:
+    """One run of the law that meets the claim: ``least`` right guesses of M pairs, as often as the claim allows."""
+    first_given = rng.random(M) < 0.5
+    wanted = rng.random() < math.exp(EPSILON + TAILS[least]) + DELTA
+    guessed = rng.random(M) < 0.5
+    if wanted:
+        wrong = rng.permutation(np.flatnonzero(guessed != first_given))
+        guessed[wrong[: max(0, least - int(np.sum(guessed == first_given)))]] ^= True
+    while not wanted and int(np.sum(guessed == first_given)) >= least:
+        guessed = rng.random(M) < 0.5
+    # The second of a pair scores 0, the first above or below it.
+    scores = np.column_stack([np.where(guessed, 1.0, -1.0) * rng.uniform(1, 2, M), np.zeros(M)]).ravel()
+    coins = np.column_stack([first_given, ~first_given]).ravel()
+    pairs = np.arange(2 * M).reshape(-1, 2)
+    run = judge_run(scores, coins, draw="paired", pairs=pairs, statistic="count", guesses=M, rng=rng)
+    assert run.right == int(np.sum(guessed == first_given))
+    return run.log_p
+
+
+def least_right() -> int:
+    """The fewest right guesses that refute."""
+    return next(v for v in range(M + 1) if math.exp(log_allowed(CLAIM, TAILS[v])) <= LEVEL)
+
+
+@pytest.mark.parametrize("replicates", REPLICATES)
+def test_one_run_at_equality(replicates: int) -> None:
+    rng, least = np.random.default_rng(21), least_right()
+    q = math.exp(EPSILON + TAILS[least]) + DELTA
+    alarms = sum(
+        judge_one(CLAIM, worst_run(least, rng), log_least=-50.0, significance=LEVEL, delta=DELTA).p_value <= LEVEL
+        for _ in range(replicates)
+    )
+    low, high = binomial_limits(replicates, q)
+    assert low <= alarms <= high
+    assert alarms <= binomial_limits(replicates, LEVEL)[1]
+    assert q > 0.5 * LEVEL
+
+
+@pytest.mark.parametrize("replicates", REPLICATES)
+def test_several_runs_at_equality(replicates: int) -> None:
+    """The threshold is fixed; hits come as often as the claim allows, given all runs before."""
+    rng, log_a, runs = np.random.default_rng(22), math.log(0.1), 12
+    q = math.exp(EPSILON) * 0.1 + DELTA
+    refuting = [
+        judge_hits(CLAIM, hits, runs, log_a, significance=LEVEL, delta=DELTA).p_value <= LEVEL
+        for hits in range(runs + 1)
+    ]
+    size = sum(math.comb(runs, h) * q**h * (1 - q) ** (runs - h) for h in range(runs + 1) if refuting[h])
+    found = rng.random((replicates, runs)) < q
+    alarms = sum(refuting[int(h)] for h in found.sum(axis=1))
+    low, high = binomial_limits(replicates, size)
+    assert low <= alarms <= high
+    assert 0.5 * LEVEL < size <= LEVEL
+
+
+@pytest.mark.parametrize("replicates", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_stream_at_equality_looked_at_after_every_release(replicates: int) -> None:
+    rng, alarms, releases = np.random.default_rng(23), 0, 8
+    bets_of: dict[tuple[bool, ...], tuple[float, float]] = {}
+    for _ in range(replicates):
+        bets: list[Bet] = []
+        hits: tuple[bool, ...] = ()
+        for _ in range(releases):
+            if hits not in bets_of:
+                bets_of[hits] = next_bet(bets, CLAIM, LEVEL)
+            log_a, share = bets_of[hits]
+            hit = bool(rng.random() < math.exp(log_allowed(CLAIM, log_a)))
+            bets.append(Bet(log_chance=log_a, share=share, log_p=log_a - 0.5 if hit else log_a / 2))
+            hits = (*hits, hit)
+        alarms += max(log_capital(bets, CLAIM)) >= -math.log(LEVEL)
+    # Two-sided: a vacuous process fails.
+    assert binomial_limits(replicates, 0.01)[0] <= alarms <= binomial_limits(replicates, LEVEL)[1]
