@@ -13,6 +13,8 @@ from mechanisms.lazy import lend
 if TYPE_CHECKING:
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
+    from audit.lots.auditing import follow_stream, from_lots, which_record
+    from audit.lots.result import LotsResult
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
     from audit.power.forecasts import Forecast
@@ -37,6 +39,8 @@ else:
         {
             "audit.given.auditing": "from_scores",
             "audit.given.files": "read_scores",
+            "audit.lots.auditing": "follow_stream from_lots which_record",
+            "audit.lots.result": "LotsResult",
             "audit.plan.audit_plan": "AuditPlan Bonferroni CertifiedClaim FixedSequence Holm",
             "audit.plan.split": "Sequential Split",
             "audit.power.forecasts": "Forecast",
@@ -73,6 +77,7 @@ __all__ = [
     "FixedSequence",
     "Forecast",
     "Holm",
+    "LotsResult",
     "Margins",
     "Outcome",
     "Reason",
@@ -83,10 +88,13 @@ __all__ = [
     "Verdict",
     "compare",
     "count_frozen_events",
+    "follow_stream",
     "forecast",
+    "from_lots",
     "from_scores",
     "load_json",
     "read_scores",
     "run",
     "same_randomness",
+    "which_record",
 ]

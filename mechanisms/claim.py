@@ -51,11 +51,14 @@ class Reference(Enum):
 
     ``RETRAIN_THEN_UNLEARN`` retrains without the forget set and then runs the unlearning steps on an empty
     forget set, with the same noise (the published definition). ``RETRAIN_ONLY`` retrains and stops: a stricter
-    and usually far larger divergence.
+    and usually far larger divergence. ``CERTIFYING`` is some law of the retained data that is only said to exist
+    ("there is a certifying algorithm"), the same for every deletion in question: nobody can sample it, so that no two
+    worlds can be compared, but deletions that are drawn by lot can refute it (:func:`audit.from_lots`).
     """
 
     RETRAIN_THEN_UNLEARN = "retrain_then_unlearn"
     RETRAIN_ONLY = "retrain_only"
+    CERTIFYING = "certifying"
 
 
 # The two worlds then share no event, to any number of digits, and the square still is a number.

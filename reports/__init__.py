@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports.certificates.writing import certification_summary, write_certification
     from reports.comparisons.summary import comparison_markdown, comparison_summary
     from reports.forecasts.summary import forecast_summary
+    from reports.lots.writing import lots_summary, redact_lots, write_lots
     from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
     from reports.writing import joined, redact, without_values, write, write_junit
@@ -26,6 +27,7 @@ else:
             "reports.certificates.writing": "certification_summary write_certification",
             "reports.comparisons.summary": "comparison_markdown comparison_summary",
             "reports.forecasts.summary": "forecast_summary",
+            "reports.lots.writing": "lots_summary redact_lots write_lots",
             "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
             "reports.writing": "joined redact without_values write write_junit",
@@ -38,8 +40,10 @@ __all__ = [
     "comparison_summary",
     "forecast_summary",
     "joined",
+    "lots_summary",
     "randomness_summary",
     "redact",
+    "redact_lots",
     "selftest_markdown",
     "selftest_summary",
     "summary",
@@ -47,5 +51,6 @@ __all__ = [
     "write",
     "write_certification",
     "write_junit",
+    "write_lots",
     "write_selftest",
 ]

@@ -52,16 +52,23 @@ show_records_option = click.option(
 def report(
     results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool, show_records: bool, details: bool
 ) -> int:
-    """Render stored results (JSON) again: audits, several on one page, each a family of its own; or certificates."""
+    """Render stored results (JSON) again: audits, several on one page, each a family of its own; or one of deletions by
+    lot; or certificates.
+    """
     import reports
     from audit.certificates.certification import CERTIFICATION_SCHEMA
+    from audit.lots.result import LOTS_SCHEMA
     from audit.records.json_text import schema_of
 
     texts = {path: _read(path) for path in results}
     certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
+    by_lot = [path for path, text in texts.items() if schema_of(text) == LOTS_SCHEMA]
     if certified:
         _check_alone(certified[0], len(results), junit, redact)
         written = _write_certificates(texts[certified[0]], out)
+    elif by_lot:
+        _check_one_lot(by_lot[0], len(results))
+        written = _write_lots(by_lot[0], texts[by_lot[0]], out, junit, redact)
     else:
         loaded = [_loaded(path, text) for path, text in texts.items()]
         value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
@@ -99,6 +106,31 @@ def _check_alone(path: Path, n_files: int, junit: Path | None, redact: bool) -> 
             got=f"{path} and {option}",
             fix="render the file by itself; a report of audits can be redacted",
         )
+
+
+def _check_one_lot(path: Path, n_files: int) -> None:
+    if n_files > 1:
+        raise InvalidInputError(
+            field="results",
+            expected="an audit by lot rendered alone",
+            got=f"{path} and {n_files - 1} more",
+            fix="render each by itself",
+        )
+
+
+def _write_lots(path: Path, text: str, out: Path, junit: Path | None, redact: bool) -> tuple[Path, ...]:
+    import reports
+    from audit.lots.result import LotsResult
+    from reports.lots.writing import render
+    from reports.writing import write_texts
+
+    try:
+        result = LotsResult.from_json(text)
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error}") from None
+    result = reports.redact_lots(result) if redact else result
+    written = reports.write_lots(result, out)
+    return written if junit is None else (*written, *write_texts(junit.parent, {junit.name: render(result, "junit")}))
 
 
 def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:

@@ -24,6 +24,8 @@ _LEAST = 1e-300
 _ROUNDED_UP = 1 + 1e-12
 # Share of the runs that choose which p-value of a run counts as a hit.
 FIT_SHARE = 0.25
+# Their rate of hits is taken for what it is at least but with this probability.
+_CAUTION = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,13 @@ def log_allowed(claim: Claim, log_chance: float) -> float:
 
 def bound_at(log_chance: float, level: float, delta: float) -> float:
     """Return the largest epsilon that is refuted where an event of this chance happened, at least 0.
+
+    Parameters
+    ----------
+    log_chance
+        Logarithm of the event's chance where the release tells nothing of the coins.
+    level, delta
+        Of the bound.
 
     References
     ----------
@@ -200,14 +209,14 @@ def fitted_threshold(log_ps: NDArray[np.float64], runs: int, *, significance: fl
 
     References
     ----------
-    Any rule is valid: the runs that count are others.
+    :func:`judge_hits`: any rule is valid, for the runs that count are others.
     """
     largest = math.log(significance)
     best, chosen = -math.inf, largest
     for log_a in sorted({min(float(value), largest) for value in log_ps}, reverse=True):
-        # The rate that one more run, half a hit, would leave.
-        rate = (int(np.sum(log_ps <= log_a)) + 0.5) / (len(log_ps) + 1)
-        over = least_chance(round(runs * rate), runs, significance) - delta
+        # A rate that the few runs make likely; a threshold that one of them met may be met by none of the others.
+        rate = least_chance(int(np.sum(log_ps <= log_a)), len(log_ps), _CAUTION)
+        over = least_chance(math.floor(runs * rate), runs, significance) - delta
         reached = math.log(over) - log_a if over > 0 else -math.inf
         if reached > best:
             best, chosen = reached, log_a

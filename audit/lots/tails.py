@@ -233,6 +233,13 @@ def log_count_tail(hits: int, trials: int, log_chance: float) -> float:
 def least_chance(hits: int, trials: int, level: float) -> float:
     """Return a lower limit on a chance that was met ``hits`` times of ``trials``, wrong with probability ``level``.
 
+    Parameters
+    ----------
+    hits, trials
+        Counts, in [0, trials] and at least 1.
+    level
+        In (0, 1).
+
     References
     ----------
     Clopper, Pearson 1934, Biometrika 26.

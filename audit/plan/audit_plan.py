@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 from attacks.protocol import Attack
 from attacks.registry import resolve
 from audit.plan.split import Counting, Sequential, Split
-from mechanisms.claim import JSON_CONFIG, Claim
+from mechanisms.claim import JSON_CONFIG, Claim, Reference
 from mechanisms.errors import require
 from mechanisms.protocol import Access
 from mechanisms.reading.scalars import real_number, whole_number
@@ -201,6 +201,15 @@ class AuditPlan:
         are_claims = isinstance(claims, list | tuple) and all(isinstance(c, Claim | CertifiedClaim) for c in claims)
         fix = "write claims=(Claim(...),)"
         require(are_claims, "claims", expected="a tuple of claims", got=claims, fix=fix)
+        certifying = [c for c in claims if isinstance(c, Claim) and c.reference is Reference.CERTIFYING]
+        require(
+            not certifying,
+            "claim.reference",
+            expected="a reference world that can be sampled",
+            got=Reference.CERTIFYING.value,
+            fix="nobody can draw from a law that is only said to exist: audit by lot (audit.from_lots), or state the "
+            "claim against retrain_then_unlearn or retrain_only",
+        )
         kinds: dict[str, tuple[Any, str]] = {
             "counting": (Counting, "write Split() or Sequential()"),
             "correction": (Correction, "write Bonferroni(), Holm() or FixedSequence()"),

@@ -47,6 +47,9 @@ class Stream(IntEnum):
     RECORDS = 40
     COMPARISON = 50
     SAME_RANDOMNESS = 70
+    LOTS_COINS = 80
+    LOTS_TIES = 81
+    LOTS_RUNS = 82
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}

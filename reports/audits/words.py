@@ -25,6 +25,7 @@ REFERENCES = {
     Reference.RETRAIN_THEN_UNLEARN: "retrain then unlearn: retrain without the record, then run the same noisy "
     "unlearning steps on an empty forget set",
     Reference.RETRAIN_ONLY: "retrain only: retrain without the record and stop",
+    Reference.CERTIFYING: "some law of the retained data that is said to exist, and that nobody can sample",
 }
 ESTIMATES = "Estimates (not bounds, not part of the verdict)"
 ESTIMATES_CAPTION = (

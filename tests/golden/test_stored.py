@@ -62,6 +62,10 @@ def rendered(text: str) -> dict[str, str]:
         elif kind == "randomness":
             shown = SameRandomness.from_json(text)
             words = {"terminal": randomness_summary(shown), "print": f"{shown}\n", "repr": f"{shown!r}\n"}
+        elif kind == "lots":
+            by_lot = audit.LotsResult.from_json(text)
+            reports.write_lots(by_lot, folder, ("html", "md", "junit"))
+            words = {"terminal": reports.lots_summary(by_lot), "repr": f"{by_lot!r}\n"}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -80,7 +84,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 7
+    assert len(published) == 8
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

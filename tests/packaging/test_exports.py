@@ -204,6 +204,7 @@ def test_deep_names_are_found() -> None:
     "module",
     [
         "audit.given.auditing",
+        "audit.lots.auditing",
         "audit.records.result",
         "mechanisms.adapters.sklearn",
         "mechanisms.lazy",
