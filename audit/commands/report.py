@@ -15,6 +15,7 @@ from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
+    from audit.lots.result import LotsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.records.same_randomness import SameRandomness
 
@@ -193,7 +194,7 @@ def _say_failure(name: str, error: Exception) -> None:
     say(f"Error: {name} was not written{stale}. The verdict stands. {said}")
 
 
-def exit_code(result: AuditResult | SameRandomness, *, allow_inconclusive: bool) -> ExitCode:
+def exit_code(result: AuditResult | SameRandomness | LotsResult, *, allow_inconclusive: bool) -> ExitCode:
     """Return the exit code of a result."""
     from audit.records.verdict import Verdict
 
