@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from audit.given.files import read_scores
     from audit.lots.auditing import follow_stream, from_lots, which_record
     from audit.lots.result import LotsResult
+    from audit.lots.running import run_lots
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
     from audit.power.forecasts import Forecast
@@ -41,6 +42,7 @@ else:
             "audit.given.files": "read_scores",
             "audit.lots.auditing": "follow_stream from_lots which_record",
             "audit.lots.result": "LotsResult",
+            "audit.lots.running": "run_lots",
             "audit.plan.audit_plan": "AuditPlan Bonferroni CertifiedClaim FixedSequence Holm",
             "audit.plan.split": "Sequential Split",
             "audit.power.forecasts": "Forecast",
@@ -95,6 +97,7 @@ __all__ = [
     "load_json",
     "read_scores",
     "run",
+    "run_lots",
     "same_randomness",
     "which_record",
 ]

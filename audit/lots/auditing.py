@@ -19,6 +19,7 @@ from audit.lots.coins import checked_guesses, read_coins, read_pairs
 from audit.lots.inputs import (
     check_claim,
     check_named_claims,
+    check_seeds,
     checked_delta,
     checked_seed,
     checked_significance,
@@ -61,6 +62,7 @@ def from_lots(
     statistic: Statistic = "count",
     guesses: int | None = None,
     runs_threshold: float | None = None,
+    run_seeds: ArrayLike | None = None,
     significance: float = 0.05,
     delta: float | None = None,
     seed: int = 0,
@@ -95,6 +97,8 @@ def from_lots(
     runs_threshold
         Of several runs: a p-value of a run, fixed before them, at which it counts as a hit. By default the first
         quarter of the runs chooses it, and does not count.
+    run_seeds
+        Of several runs: the seeds that they were made from, where they are known; equal ones are refused.
     significance
         In (0, 0.5).
     delta
@@ -138,6 +142,7 @@ def from_lots(
     """
     started = time.monotonic()
     rows = read_scores(scores)
+    check_seeds(run_seeds, len(rows))
     runs = _runs_of(rows, coins, claim, draw, pairs, statistic, guesses, checked_seed(seed))
     alpha, at = checked_significance(significance), checked_delta(delta, claim)
     fitting, log_threshold = 0, None
@@ -176,6 +181,7 @@ def which_record(
     claim: Claim | Sequence[Claim],
     names: int = 1,
     among: ArrayLike | None = None,
+    run_seeds: ArrayLike | None = None,
     significance: float = 0.05,
     delta: float | None = None,
     seed: int = 0,
@@ -201,7 +207,7 @@ def which_record(
     among
         Where other records of the pool are retained in every run: flags, shape (m,), of those that could be drawn. Only
         they are named, and m counts only them.
-    significance, delta, seed, title, command, commitment
+    run_seeds, significance, delta, seed, title, command, commitment
         As for :func:`from_lots`.
 
     Returns
@@ -225,6 +231,7 @@ def which_record(
     """
     started = time.monotonic()
     rows = read_scores(scores)
+    check_seeds(run_seeds, len(rows))
     inside = _among(among, rows.shape[1])
     claims = check_named_claims(claim, rows.shape[1])
     places = real_array(drawn, "drawn").ravel()

@@ -148,6 +148,29 @@ def checked_seed(seed: int) -> int:
     return value
 
 
+def check_seeds(seeds: ArrayLike | None, runs: int) -> None:
+    """Refuse runs that were made from equal seeds.
+
+    Raises
+    ------
+    InvalidInputError
+        When two are equal, or there is not one a run.
+    """
+    if seeds is None:
+        return
+    found = real_numbers(seeds, "run_seeds").ravel()
+    fix = "give every run a seed of its own: with one for all, runs that each meet a claim refute it together"
+    require(len(found) == runs, "run_seeds", expected=f"{runs}, one a run", got=len(found), fix=fix)
+    values, counts = np.unique(found, return_counts=True)
+    require(
+        len(values) == runs,
+        "run_seeds",
+        expected="different",
+        got=f"{values[np.argmax(counts)]:g} for {counts.max()} runs",
+        fix=fix,
+    )
+
+
 def is_one_of(field: str, value: object, known: Sequence[str]) -> None:
     """Refuse a word that is not known.
 

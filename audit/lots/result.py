@@ -105,6 +105,8 @@ class LotsResult:
         Of the ties, and of the runs where they were made here.
     mechanism, data
         What was run, where it was.
+    before
+        The same models before the deletion, where they were seen: what an ignored request would leave.
     commitments
         SHA-256 of coins and salt, published before anything was trained; one a release in a stream.
     seconds, command
@@ -134,6 +136,7 @@ class LotsResult:
     seed: int = 0
     mechanism: str | None = None
     data: DataRecord | None = None
+    before: tuple[LotsRun, ...] = ()
     commitments: tuple[str, ...] = ()
     seconds: float = 0.0
     command: str | None = None

@@ -33,12 +33,12 @@ class LotsPage:
 
 def page(result: LotsResult) -> LotsPage:
     """Return the page of a result."""
-    experiment, told, judged = sentences(result)
+    *points, judged = sentences(result)
     return LotsPage(
         title=result.title,
         verdict=VerdictView(key=result.verdict.value, text=name(result.verdict), symbol=SYMBOLS[result.verdict]),
         headline=judged,
-        points=(experiment, told),
+        points=tuple(points),
         conditions=result.conditions,
         limits=LIMITS,
         numbers=numbers(result),

@@ -92,6 +92,22 @@ def told(result: LotsResult) -> str:
     )
 
 
+def before(result: LotsResult) -> str:
+    """Return what the same guesses showed before the deletion; nothing where that was not seen."""
+    if not result.before:
+        return ""
+    if result.draw == "one":
+        hits = sum(run.right for run in result.before)
+        return f"Before the deletion, the same in {hits} of {len(result.before)}."
+    if len(result.before) == 1:
+        return f"Before the deletion, of the same model: {guessed(result.before[0], result)}"
+    rights = sorted(run.right for run in result.before)
+    return (
+        f"Before the deletion {rights[len(rights) // 2]} of {result.before[0].guesses} guesses were right in the "
+        f"median model, after it {sorted(run.right for run in result.runs)[len(result.runs) // 2]}."
+    )
+
+
 def guessed(run: LotsRun, result: LotsResult) -> str:
     """Return what one run showed."""
     if not run.inserted:
@@ -150,5 +166,5 @@ def short_claim(result: LotsResult) -> str:
 
 
 def sentences(result: LotsResult) -> Sequence[str]:
-    """Return experiment, guesses and verdict."""
-    return (experiment(result), told(result), judged(result))
+    """Return experiment, guesses, the same before the deletion where that was seen, and last the verdict."""
+    return tuple(filter(None, (experiment(result), told(result), before(result), judged(result))))

@@ -197,6 +197,11 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "level": (lambda: audit.from_lots(BLIND, COINS, claim=CLAIM, significance=0.5), "significance"),
     "delta": (lambda: audit.from_lots(BLIND, COINS, claim=CLAIM, delta=2.0), "delta"),
     "seed": (lambda: audit.from_lots(BLIND, COINS, claim=CLAIM, seed=-1), "seed"),
+    "one training seed": (
+        lambda: audit.from_lots([BLIND, TELLING], [COINS, RNG.random(M) < 0.5], claim=CLAIM, run_seeds=[3, 3]),
+        "run_seeds",
+    ),
+    "seeds too few": (lambda: audit.from_lots(BLIND, COINS, claim=CLAIM, run_seeds=[3, 4]), "run_seeds"),
     "claim": (lambda: audit.from_lots(BLIND, COINS, claim=1.0), "claim"),  # type: ignore[arg-type]
     "drawn": (lambda: audit.which_record(BLIND, [200], claim=Claim(guarantee=POINT, covers=OneRecord())), "drawn"),
     "drawn half": (lambda: audit.which_record(BLIND, [0.5], claim=Claim(guarantee=POINT, covers=OneRecord())), "drawn"),
