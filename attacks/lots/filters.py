@@ -42,9 +42,10 @@ class LinearLotScores:
 class MatchedFilter:
     """Score each candidate by itself: <release - centre, its influence>, divided by the squared length of that.
 
-    The influence is ``-H^-1 gradient`` at the optimum of the data without the pool, which is also the centre (a mean of
-    models that were trained without the pool for a logistic loss). Where one candidate is drawn a run, the Gaussian
-    log-likelihood ratio of "this one is in" instead.
+    The influence is ``-H^-1 gradient`` at the optimum of the data without the pool, which is also the centre (the mean
+    of models that were trained without the pool where these lie elsewhere). Where one candidate is drawn a run, the
+    Gaussian log-likelihood ratio of "this one is in" instead, with the shift that it makes alone: exact for squared
+    loss.
 
     References
     ----------
@@ -64,7 +65,7 @@ class MatchedFilter:
         NotApplicableError
             When a release is no such model.
         """
-        pulls, centre = _pulls(context, self.name), _centre(context, references, self.name)
+        pulls, centre = _pulls(context, self.name, alone=alone), _centre(context, references, self.name)
         squares = np.einsum("md,md->m", pulls, pulls)
         if alone:
             return LinearLotScores(weights=pulls, centre=centre, offset=-squares / 2)
@@ -161,15 +162,20 @@ class Alignment:
         )
 
 
-def _pulls(context: AttackContext, attack: str) -> Array:
-    """Return how far each candidate moves the optimum, to first order, shape (m, d)."""
+def _pulls(context: AttackContext, attack: str, *, alone: bool = False) -> Array:
+    """Return how far each candidate moves the optimum, to first order, shape (m, d).
+
+    With ``alone``, of squared loss, exactly as far as it does when no other one is given.
+    """
     geometry = Geometry.of(context, attack)
     z = matrices(context, attack)[1].features
     found = np.empty((len(z), z.shape[1], geometry.residual.shape[1]))
     for i in range(geometry.residual.shape[1]):
         j = min(i, len(geometry.values) - 1)
         inverse = (geometry.vectors[j] / geometry.values[j]) @ geometry.vectors[j].T
-        found[:, :, i] = -(z @ inverse) * geometry.residual[:, i : i + 1]
+        moved = z @ inverse
+        damped = 1 + np.einsum("mp,mp->m", moved, z) if alone and len(geometry.values) == 1 else np.ones(len(z))
+        found[:, :, i] = -moved * (geometry.residual[:, i] / damped)[:, None]
     return found.reshape(len(z), -1)
 
 

@@ -184,4 +184,4 @@ def _check_fair(tosses: Flags) -> None:
 
 
 def _log_two_sided(k: int, n: int) -> float:
-    return min(0.0, math.log(2) + min(log_half_tail(k, n), log_half_tail(n - k, n)))
+    return min(0.0, math.log(2) + log_half_tail(max(k, n - k), n))

@@ -400,8 +400,8 @@ class Toy:
     def bind(self, data: Dataset, forget: tuple[int, ...]) -> Toy:
         length, step = float(np.linalg.norm(data.features[forget[0]])), self.step_size or 1 / len(data)
         asked = self.noise
-        return replace(self, noise=length / step / asked.epsilon if isinstance(asked, Target) else asked, step_size=step,
-                       name=str(length))  # fmt: skip
+        noise = length / step / asked.epsilon if isinstance(asked, Target) else asked
+        return replace(self, noise=noise, step_size=step, name=str(length))
 
     def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> Toy:
         return replace(self, step_size=1 / len(data))
