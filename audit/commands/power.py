@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ margin_option = click.option(
 @click.option("--tests", type=int, default=None, help="Without a plan: how many tests share the significance; 1.")
 @click.option("--trials", type=int, default=None, help="Releases a world; overrides the plan's.")
 @margin_option
+@click.option("--lots", type=int, default=None, help="Of deletions drawn by lot: how many candidates there are.")
+@click.option("--runs", type=int, default=None, help="With --lots: trained models; 1.")
+@click.option("--auc", type=float, default=None, help="With --lots: how well each candidate is told apart, above 0.5.")
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON on standard output.")
 @mechanism_option("Forecast the audit of this object of yours")
 def power(
@@ -48,13 +51,21 @@ def power(
     tests: int | None,
     trials: int | None,
     margin: float | None,
+    lots: int | None,
+    runs: int | None,
+    auc: float | None,
     as_json: bool,
     own: str | None,
 ) -> int:
     """Say what an audit could show before it runs: ceiling, detectable epsilon, power, trials needed. Draws nothing.
 
     Give a PLAN, or the numbers of one claim: unlearn-audit power --epsilon 1 --delta 1e-5 --trials 20000 --tests 4
+
+    Of deletions drawn by lot: unlearn-audit power --lots 200 --runs 1 --epsilon 1
     """
+    if lots is not None:
+        others = {"PLAN": plan, "--tests": tests, "--trials": trials, "--margin": margin, "--mechanism": own}
+        return _by_lot(others, lots, runs, auc, epsilon, delta, significance, as_json)
     from audit.power.forecasting import forecast_numbers
     from audit.running.forecast_plan import forecast
 
@@ -86,6 +97,36 @@ def power(
             margins=NUMBER_MARGINS if margin is None else (margin,),
         )
     return _print(found, as_json)
+
+
+def _by_lot(
+    others: Mapping[str, object],
+    lots: int,
+    runs: int | None,
+    auc: float | None,
+    epsilon: float | None,
+    delta: float | None,
+    significance: float | None,
+    as_json: bool,
+) -> int:
+    from audit.lots.power import AUCS, forecast_lots
+    from reports.lots.forecast import lots_forecast_summary
+
+    for name, value in others.items():
+        if value is not None:
+            raise InvalidInputError(field=name, expected="left out with --lots", got=value, fix="say --runs and --auc")
+    if epsilon is None:
+        raise InvalidInputError(field="--epsilon", expected="given", got="nothing", fix="say what is claimed")
+    found = forecast_lots(
+        candidates=lots,
+        runs=1 if runs is None else runs,
+        epsilon=epsilon,
+        delta=1e-5 if delta is None else delta,
+        significance=0.05 if significance is None else significance,
+        aucs=AUCS if auc is None else (auc,),
+    )
+    click.echo(found.to_json() if as_json else lots_forecast_summary(found), nl=as_json)
+    return ExitCode.OK
 
 
 def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: bool) -> int:

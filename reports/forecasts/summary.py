@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from audit.lots.power import fewest_candidates, fewest_in_two_worlds
 from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
@@ -49,10 +50,26 @@ def forecast_summary(forecast: Forecast, *, width: int = 110) -> str:
     if forecast.cost:
         parts.append(_cost(forecast.cost))
     parts.append(LEGEND)
+    parts += by_lot(forecast)
     pure = [claim for claim in forecast.claims if getattr(claim.claim.guarantee, "delta", None) == 0]
     if pure:
         parts.append(f"{PURE}{nearest(pure[0].delta)}.")
     return printed(parts, width)
+
+
+def by_lot(forecast: Forecast) -> list[str]:
+    """Return how many models two worlds need at least for the strictest claim, and how many drawing by lot does."""
+    strictest = min(forecast.claims, key=lambda claim: claim.claimed_epsilon)
+    about = (strictest.claimed_epsilon, strictest.delta)
+    worlds = fewest_in_two_worlds(*about, strictest.level)
+    candidates = fewest_candidates(*about, forecast.significance)
+    if not worlds or not candidates:
+        return []
+    return [
+        f"Fewest trained models that could refute ε ≤ {up(about[0])}: in two worlds {worlds:,}, besides those that "
+        f"fit; by lot 1, where the coins of {candidates} candidates are all guessed and deleting them together is "
+        f"claimed. unlearn-audit power --lots 200 --epsilon {nearest(about[0])} says what weaker guesses show."
+    ]
 
 
 def caution_lines(forecast: Forecast) -> list[str]:

@@ -25,6 +25,7 @@ HOW_TO = (
     "docs/audit.md",
     "docs/certify.md",
     "docs/demo.md",
+    "docs/lots.md",
     "docs/network.md",
     "docs/own_mechanism.md",
     "docs/scores.md",
