@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,28 @@ def test_the_claims_of_the_pytest_example_pass_and_are_printed() -> None:
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     assert "at most 0.01 (budget 0.01, base seed 0)" in done.stdout
+
+
+def test_a_stream_of_releases_is_refuted_after_requests_were_lost() -> None:
+    example = ROOT / "examples" / "deletion_stream.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    careful, careless = done.stdout.split("loses requests from release 4 on")
+    assert careful.count("NOT REFUTED") == 8
+    assert careless.count("NOT REFUTED") >= 3
+    assert "release 8" in careless.splitlines()[-1]
+    assert "far REFUTED" in careless.splitlines()[-1]
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
+@pytest.mark.parametrize("size", [pytest.param(("--records", "60", "--epochs", "20"), id="small"),
+                                  pytest.param((), id="whole", marks=pytest.mark.slow)])  # fmt: skip
+def test_one_language_model_tells_who_deletes(size: tuple[str, ...]) -> None:
+    example = ROOT / "examples" / "one_training_run.py"
+    done = subprocess.run([sys.executable, example, *size], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    retrains, ignores = done.stdout.split("A service that ignores the request")
+    assert "NOT REFUTED" in retrains
+    assert "NOT REFUTED" not in ignores
+    assert " REFUTED" in ignores
+    assert "surest guesses" in ignores
