@@ -74,7 +74,7 @@ def check_frozen(before: Mapping[str, Any], bound: object, run: int) -> None:
     after = public(bound)
     for name in sorted({*before, *after}):
         same = _printed(before.get(name)) == _printed(after.get(name))
-        got = f"{before.get(name)} before run {run + 1}, {after.get(name)} after"
+        got = f"{before.get(name)} then, and {after.get(name)} after run {run + 1}"
         require(same, f"parameters: {name}", expected="frozen when the pool was bound", got=got, fix=_FIX)
 
 

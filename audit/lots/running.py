@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from audit.plan.audit_plan import CertifiedClaim
 from audit.records.provenance import data_record
 from audit.running.binding import make_context
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, worker_limits
+from audit.trials.engines import Engine, Progress, Streams, results, worker_limits
 from mechanisms.claim import Claim, Reference
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, require
@@ -47,12 +47,13 @@ _AUDITED, _REHEARSED, _WITHOUT = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
-    """A mechanism bound to the data with the whole pool, and what a run needs besides its coins."""
+    """A mechanism bound to the data with the whole pool, what it published then, and what a run needs besides coins."""
 
     bound: HasStages
     data: RecordSet
     pool: tuple[int, ...]
     seed: int
+    parameters: Mapping[str, Any]
 
 
 def run_lots(
@@ -73,7 +74,7 @@ def run_lots(
     delta: float | None = None,
     references: int = 2,
     seed: int = 0,
-    engine: Engine | None = None,
+    engine: Streams | None = None,
     progress: Progress | None = None,
     title: str | None = None,
     command: str | None = None,
@@ -217,7 +218,6 @@ def made_run(experiment: Experiment, coins: Flags, stream: int, run: int) -> tup
     given = data.without(left_out)
     gone = np.sort(np.asarray(left_out, dtype=int))
     places = [int(record - np.searchsorted(gone, record)) for record in drawn]
-    parameters = public(bound)
     rng = make_generator(experiment.seed, Stream.LOTS_RUNS, stream, run)
     try:
         with worker_limits():
@@ -229,7 +229,7 @@ def made_run(experiment: Experiment, coins: Flags, stream: int, run: int) -> tup
         raise
     except Exception as error:
         raise TrialError(f"The mechanism raised {type(error).__name__} in run {run + 1}: {error}") from error
-    check_frozen(parameters, bound, run)
+    check_frozen(experiment.parameters, bound, run)
     return release, before
 
 
@@ -243,13 +243,13 @@ def _seen(bound: HasStages, models: Any) -> Array | None:
 
 
 def _releases(
-    experiment: Experiment, coins: Flags, stream: int, engine: Engine, progress: Progress | None
+    experiment: Experiment, coins: Flags, stream: int, engine: Streams, progress: Progress | None
 ) -> tuple[Array, Array | None]:
     """Return what runs with these coins release, shape (n, *release.shape), and what they would have before."""
     calls = [(experiment, row, stream, j) for j, row in enumerate(coins)]
     made: dict[int, tuple[Array, Array | None]] = {}
     phase = {_AUDITED: "runs", _REHEARSED: "rehearsals", _WITHOUT: "models without the pool"}[stream]
-    for i, release in engine.stream(made_run, calls):
+    for i, release in results(engine.stream(made_run, calls), doing=phase):
         made[i] = release
         if progress is not None:
             progress(phase, len(made), len(calls))
@@ -314,7 +314,7 @@ def _bound(mechanism: Any, data: RecordSet, pool: tuple[int, ...], seed: int, cl
             got=claim.reference.value,
             fix="make the two agree",
         )
-    return Experiment(bound=bound, data=data, pool=pool, seed=seed)
+    return Experiment(bound=bound, data=data, pool=pool, seed=seed, parameters=public(bound))
 
 
 def _check_independent(without: Array, experiment: Experiment, runs: int) -> None:
@@ -338,7 +338,7 @@ def _prepared(
     without: Array,
     draw: DrawKind,
     k: int | None,
-    engine: Engine,
+    engine: Streams,
     progress: Progress | None,
 ) -> LotScorer:
     """Return the attack, fitted on rehearsals with coins of their own where it asks for them."""
