@@ -13,11 +13,15 @@ from mechanisms.lazy import lend
 if TYPE_CHECKING:
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
+    from audit.models.assigning import Assignment, assign_status
+    from audit.models.one_deletion import from_models
+    from audit.models.per_record import from_status
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
     from audit.power.forecasts import Forecast
     from audit.records.estimates import Estimate
     from audit.records.evidence import Finding
+    from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.records.same_randomness import SameRandomness
     from audit.records.verdict import Reason, Verdict
@@ -37,11 +41,15 @@ else:
         {
             "audit.given.auditing": "from_scores",
             "audit.given.files": "read_scores",
+            "audit.models.assigning": "Assignment assign_status",
+            "audit.models.one_deletion": "from_models",
+            "audit.models.per_record": "from_status",
             "audit.plan.audit_plan": "AuditPlan Bonferroni CertifiedClaim FixedSequence Holm",
             "audit.plan.split": "Sequential Split",
             "audit.power.forecasts": "Forecast",
             "audit.records.estimates": "Estimate",
             "audit.records.evidence": "Finding",
+            "audit.records.models": "ModelsResult",
             "audit.records.result": "AuditCollection AuditResult",
             "audit.records.same_randomness": "SameRandomness",
             "audit.records.verdict": "Reason Verdict",
@@ -59,6 +67,7 @@ else:
     )
 
 __all__ = [
+    "Assignment",
     "AuditCollection",
     "AuditPlan",
     "AuditResult",
@@ -74,6 +83,7 @@ __all__ = [
     "Forecast",
     "Holm",
     "Margins",
+    "ModelsResult",
     "Outcome",
     "Reason",
     "SameRandomness",
@@ -81,10 +91,13 @@ __all__ = [
     "Split",
     "Storage",
     "Verdict",
+    "assign_status",
     "compare",
     "count_frozen_events",
     "forecast",
+    "from_models",
     "from_scores",
+    "from_status",
     "load_json",
     "read_scores",
     "run",

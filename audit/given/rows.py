@@ -201,7 +201,7 @@ def gather_rows(unlearned: Array, retrained: Array, attacks: Sequence[Attack], p
         What the comparison is for: each has its own random streams.
     """
     context = no_context(unlearned.shape[1:])
-    sides = [(rows, *_split(len(rows), plan, kind, i)) for i, rows in enumerate((unlearned, retrained))]
+    sides = [(rows, *split_rows(len(rows), plan, kind, i)) for i, rows in enumerate((unlearned, retrained))]
     prepared: dict[str, PreparedAttack] = {}
     scores: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
     failures: dict[str, str] = {}
@@ -228,7 +228,7 @@ def n_fit(n: int, plan: AuditPlan) -> int:
     return plan.counting.n_fit_chunks((1,) * n)
 
 
-def _split(n: int, plan: AuditPlan, kind: Kind, side: int) -> tuple[Rows, Rows]:
+def split_rows(n: int, plan: AuditPlan, kind: Kind, side: int) -> tuple[Rows, Rows]:
     """Return the rows that fit and those that count, each in the order given; rows may be in order of time."""
     shuffled = make_generator(plan.seed, Stream.GIVEN, kind, side).permutation(n)
     first = n_fit(n, plan)

@@ -47,6 +47,8 @@ class Stream(IntEnum):
     RECORDS = 40
     COMPARISON = 50
     SAME_RANDOMNESS = 70
+    PAIRING = 80
+    STATUS = 81
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}
