@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from audit.models.assigning import Assignment, assign_status
     from audit.models.one_deletion import from_models
     from audit.models.per_record import from_status
+    from audit.models.reading import read_models
+    from audit.models.stored import StoredModels
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
     from audit.power.forecasts import Forecast
@@ -44,6 +46,8 @@ else:
             "audit.models.assigning": "Assignment assign_status",
             "audit.models.one_deletion": "from_models",
             "audit.models.per_record": "from_status",
+            "audit.models.reading": "read_models",
+            "audit.models.stored": "StoredModels",
             "audit.plan.audit_plan": "AuditPlan Bonferroni CertifiedClaim FixedSequence Holm",
             "audit.plan.split": "Sequential Split",
             "audit.power.forecasts": "Forecast",
@@ -90,6 +94,7 @@ __all__ = [
     "Sequential",
     "Split",
     "Storage",
+    "StoredModels",
     "Verdict",
     "assign_status",
     "compare",
@@ -99,6 +104,7 @@ __all__ = [
     "from_scores",
     "from_status",
     "load_json",
+    "read_models",
     "read_scores",
     "run",
     "same_randomness",

@@ -131,27 +131,32 @@ def test_several_rows_of_one_model_count_once() -> None:
     ("change", "match"),
     [
         (
-            dict(unlearned=normal((15, 5))),
+            {"unlearned": normal((15, 5))},
             r"the number of unlearned models to be at least 16, got 15; half of them counted could",
         ),
-        (dict(retrained=normal((40, 6))), r"records and columns as in unlearned: \(5,\), got \(6,\)"),
-        (dict(retrained=normal((40, 5)).astype(np.float32)), "type as in unlearned: float64, got float32"),
-        (dict(unlearned=normal((40,))), "shape .models, records. or"),
-        (dict(kind="entropy"), "one of logits, probabilities, loss, values, scores"),
-        (dict(kind="probabilities"), "to be a probability, got"),
-        (dict(kind="loss", unlearned=normal((40, 5, 2))), "one number a model and record"),
-        (dict(kind="logits", unlearned=normal((40, 5, 2))), "labels to be the class of each record"),
-        (dict(kind="logits", labels=[0, 1]), "5 labels, one a record"),
-        (dict(kind="logits", labels=[0, 1, 2, 0, 1]), r"whole numbers in \[0, 1\]"),
-        (dict(unlearned=np.full((40, 5), np.nan)), "unlearned, model 0, record 0 to be a finite number"),
-        (dict(records=["a", "b"]), "5 names, got 2"),
-        (dict(records=list("abcda")), "names of their own, got a"),
-        (dict(reference=Reference.RETRAIN_ONLY), "retrain_then_unlearn, the claim's reference world, got retrain_only"),
-        (dict(seeds=([7] * 40, range(40))), "training seeds of their own, got 7 for all 40"),
+        ({"retrained": normal((40, 6))}, r"records and columns as in unlearned: \(5,\), got \(6,\)"),
+        ({"retrained": normal((40, 5)).astype(np.float32)}, "type as in unlearned: float64, got float32"),
+        ({"unlearned": normal((40,))}, "shape .models, records. or"),
+        ({"kind": "entropy"}, "one of logits, probabilities, loss, values, scores"),
+        ({"kind": "probabilities"}, "to be a probability, got"),
+        ({"kind": "loss", "unlearned": normal((40, 5, 2))}, "one number a model and record"),
+        ({"kind": "logits", "unlearned": normal((40, 5, 2))}, "labels to be the class of each record"),
+        ({"kind": "logits", "labels": [0, 1]}, "5 labels, one a record"),
+        ({"kind": "logits", "labels": [0, 1, 2, 0, 1]}, r"whole numbers in \[0, 1\]"),
+        ({"unlearned": np.full((40, 5), np.nan)}, "unlearned, model 0, record 0 to be a finite number"),
+        ({"records": ["a", "b"]}, "5 names, got 2"),
+        ({"records": list("abcda")}, "names of their own, got a"),
+        ({"reference": Reference.RETRAIN_ONLY}, "retrain_then_unlearn, the claim's reference world, got retrain_only"),
+        ({"seeds": ([7] * 40, range(40))}, "training seeds of their own, got 7 for all 40"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(change: dict, match: str) -> None:
-    given = dict(unlearned=normal((40, 5), 1), retrained=normal((40, 5), 2), claim=CLAIM, kind="scores") | change
+    given = {
+        "unlearned": normal((40, 5), 1),
+        "retrained": normal((40, 5), 2),
+        "claim": CLAIM,
+        "kind": "scores",
+    } | change
     with pytest.raises(InvalidInputError, match=match):
         audit.from_models(given.pop("unlearned"), given.pop("retrained"), **given)
 
@@ -243,20 +248,20 @@ def half_and_half(models: int, records: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (dict(status=ASSIGNMENT.status.T), "shape .40, 256., which is transposed"),
-        (dict(status=ASSIGNMENT.status == 2), "in or out alone does not say what was forgotten"),
-        (dict(status=np.where(ASSIGNMENT.status == 1, 0, ASSIGNMENT.status)), "no model that forgot anything"),
-        (dict(status=np.full((256, 40), 3)), "whole numbers from 0 to 2"),
-        (dict(kinds=1 - ASSIGNMENT.kinds), "forgotten in a reference model, which unlearns nothing"),
-        (dict(kinds=np.ones(256, int)), "deletion models in which a record is absent are no reference"),
-        (dict(kinds=ASSIGNMENT.kinds[:100]), "256 kinds"),
-        (dict(kinds=["learned"] * 256), "one of reference, deletion, got learned"),
-        (dict(drawn_by_coins=False), "exactly so many models a record make the two counts of a record dependent"),
-        (dict(seeds=[1] * 256), "deletion models to be training seeds of their own"),
+        ({"status": ASSIGNMENT.status.T}, "shape .40, 256., which is transposed"),
+        ({"status": ASSIGNMENT.status == 2}, "in or out alone does not say what was forgotten"),
+        ({"status": np.where(ASSIGNMENT.status == 1, 0, ASSIGNMENT.status)}, "no model that forgot anything"),
+        ({"status": np.full((256, 40), 3)}, "whole numbers from 0 to 2"),
+        ({"kinds": 1 - ASSIGNMENT.kinds}, "forgotten in a reference model, which unlearns nothing"),
+        ({"kinds": np.ones(256, int)}, "deletion models in which a record is absent are no reference"),
+        ({"kinds": ASSIGNMENT.kinds[:100]}, "256 kinds"),
+        ({"kinds": ["learned"] * 256}, "one of reference, deletion, got learned"),
+        ({"drawn_by_coins": False}, "exactly so many models a record make the two counts of a record dependent"),
+        ({"seeds": [1] * 256}, "deletion models to be training seeds of their own"),
     ],
 )
 def test_a_status_that_does_not_allow_claims_a_record_is_refused(change: dict, match: str) -> None:
-    given = dict(status=ASSIGNMENT.status, kinds=ASSIGNMENT.kinds, claim=CLAIM, kind="scores") | change
+    given = {"status": ASSIGNMENT.status, "kinds": ASSIGNMENT.kinds, "claim": CLAIM, "kind": "scores"} | change
     with pytest.raises(InvalidInputError, match=match):
         audit.from_status(outputs_of(ASSIGNMENT, 0.0), given.pop("status"), given.pop("kinds"), **given)
 
@@ -270,8 +275,8 @@ def test_fixed_numbers_of_models_a_record_are_seen_and_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [dict(models=31), dict(records=0), dict(retain=1.0), dict(forget=0.0), dict(deletion=0.1)]
+    "change", [{"models": 31}, {"records": 0}, {"retain": 1.0}, {"forget": 0.0}, {"deletion": 0.1}]
 )
 def test_numbers_of_an_assignment_out_of_range_are_refused(change: dict) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(change))):
-        audit.assign_status(**(dict(records=5, models=64) | change))
+        audit.assign_status(**({"records": 5, "models": 64} | change))
