@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports.certificates.writing import certification_summary, write_certification
     from reports.comparisons.summary import comparison_markdown, comparison_summary
     from reports.forecasts.summary import forecast_summary
+    from reports.models.writing import models_summary, redact_models, write_models
     from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
     from reports.writing import joined, redact, without_values, write, write_junit
@@ -26,6 +27,7 @@ else:
             "reports.certificates.writing": "certification_summary write_certification",
             "reports.comparisons.summary": "comparison_markdown comparison_summary",
             "reports.forecasts.summary": "forecast_summary",
+            "reports.models.writing": "models_summary redact_models write_models",
             "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
             "reports.writing": "joined redact without_values write write_junit",
@@ -38,8 +40,10 @@ __all__ = [
     "comparison_summary",
     "forecast_summary",
     "joined",
+    "models_summary",
     "randomness_summary",
     "redact",
+    "redact_models",
     "selftest_markdown",
     "selftest_summary",
     "summary",
@@ -47,5 +51,6 @@ __all__ = [
     "write",
     "write_certification",
     "write_junit",
+    "write_models",
     "write_selftest",
 ]

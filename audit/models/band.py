@@ -48,7 +48,7 @@ def _mean_ranks(block: Array) -> Array:
 
 
 def null_band(retrained: Array, per_record: int, *, n: tuple[int, int], seed: int) -> NullBand:
-    """Return the band of ranked \\|AUC - 1/2\\| over random halves of retrained models.
+    """Return the band of ranked distances of AUC from 1/2 over random halves of retrained models.
 
     Parameters
     ----------

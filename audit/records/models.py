@@ -99,7 +99,7 @@ class RecordDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class NullBand:
-    """Where retained models against retained models lie: \\|AUC - 1/2\\| by rank, over random halves of them.
+    """Where retained models against retained models lie: how far AUC is from 1/2, by rank, over random halves of them.
 
     ``shares`` of the records, from the largest down; ``low`` and ``high`` the smallest and largest over ``splits``.
     """
@@ -174,7 +174,8 @@ class ModelsResult:
     band
         Retained models against retained ones.
     before
-        Mean \\|AUC - 1/2\\| of the models before unlearning against the retrained ones; ``None`` where none were given.
+        Mean distance from 1/2 of the AUC of the models before unlearning against the retrained ones; ``None`` where
+        none were given.
     controls
         What the audit found when it checked itself.
     notes

@@ -164,8 +164,8 @@ OF_ORACLE = "oracle/forget_2/forget/resnet9"
         ("table", lambda p: (p / "000009.npy").unlink(), r"000009.npy"),
         (
             "table",
-            lambda p: edited(p / "models.csv", "000008,reference,1008", "#,reference,1008"),
-            r"models.csv.*ids of",
+            lambda p: edited(p / "models.csv", "digest\n", "digest\n../secret,reference,1,99\n"),
+            r"models.csv.*ids of letters",
         ),
         ("table", lambda p: np.save(p / "000099.npy", np.zeros((12, 4))), r"000099.npy to be a model of models.csv"),
         ("pair", lambda p: (p / "retrained.npy").unlink(), r"retrained.npy"),
