@@ -32,6 +32,7 @@ from audit.models.stacks import Stack
 from audit.models.telling import N_DETAILS, checked_details, columns_of, details_of
 from audit.plan.split import Split
 from audit.power.event_power import power
+from audit.records.evidence import EventTest
 from audit.records.models import ModelsResult
 from audit.statistics.multiplicity import equal_share
 from audit.statistics.smoothing import rate_above
@@ -202,10 +203,12 @@ def planned_power(audited: RowsAudit) -> float | None:
 
     ``None`` where nothing was tested.
     """
-    finding, evidence = audited.result.findings[0], audited.evidence
-    if not finding.tests:
-        return None
-    test = finding.tests[0]
+    tests = audited.result.findings[0].tests
+    return power_of_test(tests[0], audited.evidence) if tests else None
+
+
+def power_of_test(test: EventTest, evidence: Evidence) -> float:
+    """Return the probability with which a test was to refute, by the rates of its event on the fit split."""
     rates = _fitted_rates(evidence, test.bound.attack, test.bound.threshold, test.bound.tail)
     _, n1, _, n0 = test.bound.counts.oriented(test.bound.direction)
     p1, p0 = rates if test.bound.direction is Direction.UNLEARNED_FROM_RETRAINED else rates[::-1]

@@ -86,7 +86,8 @@ def _cells(result: ModelsResult, detail: RecordDetail, per_record: bool) -> tupl
     area = NONE
     if columns is not None:
         auc, se = columns.auc[detail.record], columns.auc_se[detail.record]
-        area = f"{nearest(auc, 3)} ± {nearest(1.96 * se, 2)}" if math.isfinite(se) else NONE
+        # Where the two kinds of models do not overlap the error is not known, and 0 would say that it is.
+        area = f"{nearest(auc, 3)}{f' ± {nearest(1.96 * se, 2)}' if se > 0 else ''}" if math.isfinite(se) else NONE
     cells = (
         result.name_of(detail.record),
         area,
