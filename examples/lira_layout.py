@@ -2,16 +2,16 @@
 
     python examples/lira_layout.py [folder]
 
-`audit.assign_status` draws what each network retains and forgets; the networks learn on digits, 32 of them unlearn, and
-their logits go to experiment-<i>_64/logits/ beside keep.npy, with y_train.npy and status.npy in the folder itself. Two
-services are audited, each claiming epsilon <= 0.5 at delta = 1e-5 for every record: one retrains, one loses the request.
+`audit.assign_status` draws what each network retains and forgets; the networks learn on digits, 32 of them unlearn,
+and their logits go to experiment-<i>_64/logits/ beside keep.npy, with y_train.npy and status.npy in the folder itself.
+Two services are audited, each claiming epsilon <= 0.5 at delta = 1e-5 for every record: one retrains, one loses the
+request.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ CLAIM = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=1e-5))
 
 
 def learn(x: Array, y: Array, learned: NDArray[np.bool_], rng: np.random.Generator) -> Array:
-    """Train one network a row of ``learned`` on the records that it names; return logits, (models, records, classes)."""
+    """Train a network for each row of ``learned``, on the records that it names; return logits for all records."""
     first = rng.normal(0, 0.3, (len(learned), x.shape[1], HIDDEN))
     second = rng.normal(0, 0.3, (len(learned), HIDDEN, 10))
     share = learned / learned.sum(axis=1, keepdims=True)
@@ -61,9 +61,11 @@ def main(folder: Path) -> None:
     # Few records retained, and the others forgotten: with 64 networks each record needs many of both kinds.
     drawn = audit.assign_status(records=RECORDS, models=MODELS, retain=0.25, forget=1.0, seed=1)
     print(drawn.sentence())
-    started, rng = time.monotonic(), np.random.default_rng(2)
-    services = {"retrains": learn(x, y, drawn.status == 2, rng), "loses the request": learn(x, y, drawn.status > 0, rng)}
-    took = time.monotonic() - started
+    rng = np.random.default_rng(2)
+    services = {
+        "retrains": learn(x, y, drawn.status == 2, rng),
+        "loses the request": learn(x, y, drawn.status > 0, rng),
+    }
     for name, logits in services.items():
         home = folder / name.replace(" ", "_")
         home.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,6 @@ def main(folder: Path) -> None:
         print()
         print(reports.models_summary(result))
         reports.write_models(result, home / "report", formats=("html", "json"))
-    assert took < 120, f"{2 * MODELS} networks took {took:.0f} s"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from audit.given.models import one_row_a_model
 from audit.given.options import Options
 from audit.given.order import sorted_column
 from audit.given.precision import LARGEST, precision_control
-from audit.given.rows import MIN_ROWS, GivenRows, gather_rows, n_fit, no_data
+from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
@@ -188,7 +188,6 @@ def audit_rows(
     title: str | None,
     command: str | None,
     model_ids: tuple[ArrayLike, ArrayLike] | None,
-    least: int = MIN_ROWS,
 ) -> RowsAudit:
     """Audit rows that were checked already; arguments and errors as for :func:`from_scores`.
 
@@ -200,14 +199,12 @@ def audit_rows(
         How the numbers were stored, which rows that were computed from them no longer show.
     started, title, command, model_ids
         When it began; as for :func:`from_scores`.
-    least
-        Fewest models of a world.
     """
     claim, names, threshold = options.claim, options.names, options.threshold
     data = given.data_record()
     given = given.clipped(LARGEST)
     if model_ids is not None:
-        given = one_row_a_model(given, model_ids, seed=options.seed, least=least)
+        given = one_row_a_model(given, model_ids, seed=options.seed)
     plan = options.plan(given)
     tests: tuple[EventTest, ...] | None = None
     if threshold is None:

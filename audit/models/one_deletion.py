@@ -11,8 +11,9 @@ from attacks.portfolio import OUTPUTS
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import claim_rows
 from audit.given.auditing import RowsAudit, Started, audit_rows
+from audit.given.models import one_row_a_model
 from audit.given.options import Options
-from audit.given.precision import precision_control
+from audit.given.precision import LARGEST, precision_control
 from audit.given.rows import GivenRows, n_fit, split_rows
 from audit.models.band import areas, null_band
 from audit.models.checks import (
@@ -155,7 +156,10 @@ def from_models(
     stored = [np.asarray(sampled_columns(side)) for side in sides]
     dtypes = (stored[0].dtype, stored[1].dtype)
     precision = precision_control(_rows([np.asarray(s, np.float64) for s in stored], options.names, dtypes))
-    given = _rows([side.matrix() for side in sides], options.names, dtypes)
+    given = _rows([side.matrix() for side in sides], options.names, dtypes).clipped(LARGEST)
+    if model_ids is not None:
+        # Before anything is made of rows: the table counts models too.
+        given = one_row_a_model(given, model_ids, seed=options.seed, least=LEAST)
     audited = audit_rows(
         given,
         options,
@@ -163,8 +167,7 @@ def from_models(
         started=started,
         title=title or f"Models: {options.names[0]} against {options.names[1]}",
         command=command,
-        model_ids=model_ids,
-        least=LEAST,
+        model_ids=None,
     )
     rows, tests = _table(given, sides[0].per_record, audited, options)
     finding = audited.result.findings[0]
@@ -172,8 +175,8 @@ def from_models(
         title=audited.result.title,
         claim=claim,
         design="one_deletion",
-        n_unlearned=sides[0].n_models,
-        n_retrained=sides[1].n_models,
+        n_unlearned=len(given.unlearned),
+        n_retrained=len(given.retrained),
         n_records=len(shown),
         outputs=kind,
         significance=options.significance,

@@ -125,6 +125,10 @@ def test_several_rows_of_one_model_count_once() -> None:
     result = audit.from_models(*repeated, claim=CLAIM, kind="scores", model_ids=(ids, ids))
     assert result.joint is not None
     assert result.joint.plan.trials == 20
+    assert (result.n_unlearned, result.n_retrained) == (20, 20)
+    # The table counts models, and not their rows.
+    assert result.records is not None
+    assert set(result.records.n_unlearned) == {result.joint.plan.n_counted}
 
 
 @pytest.mark.parametrize(
