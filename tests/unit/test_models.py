@@ -131,6 +131,15 @@ def test_several_rows_of_one_model_count_once() -> None:
     assert set(result.records.n_unlearned) == {result.joint.plan.n_counted}
 
 
+def test_sixteen_models_of_a_kind_are_enough_to_be_audited() -> None:
+    unlearned, retrained = normal((2, 16, 4), 3)
+    claim = Claim(guarantee=EpsilonDelta(epsilon=0.1, delta=0.0))
+    result = audit.from_models(unlearned + 4.0, retrained, claim=claim, kind="scores")
+    assert result.verdict.value == "refuted"
+    assert result.joint is not None
+    assert result.joint.plan.trials == 16
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
