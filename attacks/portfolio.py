@@ -17,6 +17,7 @@ from attacks.linear.influence import Influence
 from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
 from attacks.linear.score import LinearScore
+from attacks.outputs.columns import BestColumn, ColumnHits, ColumnSum
 from attacks.outputs.shape import Shape
 from attacks.outputs.u_lira import ULira
 from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require_trials, trouble
@@ -114,6 +115,11 @@ MEAN = Family(
 )
 # Below a trial a dimension quadratic discriminant analysis learns little, and takes most of the time.
 SCALE = Family(name="portfolio:scale", members=(Radius(), Qda(trials_a_dimension=1.0)))
+# Outputs of a few models on many records: one number a record.
+OUTPUTS = Family(
+    name="portfolio:outputs",
+    members=(BestColumn(), ColumnSum(), ColumnHits(), LinearDiscriminant()),
+)
 # A family of one: halves of the trials would be too few for a minority.
 TAIL = Tail(name="portfolio:tail")
 

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from audit.lots.auditing import follow_stream, from_lots, which_record
     from audit.lots.result import LotsResult
     from audit.lots.running import run_lots
+    from audit.models.assigning import Assignment, assign_status
+    from audit.models.one_deletion import from_models
+    from audit.models.per_record import from_status
+    from audit.models.reading import read_models
+    from audit.models.stored import StoredModels
     from audit.plan.audit_plan import AuditPlan, Bonferroni, CertifiedClaim, FixedSequence, Holm
     from audit.plan.split import Sequential, Split
     from audit.power.forecasts import Forecast
     from audit.records.estimates import Estimate
     from audit.records.evidence import Finding
+    from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.records.same_randomness import SameRandomness
     from audit.records.verdict import Reason, Verdict
@@ -43,11 +49,17 @@ else:
             "audit.lots.auditing": "follow_stream from_lots which_record",
             "audit.lots.result": "LotsResult",
             "audit.lots.running": "run_lots",
+            "audit.models.assigning": "Assignment assign_status",
+            "audit.models.one_deletion": "from_models",
+            "audit.models.per_record": "from_status",
+            "audit.models.reading": "read_models",
+            "audit.models.stored": "StoredModels",
             "audit.plan.audit_plan": "AuditPlan Bonferroni CertifiedClaim FixedSequence Holm",
             "audit.plan.split": "Sequential Split",
             "audit.power.forecasts": "Forecast",
             "audit.records.estimates": "Estimate",
             "audit.records.evidence": "Finding",
+            "audit.records.models": "ModelsResult",
             "audit.records.result": "AuditCollection AuditResult",
             "audit.records.same_randomness": "SameRandomness",
             "audit.records.verdict": "Reason Verdict",
@@ -65,6 +77,7 @@ else:
     )
 
 __all__ = [
+    "Assignment",
     "AuditCollection",
     "AuditPlan",
     "AuditResult",
@@ -81,20 +94,26 @@ __all__ = [
     "Holm",
     "LotsResult",
     "Margins",
+    "ModelsResult",
     "Outcome",
     "Reason",
     "SameRandomness",
     "Sequential",
     "Split",
     "Storage",
+    "StoredModels",
     "Verdict",
+    "assign_status",
     "compare",
     "count_frozen_events",
     "follow_stream",
     "forecast",
     "from_lots",
+    "from_models",
     "from_scores",
+    "from_status",
     "load_json",
+    "read_models",
     "read_scores",
     "run",
     "run_lots",

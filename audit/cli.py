@@ -15,6 +15,7 @@ from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.engines import engine_of, engine_options
 from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.lots import lots
+from audit.commands.models import models
 from audit.commands.power import margin_option, power
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
@@ -78,6 +79,7 @@ def main() -> None:
 
 main.add_command(compare)
 main.add_command(lots)
+main.add_command(models)
 main.add_command(power)
 main.add_command(report)
 main.add_command(same_randomness)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports.comparisons.summary import comparison_markdown, comparison_summary
     from reports.forecasts.summary import forecast_summary
     from reports.lots.writing import lots_summary, redact_lots, write_lots
+    from reports.models.writing import models_summary, redact_models, write_models
     from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
     from reports.writing import joined, redact, without_values, write, write_junit
@@ -28,6 +29,7 @@ else:
             "reports.comparisons.summary": "comparison_markdown comparison_summary",
             "reports.forecasts.summary": "forecast_summary",
             "reports.lots.writing": "lots_summary redact_lots write_lots",
+            "reports.models.writing": "models_summary redact_models write_models",
             "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
             "reports.writing": "joined redact without_values write write_junit",
@@ -41,9 +43,11 @@ __all__ = [
     "forecast_summary",
     "joined",
     "lots_summary",
+    "models_summary",
     "randomness_summary",
     "redact",
     "redact_lots",
+    "redact_models",
     "selftest_markdown",
     "selftest_summary",
     "summary",
@@ -52,5 +56,6 @@ __all__ = [
     "write_certification",
     "write_junit",
     "write_lots",
+    "write_models",
     "write_selftest",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.linear.score import LinearScore
+from attacks.linear.shrunk import ShrunkRows
 from attacks.protocol import AttackContext, Needs
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
@@ -29,8 +30,10 @@ class LinearDiscriminant:
     Notes
     -----
     With ever more trials the most powerful attack for two Gaussian laws of one covariance; blind to a difference of
-    covariances. The pooled covariance is shrunk by scikit-learn's Ledoit-Wolf. Columns that do not vary within either
-    world decide alone where their means differ, and carry no weight else.
+    covariances. The pooled covariance is shrunk by scikit-learn's Ledoit-Wolf; where a release has more numbers than
+    there are trials the same weights are found from the products of the trials, without that matrix
+    (:class:`~attacks.linear.shrunk.ShrunkRows`). Columns that do not vary within either world decide alone where their
+    means differ, and carry no weight else.
 
     References
     ----------
@@ -51,9 +54,6 @@ class LinearDiscriminant:
         NotApplicableError
             With fewer than two trials in a world.
         """
-        from scipy.linalg import solve
-        from sklearn.covariance import ledoit_wolf
-
         if min(len(unlearned), len(retrained)) < 2:
             raise NotApplicableError("lda needs at least 2 fitting trials a world; raise trials or fit_fraction")
         means = [trials.reshape(len(trials), -1).mean(axis=0) for trials in (unlearned, retrained)]
@@ -71,11 +71,21 @@ class LinearDiscriminant:
         elif np.any(varying):
             within = within[:, varying] if not np.all(varying) else within
             within /= scale[varying]
-            covariance, _ = ledoit_wolf(within, assume_centered=True)
-            weights[varying] = solve(covariance, gap[varying] / scale[varying], assume_a="pos") / scale[varying]
+            weights[varying] = _solved(within, gap[varying] / scale[varying]) / scale[varying]
         return LinearScore(
             weights=weights.reshape(unlearned.shape[1:]), offset=-float(weights @ (means[0] + means[1])) / 2
         )
+
+
+def _solved(within: Array, gap: Array) -> Array:
+    """Return the inverse of the shrunk covariance of centred rows, times a vector."""
+    if within.shape[1] > len(within):
+        return ShrunkRows.of(within).solve(gap)
+    from scipy.linalg import solve
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(within, assume_centered=True)
+    return np.asarray(solve(covariance, gap, assume_a="pos"))
 
 
 def largest_shift_kept(mu: float, *, n_parameters: int, n_fit: int) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from attacks.linear.discriminant import CONSTANT, SEPARATE
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials, too_few
 from attacks.quadratic.score import QuadraticScore, flat
+from attacks.quadratic.wide import WideDistance
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
 
@@ -30,7 +31,8 @@ class Radius:
     Notes
     -----
     With ever more trials the most powerful attack for two Gaussian laws of one mean and of covariances that differ by
-    a factor. Columns that do not vary among retrained models carry no weight; where none varies, the distance is that
+    a factor. With more numbers than trials no matrix is made (:class:`~attacks.linear.shrunk.ShrunkRows`). Columns that
+    do not vary among retrained models carry no weight; where none varies, the distance is that
     to the one retrained model, each column in units of how far unlearned models lie from it.
 
     References
@@ -56,8 +58,9 @@ class Radius:
         scale = _spread(flat(retrained), flat(retrained))
         if not np.any(scale > 0):
             return _from_point(flat(unlearned), flat(retrained)[0])
-        cloud = Cloud.of(flat(retrained), scale)
-        return cloud.distance()
+        if np.count_nonzero(scale) > len(retrained):
+            return WideDistance.of(flat(retrained), scale)
+        return Cloud.of(flat(retrained), scale).distance()
 
 
 @dataclass(frozen=True, kw_only=True)

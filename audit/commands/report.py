@@ -16,6 +16,7 @@ from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
     from audit.lots.result import LotsResult
+    from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.records.same_randomness import SameRandomness
 
@@ -60,11 +61,16 @@ def report(
     from audit.certificates.certification import CERTIFICATION_SCHEMA
     from audit.lots.result import LOTS_SCHEMA
     from audit.records.json_text import schema_of
+    from audit.records.models import MODELS_SCHEMA
 
     texts = {path: _read(path) for path in results}
     certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
     by_lot = [path for path, text in texts.items() if schema_of(text) == LOTS_SCHEMA]
-    if certified:
+    of_models = [path for path, text in texts.items() if schema_of(text) == MODELS_SCHEMA]
+    if of_models:
+        _check_single(of_models[0], len(results))
+        written = _write_models(texts[of_models[0]], out, junit, redact)
+    elif certified:
         _check_alone(certified[0], len(results), junit, redact)
         written = _write_certificates(texts[certified[0]], out)
     elif by_lot:
@@ -134,6 +140,27 @@ def _write_lots(path: Path, text: str, out: Path, junit: Path | None, redact: bo
     return written if junit is None else (*written, *write_texts(junit.parent, {junit.name: render(result, "junit")}))
 
 
+def _check_single(path: Path, n_files: int) -> None:
+    """Audits of existing models have a page of their own."""
+    if n_files > 1:
+        raise InvalidInputError(
+            field="results",
+            expected="one file, for an audit of existing models",
+            got=f"{path} and {n_files - 1} more",
+            fix="render the file by itself",
+        )
+
+
+def _write_models(text: str, out: Path, junit: Path | None, redact: bool) -> tuple[Path, ...]:
+    from audit.records.models import ModelsResult
+    from reports.models.writing import redact_models, write_junit_models, write_models
+
+    result = ModelsResult.from_json(text)
+    result = redact_models(result) if redact else result
+    written = write_models(result, out)
+    return written if junit is None else (*written, *write_junit_models(result, junit))
+
+
 def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:
     from audit.certificates.certification import Certification
     from reports.certificates.writing import write_certification
@@ -194,7 +221,9 @@ def _say_failure(name: str, error: Exception) -> None:
     say(f"Error: {name} was not written{stale}. The verdict stands. {said}")
 
 
-def exit_code(result: AuditResult | SameRandomness | LotsResult, *, allow_inconclusive: bool) -> ExitCode:
+def exit_code(
+    result: AuditResult | LotsResult | ModelsResult | SameRandomness, *, allow_inconclusive: bool
+) -> ExitCode:
     """Return the exit code of a result."""
     from audit.records.verdict import Verdict
 

@@ -92,7 +92,7 @@ def scores(
     UNLEARNED and RETRAINED are .npy, .npz or .csv files with one row a model: one score, the higher the more it looks
     like an unlearned model, or all parameters. They may differ in length. Keep the rows in the order in which the
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
-    may then have a header.
+    may then have a header. For outputs on many records, a column a record, use unlearn-audit models.
     """
     from audit.commands.covering import covers_of
     from audit.commands.report import exit_code, publish
@@ -121,6 +121,8 @@ def scores(
     for path, values in zip((unlearned, retrained), rows, strict=True):
         # A column too many or too few shows here.
         say(f"{path.name}: an array of shape {values.shape}, one row a model")
+    if column is None and not releases and rows[0].ndim > 1 and rows[0].shape[1] > 1:
+        say("If each column is a record, on which the model was asked: unlearn-audit models is made for that.")
     result = from_scores(
         *rows,
         claim=claim,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from attacks.protocol import Attack, AttackContext, FittedAttack
@@ -250,19 +250,12 @@ class _Candidates:
         return _Candidates(thresholds=thresholds, unlearned=unlearned, retrained=retrained, n_counted=n_counted)
 
     def scores(self, points: Sequence[tuple[Direction, EpsilonDelta]], *, level: float) -> Array:
-        """Return the predicted score of every event at every point, a row for each point.
-
-        Capped where the event is too rare for a normal law: even if the null world never shows it, some number of
-        occurrences is needed, and a fraction of one expected occurrence will not do.
-        """
+        """Return the predicted score of every event at every point, a row for each point."""
         epsilons = np.array([[point.epsilon] for _, point in points])
         deltas = np.array([[point.delta] for _, point in points])
         swapped = np.array([[direction is Direction.RETRAINED_FROM_UNLEARNED] for direction, _ in points])
         k1, n1, k0, n0 = self._oriented(swapped)
-        z = score_statistic(k1, n1, k0, n0, epsilon=epsilons, delta=deltas)
-        odds = np.exp(epsilons) * n1 / n0
-        needed = -math.log(level) / np.log1p(1 / odds)
-        return np.asarray(np.minimum(z, (k1 - needed) / np.sqrt(np.maximum(k1, _TINY)) - ndtri(level)))
+        return predicted_score(k1, n1, k0, n0, epsilon=epsilons, delta=deltas, level=level)
 
     def predicted_bounds(self, direction: Direction, *, delta: float, level: float) -> Array:
         """Return roughly the lower bound that every event would give, at a cautious level.
@@ -290,6 +283,20 @@ class _Candidates:
         ku, kr = self.unlearned * n_u, self.retrained * n_r
         k1, k0 = np.where(swapped, kr, ku), np.where(swapped, ku, kr)
         return k1, np.where(swapped, n_r, n_u), k0, np.where(swapped, n_u, n_r)
+
+
+def predicted_score(
+    k1: Array, n1: Array, k0: Array, n0: Array, *, epsilon: ArrayLike, delta: ArrayLike, level: float
+) -> Array:
+    """Return the score that expected counts promise, for arrays that broadcast.
+
+    Capped where the event is too rare for a normal law: even if the null world never shows it, some number of
+    occurrences is needed, and a fraction of one expected occurrence will not do.
+    """
+    z = score_statistic(k1, n1, k0, n0, epsilon=epsilon, delta=delta)
+    odds = np.exp(epsilon) * n1 / n0
+    needed = -math.log(level) / np.log1p(1 / odds)
+    return np.asarray(np.minimum(z, (k1 - needed) / np.sqrt(np.maximum(k1, _TINY)) - ndtri(level)))
 
 
 def _wilson(p: Array, n: Array, z: float) -> Array:

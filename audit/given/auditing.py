@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from numpy.typing import ArrayLike
 
+from attacks.given.score import GivenScore
 from attacks.protocol import Attack
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
@@ -28,7 +29,15 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
 from audit.records.evidence import EventTest, Tail
-from audit.records.ledger import DeclaredThreshold, Family, PlanRecord, WorldTrials, tally
+from audit.records.ledger import (
+    Control,
+    DeclaredThreshold,
+    Environment,
+    Family,
+    PlanRecord,
+    WorldTrials,
+    tally,
+)
 from audit.records.provenance import environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.findings import make_finding, roles_of, settle
@@ -124,7 +133,7 @@ def from_scores(
     >>> from_scores(rng.normal(2, 1, 400), rng.normal(0, 1, 300), claim=claim).verdict.value
     'refuted'
     """
-    started, clock = datetime.now(UTC), time.monotonic()
+    started = Started.now()
     options = Options(
         claim=claim,
         significance=significance,
@@ -137,9 +146,62 @@ def from_scores(
         names=names,
         continuous=continuous,
     )
-    names, threshold = options.names, options.threshold
-    given = GivenRows.of(unlearned, retrained, names, column=column, releases=options.releases)
-    data, precision = given.data_record(), precision_control(given)
+    given = GivenRows.of(unlearned, retrained, options.names, column=column, releases=options.releases)
+    precision = precision_control(given)
+    return audit_rows(
+        given, options, precision, started=started, title=title, command=command, model_ids=model_ids
+    ).result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """When an audit began, by the calendar and by a clock that never jumps."""
+
+    when: datetime
+    clock: float
+
+    @staticmethod
+    def now() -> Started:
+        """Return this moment."""
+        return Started(when=datetime.now(UTC), clock=time.monotonic())
+
+    def environment(self, command: str | None) -> Environment:
+        """Return where an audit ran that ends now."""
+        return environment_of(self.when, time.monotonic() - self.clock, Engine(), command)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowsAudit:
+    """What an audit of given rows found, with the scores that it rests on."""
+
+    result: AuditResult
+    evidence: Evidence
+    plan: AuditPlan
+
+
+def audit_rows(
+    given: GivenRows,
+    options: Options,
+    precision: Control,
+    *,
+    started: Started,
+    title: str | None,
+    command: str | None,
+    model_ids: tuple[ArrayLike, ArrayLike] | None,
+) -> RowsAudit:
+    """Audit rows that were checked already; arguments and errors as for :func:`from_scores`.
+
+    Parameters
+    ----------
+    given, options
+        The rows, and what is asked of them.
+    precision
+        How the numbers were stored, which rows that were computed from them no longer show.
+    started, title, command, model_ids
+        When it began; as for :func:`from_scores`.
+    """
+    claim, names, threshold = options.claim, options.names, options.threshold
+    data = given.data_record()
     given = given.clipped(LARGEST)
     if model_ids is not None:
         given = one_row_a_model(given, model_ids, seed=options.seed)
@@ -155,7 +217,7 @@ def from_scores(
         evidence, tests, family = _declared(given, claim, plan, threshold)
     sizes = tuple(_sizes(len(rows), plan, threshold) for rows in (given.unlearned, given.retrained))
     ordered = (evidence.unlearned, evidence.retrained)
-    if given.are_scores:
+    if given.are_scores and isinstance(plan.attackers[0], GivenScore):
         # Nothing was fitted, so that estimates and checks may look at every row.
         name = plan.attackers[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
@@ -178,7 +240,7 @@ def from_scores(
         independence_checked=not sorted_column(given),
     )
     findings, family = settle([finding], family, n_counted=n_counted)
-    return AuditResult(
+    result = AuditResult(
         title=title or f"Audit of {names[0]} against {names[1]}",
         mechanism="not run: its output was given",
         sampler="given scores" if given.are_scores else "given releases",
@@ -188,8 +250,9 @@ def from_scores(
         controls_made=tally(controls),
         family=family,
         data=data,
-        environment=environment_of(started, time.monotonic() - clock, Engine(), command),
+        environment=started.environment(command),
     )
+    return RowsAudit(result=result, evidence=evidence, plan=plan)
 
 
 def _sizes(n: int, plan: AuditPlan, threshold: float | None) -> WorldTrials:

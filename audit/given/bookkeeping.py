@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.given.blocks import column_blocks
 from mechanisms.errors import InvalidInputError
 
 Array = NDArray[np.float64]
@@ -62,19 +63,24 @@ def check_columns(first: Array, second: Array, names: tuple[str, str]) -> None:
 
 
 def _suspects(first: Array, second: Array) -> Iterator[tuple[int, str]]:
-    both = np.concatenate([first, second])
-    whole = _whole(both)
     if first.shape[1] == 1:
         if any(_whole(rows)[0] and _equal_steps(rows)[0] for rows in (first, second)):
             yield 0, "whole numbers in equal steps: an index or job number?"
         return
-    varies = np.any(both != both[0], axis=0)
+    blocks = column_blocks(len(first) + len(second), first.shape[1])
+    found = [_looked_at(first[:, block], second[:, block]) for block in blocks]
+    whole, varies, settings, steps, clock = (np.concatenate(flags) for flags in zip(*found, strict=True))
     beside = whole & bool(np.any(varies & ~whole))
-    settings = np.all(first == first[0], axis=0) & np.all(second == second[0], axis=0)
-    steps = _equal_steps(first) | _equal_steps(second) | _equal_steps(both)
-    clock = _follow_a_clock(first, second)
     for column in np.flatnonzero(varies & (beside | settings | steps | clock)):
         yield int(column), _said(first, second, int(column), whole=bool(whole[column]), clock=bool(clock[column]))
+
+
+def _looked_at(first: Array, second: Array) -> tuple[Flags, Flags, Flags, Flags, Flags]:
+    """Return which columns hold whole numbers, vary, are constant in each world, go in equal steps, follow a clock."""
+    both = np.concatenate([first, second])
+    settings = np.all(first == first[0], axis=0) & np.all(second == second[0], axis=0)
+    steps = _equal_steps(first) | _equal_steps(second) | _equal_steps(both)
+    return _whole(both), np.any(both != both[0], axis=0), settings, steps, _follow_a_clock(first, second)
 
 
 def _said(first: Array, second: Array, column: int, *, whole: bool, clock: bool) -> str:

@@ -6,7 +6,7 @@ a count of them meaningless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from audit.controls.randomness import lag_one_control
 from audit.gathering.contrast import Kind
 from audit.gathering.testing import IDENTICAL, best_test, run_tests
+from audit.given.blocks import column_blocks
 from audit.given.order import paired_rows_control, sorted_column
 from audit.given.rows import MIN_ROWS, GivenRows, gather_rows
 from audit.plan.audit_plan import AuditPlan
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.independence import at_extremes, chance_repeats, fingerprints, n_repeated
+from audit.trials.independence import at_extremes, chance_repeats, chosen_columns, fingerprints, n_repeated
 
 Array = NDArray[np.float64]
 
@@ -134,8 +135,9 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
         message = "Not applicable: independent models may give equal rows, as was declared (continuous=False)."
         seen = f" Seen: {'; '.join(constant)}." if constant else ""
         return _not_applicable("duplicates", message + seen)
-    both = np.concatenate([given.unlearned, given.retrained])
-    if np.all(both == np.round(both)) and np.any(both != both[0]):
+    sides = given.unlearned, given.retrained
+    n = len(sides[0]) + len(sides[1])
+    if _are_whole(sides):
         return _not_applicable("duplicates", "Not applicable: whole numbers, which independent models may share.")
     if constant:
         return Control(
@@ -144,24 +146,24 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
             label="",
             as_expected=False,
             message=f"Equal rows: {'; '.join(constant)}. {_CONSTANT}",
-            n_trials=len(both),
+            n_trials=n,
         )
     found, forgiven, is_coarse = [], 0, False
-    named = ((given.names[0], given.unlearned), (given.names[1], given.retrained), ("the two together", both))
-    for name, rows in named:
-        prints = fingerprints(rows)
-        if n_repeated(prints) == len(rows) - 1:
-            found.append(f"all {len(rows):,} rows of {name} are the same")
+    named = ((given.names[0], sides[:1]), (given.names[1], sides[1:]), ("the two together", sides))
+    for name, some in named:
+        prints = np.concatenate([fingerprints(rows) for rows in some])
+        n_rows = len(prints)
+        if n_repeated(prints) == n_rows - 1:
+            found.append(f"all {n_rows:,} rows of {name} are the same")
             continue
         # Clipped scores pile up at the ends, and sparse ones at zero; stored scores are rounded.
-        prints = prints[~at_extremes(rows) & np.any(rows != 0, axis=1)]
-        repeats, allowed = n_repeated(prints), chance_repeats(rows)
-        is_coarse |= allowed >= len(rows) // 2
+        prints = prints[~_piled_up(some)]
+        columns = chosen_columns(some[0].shape[1])
+        repeats, allowed = n_repeated(prints), chance_repeats(np.concatenate([rows[:, columns] for rows in some]))
+        is_coarse |= allowed >= n_rows // 2
         forgiven = max(forgiven, repeats)
         if repeats > allowed:
-            found.append(
-                f"{repeats:,} of {len(rows):,} rows of {name} are equal to an earlier one ({allowed:,} at most)"
-            )
+            found.append(f"{repeats:,} of {n_rows:,} rows of {name} are equal to an earlier one ({allowed:,} at most)")
     if found:
         message = (
             f"Equal rows: {'; '.join(found)}. These are not independent models: look for a fixed seed, a file that was "
@@ -175,7 +177,29 @@ def equal_rows(given: GivenRows, *, continuous: bool) -> Control:
         message = f"{forgiven:,} rows are equal to an earlier one, no more than rounding of the numbers explains."
     else:
         message = "No two rows are equal, within a file or across."
-    return Control(name="duplicates", forget=(), label="", as_expected=not found, message=message, n_trials=len(both))
+    return Control(name="duplicates", forget=(), label="", as_expected=not found, message=message, n_trials=n)
+
+
+def _are_whole(sides: tuple[Array, Array]) -> bool:
+    """Return whether all are whole numbers, and not all models alike."""
+    varies = False
+    for block in column_blocks(len(sides[0]) + len(sides[1]), sides[0].shape[1]):
+        both = np.concatenate([rows[:, block] for rows in sides])
+        if not np.all(both == np.round(both)):
+            return False
+        varies |= bool(np.any(both != both[0]))
+    return varies
+
+
+def _piled_up(sides: Sequence[Array]) -> NDArray[np.bool_]:
+    """Return which of the rows of all sides hold smallest or largest values of their columns only, or zeros only."""
+    n = sum(map(len, sides))
+    extreme, zero = np.ones(n, dtype=np.bool_), np.ones(n, dtype=np.bool_)
+    for block in column_blocks(n, sides[0].shape[1]):
+        both = np.concatenate([rows[:, block] for rows in sides])
+        extreme &= at_extremes(both)
+        zero &= ~np.any(both != 0, axis=1)
+    return np.asarray(extreme | zero)
 
 
 def _constants(given: GivenRows) -> Iterator[str]:
@@ -194,9 +218,9 @@ def _constants(given: GivenRows) -> Iterator[str]:
                 also = f"{shared:,} of {len(others):,}" if shared else f"none of {len(others):,}"
                 yield f"all {len(rows):,} rows of {name} are the same{value}, and {also} rows of {other} are that too"
             continue
-        both = np.concatenate([rows, others])
-        varied = np.any(both != np.round(both), axis=0) & ~np.any(others == rows[0], axis=0)
-        columns = np.flatnonzero(same & varied)
+        columns = np.flatnonzero(same & ~np.any(others == rows[0], axis=0))
+        both = np.concatenate([rows[:, columns], others[:, columns]])
+        columns = columns[np.any(both != np.round(both), axis=0)]
         if len(columns):
             first = columns[0]
             more = f", and {len(columns) - 1:,} more columns are like it" if len(columns) > 1 else ""

@@ -22,7 +22,9 @@ _MISSING = ("NAType", "NaTType")
 _SUFFIXES = (".npy", ".txt", ".csv")
 
 
-def one_row_a_model(given: GivenRows, ids: tuple[ArrayLike, ArrayLike], *, seed: int) -> GivenRows:
+def one_row_a_model(
+    given: GivenRows, ids: tuple[ArrayLike, ArrayLike], *, seed: int, least: int = MIN_ROWS
+) -> GivenRows:
     """Return one row of each model, chosen by the seed, in the order in which the models first appear.
 
     Parameters
@@ -34,12 +36,14 @@ def one_row_a_model(given: GivenRows, ids: tuple[ArrayLike, ArrayLike], *, seed:
         an array, a list or a Series of pandas.
     seed
         Of the choice.
+    least
+        Fewest models of a world.
 
     Raises
     ------
     InvalidInputError
         When there is not one id for each row, one names no model (a missing value, a fraction, True), or there are
-        fewer than 20 models.
+        fewer models than the least.
 
     Notes
     -----
@@ -58,10 +62,10 @@ def one_row_a_model(given: GivenRows, ids: tuple[ArrayLike, ArrayLike], *, seed:
         # In the order of the models, so that drift and neighbours that depend on each other still show.
         _, appears = np.unique(models, return_index=True)
         chosen.append(rows[kept[np.argsort(appears)]])
-        if len(kept) < MIN_ROWS:
+        if len(kept) < least:
             raise InvalidInputError(
                 field=f"model_ids of {name}",
-                expected=f"at least {MIN_ROWS} models",
+                expected=f"at least {least} models",
                 got=f"{len(kept)} models in {len(rows)} rows",
                 fix="add models: further rows of the same models add nothing",
             )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from attacks.given.score import GivenScore
 from attacks.protocol import Attack
 from attacks.registry import default_attacks
-from audit.given.rows import GivenRows, n_fit, no_context
+from audit.given.rows import MIN_ROWS, GivenRows, n_fit, no_context
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.running.binding import check_attacks
@@ -100,7 +100,8 @@ class Options:
             claims=(self.claim,),
             forget=((),),
             attacks=(GivenScore(),) if self.attacks is None else self.attacks,
-            trials=len(given.unlearned),
+            # A plan of fewer is refused; what is recorded of it are the sizes of both worlds.
+            trials=max(MIN_ROWS, len(given.unlearned)),
             control_trials=max(20, len(given.retrained) // 2),
             counting=self.counting or Split(),
             significance=self.significance,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from audit.given.rows import GivenRows
+from audit.given.rows import GivenRows, largest_size
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
 from audit.trials.independence import FALSE_ALARM
@@ -79,7 +79,7 @@ def precision_control(given: GivenRows) -> Control:
 
 
 def _overflow(given: GivenRows) -> Iterator[str]:
-    largest = max(float(np.abs(rows).max()) for rows in (given.unlearned, given.retrained))
+    largest = max(map(largest_size, (given.unlearned, given.retrained)))
     if largest > LARGEST:
         yield (
             f"Values up to {largest:.3g} in size overflow when they are squared, and swallow every smaller difference; "
@@ -91,6 +91,8 @@ def _swallowed(given: GivenRows) -> Iterator[str]:
     """Say of numbers so large that their type holds no units, whether most of them are equal to another."""
     for rows, dtype, name in zip((given.unlearned, given.retrained), given.dtypes, given.names, strict=True):
         whole_from = 2.0 ** (_significant_bits(dtype))
+        if largest_size(rows) < whole_from:
+            continue
         large = np.abs(rows) >= whole_from
         for column in np.flatnonzero(2 * large.sum(axis=0) > len(rows)):
             values, counts = np.unique(rows[:, column], return_counts=True)

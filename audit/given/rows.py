@@ -99,7 +99,10 @@ class GivenRows:
 
     def clipped(self, largest: float) -> GivenRows:
         """Return the rows with larger values, of either sign, cut to that one."""
-        first, second = (np.clip(rows, -largest, largest) for rows in (self.unlearned, self.retrained))
+        sides = self.unlearned, self.retrained
+        if all(largest_size(rows) <= largest for rows in sides):
+            return self
+        first, second = (np.clip(rows, -largest, largest) for rows in sides)
         return replace(self, unlearned=first, retrained=second)
 
     def data_record(self) -> DataRecord:
@@ -107,7 +110,7 @@ class GivenRows:
         digest = hashlib.sha256()
         for rows in (self.unlearned, self.retrained):
             digest.update(repr(rows.shape).encode())
-            digest.update(np.ascontiguousarray(rows, dtype="<f8").tobytes())
+            digest.update(np.ascontiguousarray(rows, dtype="<f8").data)
         return DataRecord(
             name=" and ".join(self.names),
             sha256=digest.hexdigest(),
@@ -145,7 +148,8 @@ def _checked(array: NDArray[Any], name: str) -> Array:
             got=f"an array of shape {array.shape}",
             fix="give one score or one row of parameters for each model",
         )
-    rows = np.array(array.reshape(len(array), -1), dtype=np.float64)
+    # Not a copy where it is none of need: rows may fill most of the memory, and nothing here changes them.
+    rows = np.ascontiguousarray(array.reshape(len(array), -1), dtype=np.float64)
     if len(rows) < MIN_ROWS:
         raise InvalidInputError(
             field=name,
@@ -163,6 +167,11 @@ def _checked(array: NDArray[Any], name: str) -> Array:
             fix=f"find out why ({len(bad)} value(s) are NaN or infinite); leaving out failed models biases an audit",
         )
     return rows
+
+
+def largest_size(rows: Array) -> float:
+    """Return the largest absolute value."""
+    return max(float(rows.max()), -float(rows.min()))
 
 
 def no_data() -> Dataset:
@@ -192,7 +201,7 @@ def gather_rows(unlearned: Array, retrained: Array, attacks: Sequence[Attack], p
         What the comparison is for: each has its own random streams.
     """
     context = no_context(unlearned.shape[1:])
-    sides = [(rows, *_split(len(rows), plan, kind, i)) for i, rows in enumerate((unlearned, retrained))]
+    sides = [(rows, *split_rows(len(rows), plan, kind, i)) for i, rows in enumerate((unlearned, retrained))]
     prepared: dict[str, PreparedAttack] = {}
     scores: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
     failures: dict[str, str] = {}
@@ -219,7 +228,7 @@ def n_fit(n: int, plan: AuditPlan) -> int:
     return plan.counting.n_fit_chunks((1,) * n)
 
 
-def _split(n: int, plan: AuditPlan, kind: Kind, side: int) -> tuple[Rows, Rows]:
+def split_rows(n: int, plan: AuditPlan, kind: Kind, side: int) -> tuple[Rows, Rows]:
     """Return the rows that fit and those that count, each in the order given; rows may be in order of time."""
     shuffled = make_generator(plan.seed, Stream.GIVEN, kind, side).permutation(n)
     first = n_fit(n, plan)

@@ -18,6 +18,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from audit.plan.audit_plan import Axis, Bonferroni, Correction, FixedSequence, Holm
 from audit.records.ledger import Family, Member
 from mechanisms.errors import InvalidInputError
@@ -148,6 +151,49 @@ def decide_family(family: Family, p_values: Mapping[MemberKey, float]) -> Family
             for m, level in zip(family.members, levels, strict=True)
         ),
     )
+
+
+def holm_rejects(p_values: ArrayLike, *, level: float) -> NDArray[np.bool_]:
+    """Return which of many claims are refuted: any that holds is with probability at most ``level``.
+
+    Parameters
+    ----------
+    p_values
+        One a claim, in [0, 1], shape (m,); they may depend on each other in any way.
+    level
+        In (0, 1).
+
+    Raises
+    ------
+    InvalidInputError
+        For a level or a p-value outside its range.
+
+    Notes
+    -----
+    The k-th smallest p-value is compared with level / (m - k + 1), until one is larger: :func:`decide_family` for
+    thousands of claims with one test each.
+
+    References
+    ----------
+    Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6.
+
+    Examples
+    --------
+    >>> holm_rejects([0.001, 0.2, 0.02, 0.04], level=0.05).tolist()
+    [True, False, False, False]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if not 0 < level < 1:
+        raise InvalidInputError(field="level", expected="in (0, 1)", got=level, fix="0.05 is usual")
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):
+        raise InvalidInputError(field="p_values", expected="in [0, 1], shape (m,)", got=p, fix="mend the entry")
+    order = np.argsort(p, kind="stable")
+    # Divided, and a last digit down: no sum of the levels exceeds the whole.
+    levels = np.nextafter(level / np.arange(len(p), 0, -1), 0.0)
+    run = np.logical_and.accumulate(p[order] <= levels)
+    rejected = np.zeros(len(p), dtype=np.bool_)
+    rejected[order[run]] = True
+    return rejected
 
 
 def average_e_values(e_values: Sequence[float], *, weights: Sequence[float] | None = None) -> float:

@@ -50,6 +50,8 @@ class Stream(IntEnum):
     LOTS_COINS = 80
     LOTS_TIES = 81
     LOTS_RUNS = 82
+    PAIRING = 90
+    STATUS = 91
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}

@@ -95,9 +95,8 @@ def chance_repeats(rows: Array) -> int:
     there; it is at least the true spacing, so more ties are forgiven than rounding explains. Numbers in full precision
     that lie in no steps are not rounded, and no tie of theirs is forgiven.
     """
-    n, d = len(rows), int(rows.shape[1])
-    columns = np.unique(np.linspace(0, d - 1, N_COLUMNS).round().astype(np.intp))
-    expected = min((_chance_pairs(rows[:, j]) for j in columns), default=0.0)
+    n = len(rows)
+    expected = min((_chance_pairs(rows[:, j]) for j in chosen_columns(int(rows.shape[1]))), default=0.0)
     if expected >= n:
         return n
     allowed = 0
@@ -105,6 +104,11 @@ def chance_repeats(rows: Array) -> int:
     while pdtrc(allowed, expected) > FALSE_ALARM and allowed < n:
         allowed += 1 + allowed // 50
     return allowed
+
+
+def chosen_columns(width: int) -> NDArray[np.intp]:
+    """Return at most 16 columns, equally spaced, that stand for all."""
+    return np.unique(np.linspace(0, width - 1, N_COLUMNS).round().astype(np.intp))
 
 
 def _chance_pairs(values: Array) -> float:

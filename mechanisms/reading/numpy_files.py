@@ -70,6 +70,38 @@ def read_arrays(path: Path, *, wanted: Collection[str] | None = None, largest_by
         raise _damaged(str(path), f"{type(error).__name__}: {error}") from None
 
 
+def open_array(path: Path) -> NDArray[np.generic]:
+    """Return the array of a ``.npy`` file, memory-mapped: what is not read takes no memory.
+
+    Raises
+    ------
+    InvalidInputError
+        When the file is missing or damaged, or holds Python objects or anything but numbers.
+    """
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            if file.read(len(npy_format.MAGIC_PREFIX)) != npy_format.MAGIC_PREFIX:
+                raise _damaged(str(path), "Python objects, or no numpy file at all")
+            file.seek(0)
+            shape, dtype, start = _header(file)
+            if dtype.hasobject:
+                raise _damaged(str(path), "Python objects")
+            needed, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
+            if needed != there:
+                raise _damaged(str(path), f"an array of {max(there, 0):,} bytes, where its header says {needed:,}")
+        if not needed:
+            return np.empty(shape, dtype)
+        mapped: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+    except InvalidInputError:
+        raise
+    except FileNotFoundError:
+        raise _damaged(str(path), "no file of that name") from None
+    except Exception as error:
+        raise _damaged(str(path), f"{type(error).__name__}: {error}") from None
+
+
 def names_in(path: Path) -> tuple[str, ...]:
     """Return the names of the arrays in an ``.npz`` file; none when it cannot be opened."""
     try:

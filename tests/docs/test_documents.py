@@ -26,6 +26,7 @@ HOW_TO = (
     "docs/certify.md",
     "docs/demo.md",
     "docs/lots.md",
+    "docs/models.md",
     "docs/network.md",
     "docs/own_mechanism.md",
     "docs/scores.md",
@@ -40,6 +41,7 @@ AFTER_SLOW = ("python examples/network_difficulty.py",)
 # Many seconds each: with all the rest of their page by make test-slow.
 LONGER = (
     "python examples/black_box_logistic_regression.py",
+    "python examples/lira_layout.py",
     "python examples/stop_when_decided.py",
     "pytest ",
     "unlearn-audit certify plan.toml --records 757,465,1463",

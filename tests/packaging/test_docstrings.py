@@ -27,6 +27,7 @@ MODULES = (
     "audit.power.ceilings",
     "audit.regression.differences",
     "audit.statistics.e_process",
+    "audit.statistics.e_values",
     "audit.gathering.split_bound",
     "mechanisms.accounting.calibration",
     "mechanisms.accounting.gaussian_pair",
