@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from audit.records.evidence import Finding
     from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
-    from audit.records.same_randomness import SameRandomness
     from audit.records.verdict import Reason, Verdict
     from audit.regression.comparing import compare
     from audit.regression.comparison import Comparison, Margins, Outcome
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from audit.running.forecast_plan import forecast
     from audit.running.runner import run
     from audit.running.same_randomness import same_randomness
+    from audit.running.shared_noise import SameRandomness
     from audit.running.stored import load_json
     from audit.trials.cluster import DaskEngine
     from audit.trials.engines import Engine
@@ -61,7 +61,7 @@ else:
             "audit.records.evidence": "Finding",
             "audit.records.models": "ModelsResult",
             "audit.records.result": "AuditCollection AuditResult",
-            "audit.records.same_randomness": "SameRandomness",
+            "audit.running.shared_noise": "SameRandomness",
             "audit.records.verdict": "Reason Verdict",
             "audit.regression.comparing": "compare",
             "audit.regression.comparison": "Comparison Margins Outcome",

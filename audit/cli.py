@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
-from audit.commands.engines import engine_of, engine_options
-from audit.commands.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.lots import lots
 from audit.commands.models import models
 from audit.commands.power import margin_option, power
+from audit.commands.processes.engines import engine_of, engine_options
+from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
+from audit.commands.processes.supervised import runs_user_code, supervise, user_code
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
@@ -24,7 +25,6 @@ from audit.commands.saying import finish_streams, prepare_streams, say, say_resu
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.store import store
-from audit.commands.supervised import runs_user_code, supervise, user_code
 from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals

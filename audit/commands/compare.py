@@ -36,8 +36,8 @@ def own_mechanism(name: str | None) -> Mechanism | None:
     """Return the mechanism that ``--mechanism`` names, which runs its module's code; ``None`` without the option."""
     if name is None:
         return None
-    from audit.commands.supervised import user_code
-    from audit.commands.user_code import load_mechanism
+    from audit.commands.processes.supervised import user_code
+    from audit.commands.processes.user_code import load_mechanism
 
     with user_code(f"importing {name}"):
         return load_mechanism(name)
@@ -135,7 +135,7 @@ def compare(
     1 when a regression is shown, 3 when something could not be decided; 2 usage, 4 a mechanism that crashed.
     """
     from audit.commands import baselines
-    from audit.commands.supervised import user_code
+    from audit.commands.processes.supervised import user_code
     from audit.regression.comparison import Margins
     from audit.trials.engines import Engine
     from audit.trials.progress import show_progress

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.processes.supervised import user_code
 from audit.commands.saying import say
-from audit.commands.supervised import user_code
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 

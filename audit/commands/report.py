@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from audit.lots.result import LotsResult
     from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
-    from audit.records.same_randomness import SameRandomness
+    from audit.running.shared_noise import SameRandomness
 
 junit_option = click.option(
     "--junit",

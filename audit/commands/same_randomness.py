@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.processes.supervised import user_code
 from audit.commands.saying import say_result
-from audit.commands.supervised import user_code
 from audit.trials.workers.cores import usable_cores
 
 

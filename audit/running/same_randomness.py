@@ -13,9 +13,9 @@ from audit.controls.same_noise import MIN_STREAMS, SameNoise, same_noise
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
 from audit.records.provenance import data_record
-from audit.records.same_randomness import SameRandomness, SharedNoiseFinding
 from audit.records.verdict import Verdict
 from audit.running.binding import bind
+from audit.running.shared_noise import SameRandomness, SharedNoiseFinding
 from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
 from audit.trials.engines import Engine, Progress, results

@@ -18,8 +18,8 @@ from audit.lots.result import LotsResult
 from audit.power.forecasts import Forecast
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
-from audit.records.same_randomness import SameRandomness
 from audit.regression.comparison import Comparison
+from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 
 FOLDER = Path(__file__).parents[1] / "schema"

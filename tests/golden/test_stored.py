@@ -20,8 +20,8 @@ import reports
 from audit.certificates.certification import Certification
 from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
-from audit.records.same_randomness import SameRandomness
 from audit.regression.comparison import Comparison
+from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 from reports.audits.terminal import summary
 from reports.certificates.writing import certification_summary, write_certification

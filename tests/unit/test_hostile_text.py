@@ -15,8 +15,8 @@ from audit.certificates.certification import Certification
 from audit.cli import guarded
 from audit.power.forecasts import Forecast
 from audit.records.result import AuditCollection, read_json
-from audit.records.same_randomness import SameRandomness
 from audit.regression.comparison import Comparison
+from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 from mechanisms.errors import LONGEST_SHOWN, InvalidInputError, printable
 from reports.audits import markdown, terminal

@@ -22,8 +22,8 @@ from audit.controls.same_noise import SameNoise, same_noise
 from audit.errors import ClaimRefutedError, InconclusiveError, TrialError
 from audit.plan.audit_plan import AuditPlan
 from audit.records.remarks import remarks
-from audit.records.same_randomness import SameRandomness
 from audit.records.verdict import Verdict
+from audit.running.shared_noise import SameRandomness
 from audit.statistics.gaussian_shift import largest_mu, noise_bound
 from audit.trials.engines import Engine
 from audit.trials.seen_generator import OtherDrawError, SeenGenerator

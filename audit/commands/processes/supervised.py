@@ -30,8 +30,8 @@ OPTIONS = ("--mechanism", "--baseline-mechanism")
 LEAVING = 5.0
 _LOOK = 0.1
 _START = (
-    "import sys; sys.path[:] = {path}; from audit.cli import guarded; from audit.commands.supervised import serve; "
-    "serve(guarded, {report}, {output}, {parent}, {arguments})"
+    "import sys; sys.path[:] = {path}; from audit.cli import guarded; "
+    "from audit.commands.processes.supervised import serve; serve(guarded, {report}, {output}, {parent}, {arguments})"
 )
 # Where this process reports to, when it is a supervised one.
 _report: int | None = None
