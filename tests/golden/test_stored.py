@@ -66,6 +66,10 @@ def rendered(text: str) -> dict[str, str]:
             by_lot = audit.LotsResult.from_json(text)
             reports.write_lots(by_lot, folder, ("html", "md", "junit"))
             words = {"terminal": reports.lots_summary(by_lot), "repr": f"{by_lot!r}\n"}
+        elif kind == "models":
+            of_models = audit.ModelsResult.from_json(text)
+            reports.write_models(of_models, folder, ("html", "md", "junit"))
+            words = {"terminal": reports.models_summary(of_models), "repr": f"{of_models!r}\n"}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -84,7 +88,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 8
+    assert len(published) == 9
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 
