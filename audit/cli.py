@@ -268,9 +268,20 @@ routes_option = click.option(
 @json_option
 @jobs_option
 @mechanism_option("Certify this RidgeLangevin of yours")
-def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bool, jobs: int, own: str | None) -> int:
+@show_records_option
+def certify(
+    plan: Path,
+    records: str,
+    routes: str,
+    out: Path | None,
+    as_json: bool,
+    jobs: int,
+    own: str | None,
+    show_records: bool,
+) -> int:
     """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
-    return _certify(plan, records, routes, None, out, as_json, jobs, f"certify {shlex.quote(str(plan))}", own)
+    command = f"certify {shlex.quote(str(plan))}"
+    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, show_records)
 
 
 @main.command()
@@ -282,6 +293,7 @@ def certify(plan: Path, records: str, routes: str, out: Path | None, as_json: bo
 @out_option
 @json_option
 @jobs_option
+@show_records_option
 def calibrate(
     plan: Path,
     epsilon: float,
@@ -291,10 +303,11 @@ def calibrate(
     out: Path | None,
     as_json: bool,
     jobs: int,
+    show_records: bool,
 ) -> int:
     """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves."""
     command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
-    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command)
+    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, show_records)
 
 
 def _certify(
@@ -306,7 +319,8 @@ def _certify(
     as_json: bool,
     jobs: int,
     command: str,
-    own: str | None = None,
+    own: str | None,
+    show_records: bool,
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
@@ -322,7 +336,7 @@ def _certify(
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     request = make_request(records=records, routes=routes, target=target)
     with show_progress() as progress, user_code("certifying it"):
-        certification = compute(
+        computed = compute(
             resolved.mechanism,
             resolved.data,
             request,
@@ -332,6 +346,7 @@ def _certify(
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",
         )
+    certification = computed if show_records else replace(computed, previews=())
     written: tuple[Path, ...] = ()
     code = ExitCode.OK
     try:

@@ -119,9 +119,15 @@ def _freezing(
 
 
 def without_volatile(value: Stored) -> Stored:
-    """Return a result or certification without what changes from run to run: time, duration, platform, workers."""
-    environment = replace(value.environment, started="", seconds=0.0, platform="", n_jobs=1)
-    return replace(value, environment=environment)
+    """Return a result or certification for version control.
+
+    Without what changes from run to run (time, duration, platform, workers), and without what records look like.
+    """
+    environment = replace(value.environment, started="", seconds=0.0, platform="", machine="", n_jobs=1)
+    value = replace(value, environment=environment)
+    if isinstance(value, AuditResult):
+        return replace(value, findings=tuple(replace(finding, preview=()) for finding in value.findings))
+    return replace(value, previews=())
 
 
 def write_baseline(value: Stored, path: Path) -> None:

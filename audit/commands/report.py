@@ -34,7 +34,7 @@ redact_option = click.option(
 show_records_option = click.option(
     "--show-records",
     is_flag=True,
-    help="Show how deleted records look: images or leading feature values, which are left out of every file otherwise.",
+    help="Show how records look: images or leading feature values, which are left out of every file otherwise.",
 )
 
 

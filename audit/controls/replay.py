@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 WORLDS = (World.UNLEARNED, World.RETRAINED)
 # Two processes may order a sum differently; a model that was kept, or noise that was, is off by far more.
 _LAST_DIGITS = 1e-9
+# Streams that are tried where a plan lets trials fail: one that fails would end the audit before its first chunk.
+_ATTEMPTS = 5
 _SAME = "Drawing the same random stream twice gave the same releases in both worlds"
 _OFF = (
     'Not asked (replay = "off"): nothing shows whether trials take all of their randomness from their stream, or keep '
@@ -48,6 +50,7 @@ class ReplayTask:
     seed: int
     record: int
     tolerance: float = 0.0
+    attempt: int = 0
 
     @property
     def n_trials(self) -> int:
@@ -99,17 +102,22 @@ def replay(
     tolerance = 0.0 if isinstance(plan.replay, str) else plan.replay
     # Before the first draw, so that whatever trials leave behind is not in it.
     untouched = copy_of(deletion) if _may_keep(deletion) else None
-    drawn = _drawn(deletion, plan, record, engine or Engine())
+    attempt, drawn = _drawn(deletion, plan, record, engine or Engine())
     for world, (first, again, other) in zip(WORLDS, drawn, strict=False):
         if not alike(first.release, again.release, tolerance):
             return Replayed(control=concluded(False, _differs(world, first.release, again.release)))
-        if tolerance and deletion.release.continuous and alike(first.release, other.release, tolerance):
+        is_random = deletion.release.continuous and not np.array_equal(first.release, other.release)
+        if tolerance and is_random and alike(first.release, other.release, tolerance):
             return Replayed(control=concluded(False, _too_wide(world, tolerance)))
     same = f"{_SAME}, but for differences of at most {tolerance:g} of the largest number" if tolerance else _SAME
     before, used = [first for first, *_ in drawn], [other for *_, other in drawn]
     if untouched is None:
         return Replayed(control=concluded(True, f"{same}."))
-    fresh = untouched if isinstance(untouched, Unasked) else in_fresh_process(_fresh, untouched, plan.seed, record)
+    fresh = (
+        untouched
+        if isinstance(untouched, Unasked)
+        else in_fresh_process(_fresh, untouched, ReplayTask(seed=plan.seed, record=record, attempt=attempt))
+    )
     if isinstance(fresh, Unasked):
         return Replayed(control=concluded(True, _here_only(same, fresh)))
     pairs = list(zip(WORLDS, used, fresh, strict=True))
@@ -150,37 +158,48 @@ def _trial(deletion: Deletion, world: World, seed: int, record: int, which: int,
     return Trial(release=releases[0], model=None if prints is None else int(prints[0]))
 
 
-def _drawn(deletion: Deletion, plan: AuditPlan, record: int, engine: Streams) -> list[tuple[Trial, Trial, Trial]]:
+Drawn = list[tuple[Trial, Trial, Trial]]
+
+
+def _drawn(deletion: Deletion, plan: AuditPlan, record: int, engine: Streams) -> tuple[int, Drawn]:
     """Return what one process draws, a worker where the engine has any; the second world only after the first agrees.
+
+    Where the plan lets trials fail a stream that fails is left for the next one; returned is also which.
 
     Raises
     ------
     TrialError
-        When the mechanism fails there twice.
+        When the mechanism fails there twice, in every stream that is tried.
     """
-    task = ReplayTask(seed=plan.seed, record=record, tolerance=0.0 if isinstance(plan.replay, str) else plan.replay)
-    ((_, found),) = engine.stream(draw_again, [(deletion, task)])
-    if isinstance(found, Failure):
-        if isinstance(found.error, UnlearnAuditError):
-            raise found.error
-        raise TrialError(f"{found.message} (forget set {record}, replay, seed {plan.seed})")
-    return found
+    tolerance = 0.0 if isinstance(plan.replay, str) else plan.replay
+    failure = Failure(message="no stream was tried")
+    for attempt in range(_ATTEMPTS if plan.max_failed else 1):
+        task = ReplayTask(seed=plan.seed, record=record, tolerance=tolerance, attempt=attempt)
+        ((_, found),) = engine.stream(draw_again, [(deletion, task)])
+        if not isinstance(found, Failure):
+            return attempt, found
+        failure = found
+    if isinstance(failure.error, UnlearnAuditError):
+        raise failure.error
+    raise TrialError(f"{failure.message} (forget set {record}, replay, seed {plan.seed})")
 
 
-def draw_again(deletion: Deletion, task: ReplayTask) -> list[tuple[Trial, Trial, Trial]]:
+def draw_again(deletion: Deletion, task: ReplayTask) -> Drawn:
     """Draw one stream twice and another one once, of each world."""
     seed, record, drawn = task.seed, task.record, []
+    one, another = 2 * task.attempt, 2 * task.attempt + 1
     for i, world in enumerate(WORLDS):
-        first, again = (_trial(deletion, world, seed, record, i, 0) for _ in range(2))
-        drawn.append((first, again, _trial(deletion, world, seed, record, i, 1)))
+        first, again = (_trial(deletion, world, seed, record, i, one) for _ in range(2))
+        drawn.append((first, again, _trial(deletion, world, seed, record, i, another)))
         if not alike(first.release, again.release, task.tolerance):
             break
     return drawn
 
 
-def _fresh(deletion: Deletion, seed: int, record: int) -> tuple[Trial, Trial]:
+def _fresh(deletion: Deletion, task: ReplayTask) -> tuple[Trial, Trial]:
     """Draw the second stream of both worlds; runs in a fresh process."""
-    first, second = (_trial(deletion, world, seed, record, i, 1) for i, world in enumerate(WORLDS))
+    which = 2 * task.attempt + 1
+    first, second = (_trial(deletion, world, task.seed, task.record, i, which) for i, world in enumerate(WORLDS))
     return first, second
 
 

@@ -21,13 +21,12 @@ from audit.records.histograms import ScoreHistogram, histogram_of
 from audit.records.history import History
 from audit.records.ledger import Family, Member
 from audit.records.verdict import Reason, decide
-from audit.running.previews import make_previews
+from audit.running.previews import previews_of
 from audit.statistics.multiplicity import MemberKey, Role, decide_family
 from audit.trials.failed_chunks import FailedChunk, n_failed
 from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta
 from mechanisms.reading.records import RecordSet
 
-MAX_PREVIEWS = 4
 _REJECTS_NOTHING = (Reason.NOT_REPRODUCIBLE, Reason.TRIALS_FAILED)
 
 
@@ -100,7 +99,7 @@ def make_finding(
         failures=dict(evidence.failures),
         certificates=certificates,
         parameters=dict(parameters),
-        preview=make_previews(data, forget[:MAX_PREVIEWS]),
+        preview=previews_of(data, forget),
         estimates=estimates,
         history=_history(evidence, rows, tests, sandwiches),
         histograms=tuple(_histogram(name, evidence) for name in evidence.prepared if len(evidence.unlearned[name])),

@@ -10,6 +10,8 @@ from mechanisms.dataset import Dataset
 from mechanisms.reading.records import RecordSet
 
 N_VALUES = 12
+# Of a larger forget set the first ones.
+MAX_PREVIEWS = 4
 
 
 def make_previews(data: RecordSet, records: Sequence[int]) -> tuple[Preview, ...]:
@@ -26,6 +28,11 @@ def make_previews(data: RecordSet, records: Sequence[int]) -> tuple[Preview, ...
         )
         for record in records
     )
+
+
+def previews_of(data: RecordSet, forget: Sequence[int]) -> tuple[Preview, ...]:
+    """Return previews of a forget set: of its first records where it is large."""
+    return make_previews(data, forget[:MAX_PREVIEWS])
 
 
 def _target(data: Dataset, record: int) -> str:

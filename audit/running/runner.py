@@ -28,6 +28,7 @@ from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of
 from audit.running.findings import make_finding, settle
+from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
 from audit.trials.engines import Engine, Progress, Streams, results
@@ -141,7 +142,7 @@ def run(
     ) as kept:
         if (finished := kept.result) is not None:
             kept.say(f"This run is finished: its result is read from {storage.folder}, and nothing is drawn.")
-            return replace(AuditResult.from_json(finished), title=title)
+            return replace(_with_previews(AuditResult.from_json(finished), data), title=title)
         if kept.n_stored:
             most = "at most " if isinstance(plan.counting, Sequential) else ""
             kept.say(f"Going on: {kept.n_stored:,} of {most}{n_chunks:,} chunks are stored in {storage.folder}.")
@@ -161,8 +162,18 @@ def run(
             kept.forget_failed()
             raise
         if storage.folder is not None:
-            kept.finish(result.to_json())
+            kept.finish(_without_previews(result).to_json())
     return result
+
+
+def _without_previews(result: AuditResult) -> AuditResult:
+    """Return what is stored of a result: not what deleted records look like, which the data say when it is read."""
+    return replace(result, findings=tuple(replace(finding, preview=()) for finding in result.findings))
+
+
+def _with_previews(result: AuditResult, data: RecordSet) -> AuditResult:
+    findings = tuple(replace(finding, preview=previews_of(data, finding.forget)) for finding in result.findings)
+    return replace(result, findings=findings)
 
 
 def _n_chunks(plan: AuditPlan) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # Calls that are handed to the scheduler ahead of each worker's own: enough that none waits, few enough for memory.
 AHEAD = 2
+# Held in a worker while it runs a call: two in one process would share the generators of numpy and torch.
+_ONE_AT_A_TIME = threading.Lock()
 # Seconds in which a first worker has to join.
 JOINING = 60.0
 
@@ -44,7 +47,8 @@ class DaskEngine:
     ----------
     scheduler
         Address of a scheduler, such as "tcp://10.0.0.1:8786"; ``None`` for a cluster on this machine. Its workers need
-        this package in the same version, and the module of a mechanism of yours, in a folder that they share.
+        this package in the same version, and the module of a mechanism of yours, in a folder that they share. More than
+        one thread of a worker is of no use: calls wait for each other there.
     workers
         Processes of a cluster on this machine; of another one all are used.
 
@@ -66,8 +70,8 @@ class DaskEngine:
 
     @property
     def n_jobs(self) -> int:
-        """Threads of all workers, each of which runs one chunk at a time."""
-        return self.workers if self.scheduler is None else max(1, sum(self._client.nthreads().values()))
+        """Workers, each of which runs one chunk at a time, however many threads it has."""
+        return self.workers if self.scheduler is None else max(1, len(self._client.nthreads()))
 
     def limited(self, trial_timeout: float | None) -> DaskEngine:
         """Return the same where there is no limit on the seconds of a trial: Dask cannot give up a call that hangs.
@@ -222,5 +226,6 @@ def _kept(parcel: Any) -> Any:
 
 def _replied(path: list[str], *parcels: Any) -> bytes:
     """Make a call in a worker; modules are found there as here, after everything that the worker has installed."""
-    sys.path.extend(folder for folder in path if folder not in sys.path)
-    return reply_to(parcels)
+    with _ONE_AT_A_TIME:
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        return reply_to(parcels)

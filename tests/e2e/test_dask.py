@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -143,3 +144,22 @@ def test_the_command_draws_on_a_cluster_and_goes_on_from_its_store(cluster: Any,
     refused = run("run", plan, "--scheduler", "tcp://127.0.0.1:1")
     assert refused.returncode == 2
     assert "add --engine dask" in refused.stderr
+
+
+def test_a_worker_with_two_threads_runs_one_call_at_a_time() -> None:
+    """Calls that seed a generator of the process, as trainings do, get what they would alone."""
+    two = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "host": "127.0.0.1", "silence_logs": 50}
+    with distributed.LocalCluster(**two) as cluster, DaskEngine(scheduler=cluster.scheduler_address) as engine:
+        assert engine.n_jobs == 1
+        assert dict(engine.stream(_seeded, [(i,) for i in range(8)])) == {i: _seeded(i) for i in range(8)}
+
+
+def _seeded(seed: int) -> float:
+    import time
+
+    random.seed(seed)
+    drawn = 0.0
+    for _ in range(20):
+        drawn += random.gauss()
+        time.sleep(0.002)
+    return drawn

@@ -391,3 +391,21 @@ def test_a_run_that_is_killed_at_fifty_random_times_gives_the_same_and_leaves_no
     assert done.returncode == 0, done.stderr
     assert result_in(out) == result_in(tmp_path / "whole")
     assert run("store", "verify", out).returncode == 0
+
+
+def test_what_records_look_like_is_in_no_file_of_a_run(tmp_path: Path) -> None:
+    """Not in the store nor in what is kept for comparisons either; a finished run shows it when asked."""
+    plan, out = write_plan(tmp_path), tmp_path / "out"
+    assert run("run", plan, "--out", out, "--jobs", "1").returncode == 0
+    stored = sqlite3.connect(database(out)).execute("SELECT value FROM meta WHERE key LIKE 'result%'").fetchall()
+    assert stored
+    assert not [value for (value,) in stored if '"image_shape"' in str(value)]
+    baseline = tmp_path / "baseline.json"
+    words = ("compare", plan, plan, "--kind", "audits", "--write-baseline", baseline, "--jobs", "1")
+    assert run(*words).returncode in (0, 3)
+    certified = run("certify", plan, "--records", "3", "--routes", "exact", "--json", "--jobs", "1")
+    for text in ((out / "report.json").read_text(), baseline.read_text(), certified.stdout):
+        assert '"image_shape"' not in text
+    again = run("run", plan, "--out", out, "--jobs", "1", "--show-records")
+    assert "is finished" in again.stderr
+    assert '"image_shape"' in (out / "report.json").read_text()

@@ -355,3 +355,17 @@ def test_a_containers_share_of_time_limits_the_default_of_jobs(
 def test_cores_that_this_process_may_not_use_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert usable_cores() == 1
+
+
+def test_a_second_try_is_made_also_by_a_crew_of_one() -> None:
+    """The last worker that is left failed a call itself: another process has it once more, and nothing is lost."""
+    outcomes = dict(Engine(n_jobs=2).stream(_one_raises_late_others_end, [(0,), (1,)]))
+    assert sorted(outcomes) == [0, 1]
+    assert all(isinstance(outcome, Failure) for outcome in outcomes.values())
+
+
+def _one_raises_late_others_end(i: int) -> None:
+    if i == 0:
+        time.sleep(3)
+        raise ValueError("zero")
+    os._exit(3)

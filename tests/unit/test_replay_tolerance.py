@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 import audit
 from audit.commands.plan_file.reading import read_plan
-from audit.errors import PlanError
+from audit.controls.replay import replay
+from audit.errors import PlanError, TrialError
 from audit.plan.audit_plan import AuditPlan
 from audit.records.provenance import machine
 from audit.records.result import AuditResult, read_json
@@ -81,8 +83,8 @@ def test_round_off_is_audited_with_a_tolerance(data: Dataset, tolerance: Any) ->
 
 
 def test_unseeded_noise_is_stopped_whatever_is_allowed(data: Dataset) -> None:
-    for replay in ("exact", 1e-4, 1e-2):
-        result = run(data, _unseeded, replay)
+    for allowed in ("exact", 1e-4, 1e-2):
+        result = run(data, _unseeded, allowed)
         assert result.findings[0].verdict is Verdict.INCONCLUSIVE
         assert not replayed(result).as_expected
 
@@ -127,3 +129,36 @@ def test_the_machine_is_named() -> None:
     named = machine()
     assert "openblas" in named or ";" not in named
     assert named == machine()
+
+
+def _exactly(model: Any, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Any:
+    return retained.features.mean(axis=0)
+
+
+def test_a_service_without_randomness_is_not_told_to_narrow_a_tolerance(data: Dataset) -> None:
+    result = run(data, _exactly, 1e-4)
+    assert replayed(result).as_expected
+
+
+def _fails_at_times(model: Any, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Any:
+    if rng.random() < 0.15:
+        raise RuntimeError("diverged")
+    return model + rng.standard_normal(model.shape)
+
+
+def test_a_stream_that_fails_is_left_for_the_next_where_trials_may_fail(data: Dataset) -> None:
+    mechanism = from_functions(learn=_learn_exactly, unlearn=_fails_at_times, release=(data.features.shape[1],))
+    deletion = mechanism.bind(data, (3,))
+    seeds, found = range(8), []
+    for allowed in (0, 10):
+        n = 0
+        for seed in seeds:
+            plan = AuditPlan(claims=(CLAIM,), forget=((3,),), attacks=("lda",), seed=seed, max_failed=allowed)
+            with contextlib.suppress(TrialError):
+                n += replay(deletion, plan, 0, (3,), "").control.as_expected
+        found.append(n)
+    assert found[0] < found[1] >= 7
+
+
+def _learn_exactly(data: Dataset, rng: np.random.Generator) -> Any:
+    return data.features.mean(axis=0)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from audit.plan.audit_plan import AuditPlan
@@ -42,7 +43,8 @@ def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_
     """
     found = described(mechanism)
     identity: Identity = {
-        "plan": described(plan),
+        # How long a trial may take changes none that is drawn, and is found out when one hangs.
+        "plan": described(replace(plan, trial_timeout=None)),
         "data": {
             "name": data.name,
             "kind": data.kind if isinstance(data, Dataset) else type(data).__name__,

@@ -80,11 +80,18 @@ class HandingOut:
         """Keep every worker busy, with one short call waiting in its pipe."""
         while len(self._crew) < min(self._n_workers, len(self._waiting) + len(self._again) + self._n_busy()):
             self._crew.append(POOL.take())
+        if self._n_workers > 1 and not self._n_busy() and not self._waiting and self._all_blame_the_crew():
+            # Their second try is in another process.
+            self._crew.append(POOL.take())
         # All get their first call before any gets its second.
         for depth in (1, 2):
             for worker in list(self._crew):
                 if len(worker.tasks) < depth:
                     self._hand(worker)
+
+    def _all_blame_the_crew(self) -> bool:
+        """Return whether every call that is to be tried again failed in the only worker that is left."""
+        return len(self._crew) == 1 and bool(self._again) and all(b is self._crew[0] for _, b in self._again)
 
     def _n_busy(self) -> int:
         return sum(bool(worker.tasks) for worker in self._crew)
