@@ -190,9 +190,11 @@ def draw_again(deletion: Deletion, task: ReplayTask) -> Drawn:
     one, another = 2 * task.attempt, 2 * task.attempt + 1
     for i, world in enumerate(WORLDS):
         first, again = (_trial(deletion, world, seed, record, i, one) for _ in range(2))
-        drawn.append((first, again, _trial(deletion, world, seed, record, i, another)))
         if not alike(first.release, again.release, task.tolerance):
+            # Nothing more is asked: each draw is a training.
+            drawn.append((first, again, again))
             break
+        drawn.append((first, again, _trial(deletion, world, seed, record, i, another)))
     return drawn
 
 

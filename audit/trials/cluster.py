@@ -126,7 +126,7 @@ class DaskEngine:
         try:
             if self.scheduler is None:
                 started = LocalCluster(
-                    n_workers=self.workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+                    n_workers=self.workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
                 )
                 client = Client(started)
             else:

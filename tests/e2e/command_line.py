@@ -30,5 +30,6 @@ def run_alone(*arguments: str | Path, cwd: Path | None = None) -> Done:
 
 
 def hear_interruptions() -> None:
-    """Undo, in a process before its program starts, what a shell does to jobs in the background: they ignore ^C."""
+    """Undo, in a process before its program starts, what a shell and nohup do to jobs in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +41,7 @@ PLAN = AuditPlan(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1", silence_logs=50
     ) as started:
         yield started
 
@@ -147,8 +146,8 @@ def test_the_command_draws_on_a_cluster_and_goes_on_from_its_store(cluster: Any,
 
 
 def test_a_worker_with_two_threads_runs_one_call_at_a_time() -> None:
-    """Calls that seed a generator of the process, as trainings do, get what they would alone."""
-    two = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None, "host": "127.0.0.1", "silence_logs": 50}
+    """Calls that seed numpy's own generator, as trainings do, get what they would alone."""
+    two = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0", "host": "127.0.0.1", "silence_logs": 50}
     with distributed.LocalCluster(**two) as cluster, DaskEngine(scheduler=cluster.scheduler_address) as engine:
         assert engine.n_jobs == 1
         assert dict(engine.stream(_seeded, [(i,) for i in range(8)])) == {i: _seeded(i) for i in range(8)}
@@ -157,9 +156,9 @@ def test_a_worker_with_two_threads_runs_one_call_at_a_time() -> None:
 def _seeded(seed: int) -> float:
     import time
 
-    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     drawn = 0.0
     for _ in range(20):
-        drawn += random.gauss()
+        drawn += float(np.random.standard_normal())  # noqa: NPY002
         time.sleep(0.002)
     return drawn

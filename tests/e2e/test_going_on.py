@@ -137,7 +137,9 @@ def test_an_audit_that_stops_when_decided_goes_on(tmp_path: Path) -> None:
     assert result_in(out) == expected
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -318,7 +320,7 @@ def test_code_of_the_users_that_changed_is_named(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("SIGMA = 10.0\n")
     plan = write_plan(tmp_path)
     text = plan.read_text()
-    plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :].replace("target_loss", "lda"))
+    plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :].replace("target_loss", "tail"))
     words = ("run", "plan.toml", "--mechanism", "service:service", "--out", "out", "--jobs", "1")
     done = run_alone(*words, cwd=tmp_path)
     assert done.returncode in (0, 3), done.stderr

@@ -146,7 +146,8 @@ def test_what_a_module_does_to_its_process_changes_neither_output_nor_place(tmp_
     assert (tmp_path / "out" / "report.json").exists()
 
 
-@pytest.mark.parametrize("jobs", ["2", slow("1")])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["2", "1"])
 def test_a_chunk_that_ends_its_worker_is_lost_and_no_other(tmp_path: Path, jobs: str) -> None:
     whole, broken, allowed = (
         command(tmp_path, "--jobs", jobs, "--json", *more, place=place, what="os._exit(0)")

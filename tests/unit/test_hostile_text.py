@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+import audit
+import reports
 from audit.certificates.certification import Certification
 from audit.cli import guarded
 from audit.power.forecasts import Forecast
@@ -75,6 +77,12 @@ def test_no_summary_sends_commands_to_a_terminal(path: Path) -> None:
         case "randomness":
             found = SameRandomness.from_json(text)
             said = [randomness_summary(found), str(found), repr(found)]
+        case "lots":
+            by_lot = audit.LotsResult.from_json(text)
+            said = [reports.lots_summary(by_lot), repr(by_lot)]
+        case "models":
+            of_models = audit.ModelsResult.from_json(text)
+            said = [reports.models_summary(of_models), repr(of_models)]
         case _:
             result = SelftestResult.from_json(text)
             said = [selftest_summary(result), selftest_markdown(result)]

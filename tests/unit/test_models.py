@@ -135,9 +135,13 @@ def test_sixteen_models_of_a_kind_are_enough_to_be_audited() -> None:
     unlearned, retrained = normal((2, 16, 4), 3)
     claim = Claim(guarantee=EpsilonDelta(epsilon=0.1, delta=0.0))
     result = audit.from_models(unlearned + 4.0, retrained, claim=claim, kind="scores")
-    assert result.verdict.value == "refuted"
+    # Eight models choose what the other eight are counted by: a small choice, which often goes wrong.
+    assert result.verdict.value in ("refuted", "not_refuted")
     assert result.joint is not None
-    assert result.joint.plan.trials == 16
+    assert (result.joint.plan.trials, result.joint.plan.n_counted) == (16, 8)
+    unlearned, retrained = normal((2, 48, 4), 3)
+    more = audit.from_models(unlearned + 4.0, retrained, claim=claim, kind="scores")
+    assert more.verdict.value == "refuted"
 
 
 @pytest.mark.parametrize(

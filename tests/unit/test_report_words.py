@@ -78,6 +78,7 @@ def test_every_reason_is_said() -> None:
     assert "more trials are needed" in said_of(made)
     assert "stopped before all" in said_of(dataclasses.replace(made, reason=Reason.CUT_SHORT))
     assert "a claim before this one was not refuted" in said_of(dataclasses.replace(made, reason=Reason.NOT_TESTED))
+    assert "more trials failed than the plan allows" in said_of(dataclasses.replace(made, reason=Reason.TRIALS_FAILED))
     assert "no reason was recorded" in said_of(dataclasses.replace(made, reason=None))
     assert set(Reason) == {
         Reason.CANNOT_BE_REFUTED_AT_THIS_N,
@@ -85,6 +86,7 @@ def test_every_reason_is_said() -> None:
         Reason.ATTACK_FAILED,
         Reason.NOT_REPRODUCIBLE,
         Reason.NOT_TESTED,
+        Reason.TRIALS_FAILED,
     }
 
 
