@@ -34,7 +34,7 @@ def ranks(result: ModelsResult, prefix: str) -> str:
         ax.set_xlim(-0.02, 1.02)
         ax.set_ylim(0, 0.52)
         ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        drawing.legend(drawn, ax)
+        drawing.legend(drawn, ax, columns=1)
         described = (
             f"Distance of AUC from 1/2 of {len(order):,} records by rank, from {distance.max():.2f} to "
             f"{distance.min():.2f}; retained models against retained ones lie between {min(band.low):.2f} and "

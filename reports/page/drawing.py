@@ -157,10 +157,12 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
     axis.set_major_formatter(ticks())
 
 
-def legend(drawn: Figure, ax: Axes) -> None:
-    """Put the legend above the axes, two entries a row, where it covers nothing."""
+def legend(drawn: Figure, ax: Axes, columns: int = 2) -> None:
+    """Put the legend above the axes, so many entries a row, where it covers nothing."""
     handles, labels = ax.get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=11, columnspacing=1.2)
+    drawn.legend(
+        handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=11, columnspacing=1.2
+    )
 
 
 def short(name: str) -> str:
