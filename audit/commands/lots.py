@@ -285,7 +285,7 @@ def _state(path: Path) -> LotsResult | None:
 
 def _claim(found: Opened, epsilon: float, delta: float, reference: str, covers: str | None) -> Claim:
     """Return the claim of a command line; by default about all sets that the coins could draw."""
-    from audit.commands.covering import covers_of
+    from audit.commands.claiming import covers_of
     from mechanisms.claim import Claim, EpsilonDelta, OneRecord, Reference, UpTo
 
     manifest = found.manifest

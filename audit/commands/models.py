@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.claiming import claim_options
 from audit.commands.report import junit_option, redact_option
 from audit.commands.saying import say, say_result
 from audit.commands.writable import MODELS, check_writable, display, settled
@@ -37,31 +38,12 @@ def models() -> None:
 
 @models.command("audit")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--epsilon", type=click.FloatRange(0), required=True, help="What is claimed, in nats.")
-@click.option("--delta", type=click.FloatRange(0, 1), default=1e-5, show_default=True, help="Its delta.")
+@claim_options(
+    made="How the retrained or reference models were made; the claim is about that world.",
+    refuting="Probability of refuting a true claim, over all records.",
+)
 @click.option(
     "--kind", type=click.Choice(KINDS), default=None, help="What an output is, where the layout does not say."
-)
-@click.option(
-    "--reference",
-    type=click.Choice(["retrain_then_unlearn", "retrain_only"]),
-    default="retrain_then_unlearn",
-    show_default=True,
-    help="How the retrained or reference models were made; the claim is about that world.",
-)
-@click.option(
-    "--covers",
-    default="this_set",
-    show_default=True,
-    metavar="WHICH",
-    help="Which deletions are claimed: this_set, one_record, exactly:K or up_to:K records at once. Said in reports.",
-)
-@click.option(
-    "--significance",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Probability of refuting a true claim, over all records.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which models fit, which count.")
 @click.option("--details", type=click.IntRange(0), default=20, show_default=True, help="Records with a lower bound.")
@@ -104,7 +86,7 @@ def audit_models(
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
-    from audit.commands.covering import covers_of
+    from audit.commands.claiming import covers_of
     from audit.commands.report import exit_code
     from audit.models.reading import read_models
     from mechanisms.claim import Claim, EpsilonDelta, Reference

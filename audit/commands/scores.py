@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from audit.commands.claiming import claim_options
 from audit.commands.report import junit_option, redact_option
 from audit.commands.saying import say
 from audit.commands.writable import check_writable, settled
@@ -17,28 +18,9 @@ file_type = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("unlearned", type=file_type)
 @click.argument("retrained", type=file_type)
-@click.option("--epsilon", type=click.FloatRange(0), required=True, help="What is claimed, in nats.")
-@click.option("--delta", type=click.FloatRange(0, 1), default=1e-5, show_default=True, help="Its delta.")
-@click.option(
-    "--reference",
-    type=click.Choice(["retrain_then_unlearn", "retrain_only"]),
-    default="retrain_then_unlearn",
-    show_default=True,
-    help="How the models of RETRAINED were made; the claim is about that world.",
-)
-@click.option(
-    "--covers",
-    default="this_set",
-    show_default=True,
-    metavar="WHICH",
-    help="Which deletions are claimed: this_set, one_record, exactly:K or up_to:K records at once. Said in reports.",
-)
-@click.option(
-    "--significance",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Probability of refuting a true claim.",
+@claim_options(
+    made="How the models of RETRAINED were made; the claim is about that world.",
+    refuting="Probability of refuting a true claim.",
 )
 @click.option(
     "--fixed-threshold",
@@ -94,7 +76,7 @@ def scores(
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
     may then have a header. For outputs on many records, a column a record, use unlearn-audit models.
     """
-    from audit.commands.covering import covers_of
+    from audit.commands.claiming import covers_of
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
