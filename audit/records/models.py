@@ -159,8 +159,8 @@ class ModelsResult:
     joint
         The audit of the one deletion; ``None`` for a claim a record.
     planned_power
-        Probability with which the joint test was to refute, by what the fit split showed; ``None`` for a claim a
-        record.
+        Probability with which the joint test was to refute, by the fit split, which also chose what is counted: too
+        high where its models are few. ``None`` for a claim a record.
     records
         Every record; ``None`` where redaction withheld them.
     refuted

@@ -114,7 +114,8 @@ def _points(result: ModelsResult) -> list[str]:
     if result.planned_power is not None:
         said.append(
             f"By what the models that fit showed, the joint test was to refute with probability "
-            f"{down(result.planned_power, 2)} (planned before counting; an estimate)."
+            f"{down(result.planned_power, 2)} (an estimate, made before counting by the very models that "
+            "chose what is counted, so that it is too high where they are few)."
         )
     if result.some is not None:
         some = result.some
