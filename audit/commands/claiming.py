@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mechanisms.claim import Covers, Exactly, OneRecord, ThisSet, UpTo
 from mechanisms.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from mechanisms.claim import Covers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,6 +68,8 @@ def covers_of(text: str) -> Covers:
     InvalidInputError
         For anything else.
     """
+    from mechanisms.claim import Exactly, OneRecord, ThisSet, UpTo
+
     word, _, number = text.partition(":")
     if text == "this_set":
         return ThisSet()

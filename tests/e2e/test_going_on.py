@@ -318,7 +318,7 @@ service = from_functions(learn=learn, unlearn=unlearn, release=(1,))
 def test_code_of_the_users_that_changed_is_named(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
     (tmp_path / "helper.py").write_text("SIGMA = 10.0\n")
-    plan = write_plan(tmp_path)
+    plan = write_plan(tmp_path, trials=200)
     text = plan.read_text()
     plan.write_text(text[: text.index("[mechanism]")] + text[text.index("[records]") :].replace("target_loss", "tail"))
     words = ("run", "plan.toml", "--mechanism", "service:service", "--out", "out", "--jobs", "1")
