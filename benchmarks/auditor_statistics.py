@@ -62,6 +62,19 @@ def times() -> list[str]:
     return lines
 
 
+class _Report:
+    """Sections that are printed, and written, as each is done: the study takes over an hour."""
+
+    def __init__(self, out: Path | None) -> None:
+        self.out, self.text = out, ""
+
+    def add(self, section: str) -> None:
+        self.text += section if not self.text else "\n" + section
+        print(section, flush=True)
+        if self.out:
+            self.out.write_text(self.text)
+
+
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,30 +83,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the replicates")
     arguments = parser.parse_args()
     share, quick = (10, " --quick") if arguments.quick else (1, "")
+    head = [
+        "# Statistics of the auditor: power, false alarms, times",
+        "",
+        f"`python benchmarks/auditor_statistics.py --seed {arguments.seed}{quick}`, "
+        f"Python {platform.python_version()}, numpy {np.__version__}, two cores shared with other work. The",
+        "methods are described in `benchmarks/lower_bounds.py` and `benchmarks/false_alarms.py`.",
+        "",
+    ]
+    report = _Report(arguments.out)
+    report.add("\n".join(head))
+    report.add("## Lower bounds\n\n" + lower_bounds.study(200 // share, arguments.seed))
     alarms, sound = false_alarms.study(2000 // share, 2000 // share, arguments.seed)
-    text = "\n".join(
-        [
-            "# Statistics of the auditor: power, false alarms, times",
-            "",
-            f"`python benchmarks/auditor_statistics.py --seed {arguments.seed}{quick}`, "
-            f"Python {platform.python_version()}, numpy {np.__version__}, two cores shared with other work. The",
-            "methods are described in `benchmarks/lower_bounds.py` and `benchmarks/false_alarms.py`.",
-            "",
-            "## Lower bounds",
-            "",
-            lower_bounds.study(200 // share, arguments.seed),
-            "## False alarms",
-            "",
-            alarms,
-            "## Times (median of 5 calls)",
-            "",
-            *times(),
-            "",
-        ]
-    )
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
+    report.add("## False alarms\n\n" + alarms)
+    report.add("\n".join(["## Times (median of 5 calls)", "", *times(), ""]))
     sys.exit(0 if sound else 1)
 
 

@@ -22,9 +22,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.special import betainccinv, betaincinv, ndtr
 
@@ -108,6 +110,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return float(np.nanmax(values))
 
 
+@cache
 def make_rows() -> tuple[Row, ...]:
     """Return the laws that are compared."""
     shifts = ((0.5, 1e-2), (1.0, 1e-5), (3.0, 1e-5))
@@ -208,6 +211,10 @@ def replicate(row: Row, seed: int, index: int) -> dict[str, float]:
     return {name: method(row, left, right, np.random.default_rng([seed, index, 1])) for name, method in METHODS.items()}
 
 
+def _replicate(number: int, seed: int, index: int) -> dict[str, float]:
+    return replicate(make_rows()[number], seed, index)
+
+
 def fit_fractions(rows: tuple[Row, ...], replicates: int, seed: int) -> list[str]:
     """Return a table of the default's mean bound against the share of trials that choose the event."""
     shares = (0.1, 0.15, 0.2, 0.3)
@@ -240,8 +247,8 @@ def study(replicates: int, seed: int) -> str:
         "|---" * (len(METHODS) + 3) + "|",
     ]
     misses = dict.fromkeys(METHODS, 0)
-    for row in rows:
-        found = [replicate(row, seed, index) for index in range(replicates)]
+    for number, row in enumerate(rows):
+        found = Parallel(n_jobs=2)(delayed(_replicate)(number, seed, index) for index in range(replicates))
         values = {name: np.array([one[name] for one in found]) for name in METHODS}
         cells = []
         for name, value in values.items():
