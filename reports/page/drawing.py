@@ -41,6 +41,9 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 12,
+    "figure.dpi": 72,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.linewidth": 0.8,
@@ -103,8 +106,15 @@ def figure(height: float) -> Figure:
 
 def to_svg(drawn: Figure, description: str, prefix: str) -> str:
     """Return the figure as inline SVG with a spoken description; identifiers are unique to ``prefix``."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    # savefig draws, and lays out, everything twice; a page is mostly drawing.
+    layout = drawn.get_layout_engine()
+    if layout:
+        layout.execute(drawn)
+    drawn.set_layout_engine("none")
+    FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # A style element inside inline SVG would rule the whole page; the page's own style sheet has the rule.

@@ -44,8 +44,13 @@ LONGER = (
     "python examples/lira_layout.py",
     "python examples/stop_when_decided.py",
     "pytest ",
-    "unlearn-audit certify plan.toml --records 757,465,1463",
+    "unlearn-audit certify plan.toml --records 757,465",
+    "unlearn-audit compare baseline.json candidate.toml",
     "unlearn-audit run plan.toml --engine dask",
+    "unlearn-audit run plan.toml --out out/plan",
+    # These read what it wrote.
+    "unlearn-audit store ls out/plan",
+    "unlearn-audit report out/plan/report.json",
 )
 NAMED = re.compile(r"# ([\w.]+\.(?:py|toml))\n")
 NUMBER = re.compile(r"(?<![\w#])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -34,7 +34,10 @@ OPTIONS = (
 # Chromium looks for the pipes at 3 and 4.
 LAUNCH = "import os, sys; a = sys.argv; os.dup2(int(a[1]), 3); os.dup2(int(a[2]), 4); os.execv(a[3], a[3:])"
 PROBLEMS = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: pages are not opened in a browser")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: pages are not opened in a browser"),
+    pytest.mark.pictures,
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,6 +208,7 @@ quits = from_functions(learn=lambda data, rng: rng.standard_normal(2), unlearn=l
 """
 
 
+@pytest.mark.slow
 def test_an_exit_in_the_users_code_is_no_verdict(tmp_path: Path) -> None:
     """A mechanism, or the module that holds it, that calls sys.exit(0) must not let a build pass."""
     (tmp_path / "own.py").write_text(OWN)
@@ -261,6 +262,7 @@ def test_bad_options_are_usage_errors() -> None:
     assert run().returncode == 2
 
 
+@pytest.mark.slow
 def test_crashing_mechanism_exits_four_and_names_the_chunk(tmp_path: Path) -> None:
     """A mechanism that raises in a worker is an error of its own, never a verdict."""
     script = tmp_path / "crash.py"
@@ -283,6 +285,7 @@ def test_crashing_mechanism_exits_four_and_names_the_chunk(tmp_path: Path) -> No
     assert "TrialError" in recorded
 
 
+@pytest.mark.slow
 def test_interrupted_run_exits_130(tmp_path: Path) -> None:
     path = write_plan(tmp_path, extra="chunk_size = 20")
     path.write_text(path.read_text().replace("closed_form", "stepwise").replace("n_learn = 30", "n_learn = 300"))
@@ -320,6 +323,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
         assert command in done.stdout
 
 
+@pytest.mark.slow
 def test_no_command_imports_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from audit.cli import guarded; "

@@ -145,6 +145,7 @@ def test_the_command_draws_on_a_cluster_and_goes_on_from_its_store(cluster: Any,
     assert "add --engine dask" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_with_two_threads_runs_one_call_at_a_time() -> None:
     """Calls that seed numpy's own generator, as trainings do, get what they would alone."""
     two = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0", "host": "127.0.0.1", "silence_logs": 50}

@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.command_line import run, run_alone
 
+pytestmark = pytest.mark.all_rehearsals
+
 PLAN = """
 schema = "unlearn-audit/plan/1"
 seed = 3

@@ -177,7 +177,7 @@ def test_a_hanging_trial_is_given_up(tmp_path: Path) -> None:
     assert "still at work after 2 seconds" in lost["message"]
 
 
-@pytest.mark.parametrize("jobs", ["2", slow("1")])
+@pytest.mark.parametrize("jobs", ["1", slow("2")])
 def test_what_user_code_prints_is_not_in_the_result(tmp_path: Path, jobs: str) -> None:
     done = command(tmp_path, "--jobs", jobs, "--json")
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
@@ -191,7 +191,7 @@ SHADOWED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("jobs", ["2", slow("1")])
+@pytest.mark.parametrize("jobs", ["1", slow("2")])
 def test_files_beside_a_plan_take_the_place_of_no_module(tmp_path: Path, jobs: str) -> None:
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'a').write('{name} ')\nraise OSError\n")

@@ -30,6 +30,8 @@ from reports.forecasts.summary import forecast_summary
 from reports.randomness.summary import randomness_summary
 from reports.selftests.summary import selftest_markdown, selftest_summary
 
+pytestmark = pytest.mark.pictures
+
 STORED = Path(__file__).parent / "stored"
 FILES = sorted(STORED.glob("*.json"))
 

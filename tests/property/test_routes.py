@@ -132,7 +132,7 @@ def test_epsilon_falls_with_the_noise(process: RidgeProcess, delta: float) -> No
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@bounded(5)
+@bounded(2)
 @given(process=processes(min_unlearn=1), target=st.sampled_from([0.2, 1.0, 3.0]))
 def test_calibrated_noise_meets_its_target_and_one_percent_less_does_not(
     route: str, process: RidgeProcess, target: float

@@ -30,7 +30,7 @@ def test_rate_intervals_cover_by_enumeration(n1: int, n0: int, level: float) -> 
     [
         pytest.param(400, 0.50, 500, 0.50, 0.05, marks=pytest.mark.slow),
         pytest.param(2000, 0.03, 1400, 0.02, 0.05, marks=pytest.mark.slow),
-        (300, 0.95, 900, 0.10, 0.02),
+        pytest.param(300, 0.95, 900, 0.10, 0.02, marks=pytest.mark.slow),
     ],
 )
 def test_rate_intervals_cover_and_are_not_vacuous(n1: int, p1: float, n0: int, p0: float, level: float) -> None:

@@ -114,7 +114,7 @@ def test_p_value_is_never_below_a_much_finer_grid_and_hardly_above() -> None:
 @pytest.mark.parametrize(
     ("p1", "p0", "delta", "level", "n"),
     [
-        (0.5, 0.2, 0.0, 0.05, 15),
+        pytest.param(0.5, 0.2, 0.0, 0.05, 15, marks=pytest.mark.slow),
         (0.6, 0.2, 0.1, 0.05, 15),
         pytest.param(0.5, 0.2, 0.0, 0.05, 24, marks=pytest.mark.slow),
         pytest.param(0.7, 0.1, 0.05, 0.2, 24, marks=pytest.mark.slow),
@@ -149,7 +149,10 @@ SIMULATED = [
 ]
 
 
-@pytest.mark.parametrize(("n1", "n0", "p0", "epsilon", "delta"), SIMULATED)
+@pytest.mark.parametrize(
+    ("n1", "n0", "p0", "epsilon", "delta"),
+    [*SIMULATED[:1], *(pytest.param(*case, marks=pytest.mark.slow) for case in SIMULATED[1:])],
+)
 def test_false_alarms_by_simulation_on_the_boundary(n1: int, n0: int, p0: float, epsilon: float, delta: float) -> None:
     rng = np.random.default_rng([n1, n0])
     replicates, level, point = 1500, 0.05, EpsilonDelta(epsilon=epsilon, delta=delta)

@@ -18,6 +18,8 @@ from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 from mechanisms.protocol import GaussianLaw
 from tests.statistical.budget import binomial_limits
 
+pytestmark = pytest.mark.all_rehearsals
+
 FORWARD = Direction.UNLEARNED_FROM_RETRAINED
 
 
@@ -109,7 +111,11 @@ def simulated(claim: Claim, draw: dict[str, np.ndarray], n_fit: int, level: floa
 
 
 @pytest.mark.parametrize(
-    "claim", [Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-2)), Claim(guarantee=GaussianDP(mu=0.3))]
+    "claim",
+    [
+        Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-2)),
+        pytest.param(Claim(guarantee=GaussianDP(mu=0.3)), marks=pytest.mark.slow),
+    ],
 )
 def test_rehearsed_power_is_that_of_simulated_audits(claim: Claim) -> None:
     mu, n_fit, n_counted, level, replicates = 0.55, 300, 700, 0.01, 250

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,16 @@ def plan(**changes: Any) -> AuditPlan:
     return replace(usual, **changes)
 
 
-@pytest.mark.parametrize("tail", [-1, 1])
-@pytest.mark.parametrize("world", [World.UNLEARNED, World.RETRAINED])
-@pytest.mark.parametrize("share", [0.01, 0.03, 0.14])
+QUICK = {(0.03, World.RETRAINED, 1), (0.14, World.UNLEARNED, -1)}
+
+
+@pytest.mark.parametrize(
+    ("share", "world", "tail"),
+    [
+        pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+        for case in product((0.01, 0.03, 0.14), (World.UNLEARNED, World.RETRAINED), (-1, 1))
+    ],
+)
 def test_trials_that_fail_in_one_worlds_tail_refute_no_true_claim(
     data: Dataset, share: float, world: World, tail: int
 ) -> None:
@@ -114,6 +122,7 @@ def test_trials_that_fail_in_one_worlds_tail_refute_no_true_claim(
     assert load_json(result.to_json()) == result
 
 
+@pytest.mark.slow
 def test_left_out_the_same_trials_would_refute_it(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the test above, which could not fail otherwise."""
     monkeypatch.setattr(Counts, "with_failed", lambda self, *_: self)
@@ -231,7 +240,7 @@ def test_as_many_failed_trials_as_the_plan_allows_are_let_pass(data: Dataset, br
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are started as POSIX does")
-@pytest.mark.parametrize("counting", [Split(), Sequential(first_fit=80)])
+@pytest.mark.parametrize("counting", [Split(), pytest.param(Sequential(first_fit=80), marks=pytest.mark.slow)])
 def test_a_worker_that_exits_costs_its_chunk_and_not_the_audit(data: Dataset, counting: Counting) -> None:
     raised, exited = (
         audit.run(

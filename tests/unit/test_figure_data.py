@@ -24,6 +24,8 @@ from reports.audits.view import page
 from tests.unit.page_checks import check_html
 from tests.unit.report_cases import finding, hostile_collection, make_collection, profile_claim, result
 
+pytestmark = pytest.mark.pictures
+
 LINKED = re.compile(r'href="(report-data/[a-z]+\.csv)"')
 
 

@@ -16,7 +16,6 @@ from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from audit.errors import SchemaError
 from audit.plan.audit_plan import AuditPlan, FixedSequence
 from audit.plan.split import Sequential
-from audit.power import trials_planned
 from audit.power.ceilings import detectable_epsilon
 from audit.power.claim_forecast import plan_trials, stated_at
 from audit.power.forecasting import forecast_bound, forecast_numbers
@@ -76,12 +75,6 @@ class Shift:
 class LawfulShift(Shift):
     def law(self, world: World) -> GaussianLaw:
         return GaussianLaw(mean=self.mean(world), covariance=np.eye(self.size))
-
-
-@pytest.fixture(autouse=True)
-def _few_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How well planned trials meet their power is tested elsewhere; here it is enough that they are told."""
-    monkeypatch.setattr(trials_planned, "_FINAL", 20)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +188,7 @@ class TestPlans:
         found = forecast(Shift(states_law=False), data, make_plan()).claims[0]
         assert kinds(found) == ["attack_cannot_run"]
 
+    @pytest.mark.all_rehearsals
     def test_low_power_names_margin_and_trials(self, data: Dataset) -> None:
         plan = make_plan(trials=200, attacks=(LinearDiscriminant(),))
         mechanism = Shift(states_law=False)

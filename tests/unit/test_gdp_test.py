@@ -107,7 +107,7 @@ class TestPValue:
     @pytest.mark.parametrize(
         "claim", [CLAIM, Claim(guarantee=laplace_profile(tuple(np.linspace(0, 1, 41))))], ids=["gaussian", "laplace"]
     )
-    @pytest.mark.parametrize("p0", [0.05, 0.15, 0.8])
+    @pytest.mark.parametrize("p0", [0.05, *(pytest.param(p0, marks=pytest.mark.slow) for p0 in (0.15, 0.8))])
     def test_size_by_enumeration_on_the_curve(self, claim: Claim, p0: float) -> None:
         n1, n0 = 50, 70
         p1 = float(claim.max_tpr(p0, FORWARD))

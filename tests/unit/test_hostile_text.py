@@ -29,6 +29,8 @@ from reports.page.markdown import escape
 from reports.randomness.summary import randomness_summary
 from reports.selftests.summary import selftest_markdown, selftest_summary
 
+pytestmark = pytest.mark.pictures
+
 STORED = Path(__file__).parents[1] / "golden" / "stored"
 # Clear the screen, set the title, an 8-bit control sequence, text that runs backwards, a bell, a return to the start.
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\rok"

@@ -23,6 +23,8 @@ from reports.page.numbers import up
 from reports.redaction import LEAST, redact
 from tests.unit.report_cases import finding, make_collection, profile_claim, result
 
+pytestmark = pytest.mark.pictures
+
 
 def audit_of(n: int, *, provenance: Any = "exact", refuted: tuple[int, ...] = ()) -> AuditResult:
     """An audit of records 9001, 9002, ..., each with an epsilon and noise of its own."""

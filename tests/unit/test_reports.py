@@ -36,6 +36,8 @@ from tests.unit.report_cases import (
     roc,
 )
 
+pytestmark = pytest.mark.pictures
+
 
 def test_html_is_one_closed_file(document: str) -> None:
     checker = check_html(document)

@@ -16,6 +16,8 @@ from audit.statistics.bounds import exact_joint_rejects
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 from mechanisms.errors import InvalidInputError
 
+pytestmark = pytest.mark.all_rehearsals
+
 FORWARD = Direction.UNLEARNED_FROM_RETRAINED
 
 # (claimed epsilon, delta, true / claimed, published trials a side, those of the exact test): level .05, power .8.
