@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ from audit.statistics.bounds import exact_joint_rejects
 from audit.statistics.e_process import make_e_process
 from audit.statistics.gdp import tradeoff_p_value
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
-from mechanisms.dataset import from_arrays
+from mechanisms.dataset import Dataset, from_arrays
+from mechanisms.protocol import Deletion
 from mechanisms.ridge.langevin import RidgeLangevin
 
 Floats = NDArray[np.float64]
@@ -128,9 +130,34 @@ def _gaussian_refuted(row: Boundary, left: Floats, right: Floats) -> bool:
     return tradeoff_p_value(counts, claim=Claim(guarantee=GaussianDP(mu=mu)), direction=FORWARD) <= LEVEL
 
 
-MECHANISM = RidgeLangevin(
-    penalty=0.5, n_learn=20, n_unlearn=2, sigma_learn=0.05, sigma_unlearn=0.12, sampler="closed_form"
-)
+RIDGE = RidgeLangevin(penalty=0.5, n_learn=20, n_unlearn=2, sigma_learn=0.05, sigma_unlearn=0.12, sampler="closed_form")
+
+
+@cache
+def small() -> Dataset:
+    """Return the data of every whole audit."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(30, 4)) / 2
+    return from_arrays(x, x @ rng.normal(size=4) + rng.normal(size=30), kind="regression")
+
+
+@cache
+def bound(forget: tuple[int, ...]) -> Deletion:
+    """Return what thousands of audits share, its certificates among it."""
+    return RIDGE.bind(small(), forget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundOnce:
+    """The mechanism of every whole audit."""
+
+    name: str = "ridge_langevin"
+
+    def bind(self, data: Dataset, forget: tuple[int, ...]) -> Deletion:
+        """Return it bound to the data of the study."""
+        return bound(forget)
+
+
 PLAN = AuditPlan(
     claims=(CertifiedClaim(method="exact"),),
     forget=((4,), (7,)),
@@ -144,10 +171,8 @@ STOPPED = replace(PLAN, counting=Sequential(first_fit=80))
 
 def pipeline(plan: AuditPlan, seed: int, index: int) -> tuple[bool]:
     """Return whether a whole audit refutes a mechanism's exact profile, which it touches at every row."""
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(30, 4)) / 2
-    data = from_arrays(x, x @ rng.normal(size=4) + rng.normal(size=30), kind="regression")
-    return (audit.run(MECHANISM, data, replace(plan, seed=10_000 * (seed + 1) + index)).verdict is Verdict.REFUTED,)
+    audited = audit.run(BoundOnce(), small(), replace(plan, seed=10_000 * (seed + 1) + index))
+    return (audited.verdict is Verdict.REFUTED,)
 
 
 def count(function: Callable[..., tuple[bool, ...]], argument: object, seed: int, replicates: int) -> list[int]:
