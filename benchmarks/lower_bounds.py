@@ -41,6 +41,8 @@ Sampler = Callable[[np.random.Generator, int], Floats]
 FORWARD = Direction.UNLEARNED_FROM_RETRAINED
 LEVEL = 0.05
 N = 1000
+# What the two tests of one claim by one attack get of their share of the level (docs/statistics.md, section 7).
+ROLE_WEIGHTS = {"claim_row": 0.9, "plan_delta": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +238,39 @@ def fit_fractions(rows: tuple[Row, ...], replicates: int, seed: int) -> list[str
     return lines
 
 
+def _at_shares(number: int, seed: int, index: int) -> tuple[float, ...]:
+    """Return the default's bound on one draw at the level that each role has, with equal weights and with today's."""
+    row, rng = make_rows()[number], np.random.default_rng([seed, index])
+    left, right = row.left(rng, N), row.right(rng, N)
+    return tuple(
+        split_bound(
+            left,
+            right,
+            delta=row.delta,
+            direction=FORWARD,
+            # One attack: both directions share what a role has.
+            level=LEVEL * weight / 2,
+            rng=np.random.default_rng([seed, index, 1]),
+        ).value
+        for weight in (0.5, ROLE_WEIGHTS["claim_row"], ROLE_WEIGHTS["plan_delta"])
+    )
+
+
+def by_role(rows: tuple[Row, ...], replicates: int, seed: int) -> list[str]:
+    """Return a table of what each role of a family gained or lost when its weight changed from one half."""
+    lines = ["| law | weight .5 | " + " | ".join(f"{role}, {w:g}" for role, w in ROLE_WEIGHTS.items()) + " |"]
+    lines.append("|---" * (len(ROLE_WEIGHTS) + 2) + "|")
+    for number, row in enumerate(rows):
+        found = np.array(Parallel(n_jobs=2)(delayed(_at_shares)(number, seed, i) for i in range(replicates)))
+        cells = [f"{found[:, 0].mean():.3f}"]
+        for column in found.T[1:]:
+            gap = column - found[:, 0]
+            error = gap.std(ddof=1) / math.sqrt(replicates)
+            cells.append(f"{column.mean():.3f}, {gap.mean():+.3f} ({error:.3f})")
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def study(replicates: int, seed: int) -> str:
     """Return the report in Markdown; progress goes to standard error."""
     rows, start = make_rows(), time.monotonic()
@@ -262,7 +297,12 @@ def study(replicates: int, seed: int) -> str:
     total = replicates * len(rows)
     lines += ["", "Bounds above the truth: " + ", ".join(f"{name} {count}/{total}" for name, count in misses.items())]
     lines += ["", "`split` by the share of the trials that choose the event (the default is 0.2):", ""]
-    return "\n".join([*lines, *fit_fractions(rows, max(20, replicates // 2), seed), ""])
+    lines += fit_fractions(rows, max(20, replicates // 2), seed)
+    lines += [
+        "",
+        "`split` in a family of one attack by the weight of its role (mean paired difference to .5, standard error):",
+    ]
+    return "\n".join([*lines, "", *by_role(rows, replicates, seed), ""])
 
 
 def main() -> None:
