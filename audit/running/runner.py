@@ -16,7 +16,8 @@ from audit.controls.replay import Replayed, replay
 from audit.controls.same_randomness import same_randomness_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
-from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
+from audit.gathering.at_once import gather
+from audit.gathering.contrast import Evidence, Key, Kind, Sample, make_contrasts
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
