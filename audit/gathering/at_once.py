@@ -31,9 +31,18 @@ from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.failed_chunks import collected, n_failed
 from audit.trials.watching import Watched, together
 from audit.trials.workers.pool import Failure
+from mechanisms.protocol import Deletion
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted:
+    """What the fit split of one forget set gives: attacks by contrast and name, and the chunks of it that failed."""
+
+    prepared: Mapping[Key, Mapping[str, PreparedAttack]]
+    failed: Failed
 
 
 def gather(
@@ -43,21 +52,67 @@ def gather(
     *,
     engine: Streams,
     progress: Progress | None,
+    fitted: Fitted | None = None,
 ) -> dict[Key, Evidence]:
-    """Return the evidence of every contrast with the retrained sample.
+    """Return the evidence of every contrast with the retrained sample; attacks that are fitted already are not again.
 
     Raises
     ------
     TrialError
         When a mechanism fails in every chunk of a world.
     """
+    if fitted is None:
+        fitted = fit(retrained, contrasts, plan, engine=engine, progress=progress)
+    scores = _score(retrained, contrasts, fitted.prepared, plan, engine, progress)
+    return {c.key: _evidence(c.key, fitted.prepared[c.key], scores, fitted.failed) for c in contrasts}
+
+
+def fit(
+    retrained: Sample,
+    contrasts: Sequence[Contrast],
+    plan: AuditPlan,
+    *,
+    engine: Streams,
+    progress: Progress | None,
+) -> Fitted:
+    """Draw the fit split, and fit every attack for every contrast on it.
+
+    Raises
+    ------
+    TrialError
+        When a mechanism fails in every chunk of a world that claims are about.
+    """
     samples: dict[Key | None, Sample] = {c.key: c.sample for c in contrasts}
     samples[None] = retrained
     releases, failed = _draw(samples, plan, engine, progress)
     prepared = _prepare(plan, contrasts, releases, engine)
-    releases.clear()
-    scores = _score(retrained, contrasts, prepared, plan, engine, progress)
-    return {c.key: _evidence(c.key, prepared[c.key], scores, failed) for c in contrasts}
+    return Fitted(prepared=prepared, failed=failed)
+
+
+Scorers = Mapping[tuple[Key, str], FittedAttack]
+
+
+def counting_calls(
+    retrained: Sample,
+    contrasts: Sequence[Contrast],
+    prepared: Mapping[Key, Mapping[str, PreparedAttack]],
+    plan: AuditPlan,
+) -> list[tuple[Deletion, Scorers, ChunkTask]]:
+    """Return the calls of :func:`~audit.trials.chunks.score_chunk` of the counting split, the retrained world last.
+
+    A retrained chunk is drawn once and scored for every contrast that counts it.
+    """
+    scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
+    tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
+    calls: list[tuple[Deletion, Scorers, ChunkTask]]
+    calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
+    kept: dict[tuple[Key, ...], dict[ScoreKey, FittedAttack]] = {}
+    for position, task in enumerate(retrained.tasks(plan, fitting=False)):
+        sharing = tuple(key for key in scorers if position < len(tasks[key]))
+        # One object for all chunks that share it, which a worker is sent once.
+        shared = kept.setdefault(sharing, {k: v for key in sharing for k, v in scorers[key].items()})
+        calls.append((retrained.deletion, shared, task))
+    return calls
 
 
 def _draw(
@@ -142,17 +197,10 @@ def _score(
     engine: Streams,
     progress: Progress | None,
 ) -> _Scores:
-    """Draw and score the counting split; a retrained chunk is drawn once and scored for every contrast."""
-    scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
+    """Draw and score the counting split."""
+    calls = counting_calls(retrained, contrasts, prepared, plan)
     tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
-    calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
     base = retrained.tasks(plan, fitting=False)
-    kept: dict[tuple[Key, ...], dict[ScoreKey, FittedAttack]] = {}
-    for position, task in enumerate(base):
-        sharing = tuple(key for key in scorers if position < len(tasks[key]))
-        # One object for all chunks that share it, which a worker is sent once.
-        shared = kept.setdefault(sharing, {k: v for key in sharing for k, v in scorers[key].items()})
-        calls.append((retrained.deletion, shared, task))
     owners: list[Key | None] = [*(c.key for c in contrasts for _ in tasks[c.key]), *(None for _ in base)]
     chunks = [call[-1] for call in calls]
     found = _Scores(
@@ -161,7 +209,7 @@ def _score(
         failures={},
         watched={},
         lost={},
-        shared={key: frozenset(task.chunk for task in base[: len(tasks[key])]) for key in scorers},
+        shared={key: frozenset(task.chunk for task in base[: len(mine)]) for key, mine in tasks.items()},
     )
     failures: dict[int, Failure] = {}
     stream = engine.stream(score_chunk, calls)

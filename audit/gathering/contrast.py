@@ -53,10 +53,14 @@ class Sample:
 
     def tasks(self, plan: AuditPlan, *, fitting: bool) -> tuple[ChunkTask, ...]:
         """Return the chunks of one split."""
-        sizes = plan.chunk_sizes(self.trials)
-        n_fit = plan.counting.n_fit_chunks(sizes)
-        chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
-        return tuple(ChunkTask(seed=plan.seed, source=self.source, chunk=i, n=sizes[i]) for i in chunks)
+        return _tasks(plan, self.source, self.trials, fitting=fitting)
+
+
+def _tasks(plan: AuditPlan, source: Source, trials: int, *, fitting: bool) -> tuple[ChunkTask, ...]:
+    sizes = plan.chunk_sizes(trials)
+    n_fit = plan.counting.n_fit_chunks(sizes)
+    chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
+    return tuple(ChunkTask(seed=plan.seed, source=source, chunk=i, n=sizes[i]) for i in chunks)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,20 +106,37 @@ def make_contrasts(
     plan: AuditPlan, record: int, service: int, deletion: Deletion, context: AttackContext
 ) -> tuple[Contrast, ...]:
     """Return one service's contrasts about one forget set; the null control is the first service's."""
+    return tuple(
+        Contrast(key=(kind, service), sample=Sample(deletion=deletion, source=source, trials=trials), context=context)
+        for kind, (source, trials) in _sources(plan, record).items()
+        if kind is not None and (kind is not Kind.NULL or service == 0)
+    )
+
+
+def retrained_sample(plan: AuditPlan, record: int, deletion: Deletion) -> Sample:
+    """Return the retrained world that all contrasts about one forget set share."""
+    source, trials = _sources(plan, record)[None]
+    return Sample(deletion=deletion, source=source, trials=trials)
+
+
+def planned_tasks(plan: AuditPlan, record: int, *, fitting: bool) -> tuple[ChunkTask, ...]:
+    """Return all chunks of one split about one forget set of a single service; the plan alone decides them."""
+    found = _sources(plan, record).values()
+    return tuple(task for source, trials in found for task in _tasks(plan, source, trials, fitting=fitting))
+
+
+def _sources(plan: AuditPlan, record: int) -> dict[Kind | None, tuple[Source, int]]:
+    """Return where the sample of each kind of contrast comes from, and its trials; ``None`` is the retrained world."""
     settings = {
         Kind.CLAIMS: (Stream.RELEASES, World.UNLEARNED, plan.trials),
         Kind.NEGLECTED: (Stream.NEGLECTED_CONTROL, World.NEGLECTED, plan.n_control_trials),
         Kind.NULL: (Stream.NULL_CONTROL, World.RETRAINED, plan.n_control_trials),
+        None: (Stream.RELEASES, World.RETRAINED, plan.trials),
     }
-    return tuple(
-        Contrast(
-            key=(kind, service),
-            sample=Sample(deletion=deletion, source=Source(stream=stream, world=world, record=record), trials=trials),
-            context=context,
-        )
+    return {
+        kind: (Source(stream=stream, world=world, record=record), trials)
         for kind, (stream, world, trials) in settings.items()
-        if kind is not Kind.NULL or service == 0
-    )
+    }
 
 
 Failed = dict[Key | None, list[FailedChunk]]
