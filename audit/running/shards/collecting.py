@@ -32,16 +32,15 @@ HERE = "what collects"
 
 
 def origin_of(folder: Path, *, fitting: bool) -> Origin:
-    """Return where the first shard of a folder, or what its attacks were fitted on, comes from.
+    """Return where the first of the shards that attacks are fitted on comes from.
 
     Raises
     ------
     InvalidInputError
-        When shards of the first phase are missing, or of the second one attacks are.
+        When such shards are missing and nothing was fitted, or the attacks that are to count are.
     """
-    if fitting:
-        return drawn_shards(folder, Phase.FIT)[0].origin
-    return next(iter(required_fits(folder).origins.values()))
+    fits = fits_in(folder) if fitting else required_fits(folder)
+    return drawn_shards(folder, Phase.FIT)[0].origin if fits is None else next(iter(fits.origins.values()))
 
 
 def fit_shards(

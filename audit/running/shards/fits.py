@@ -162,7 +162,8 @@ def _index(folder: Path, path: Path, text: str) -> Fits:
         if said["schema"] != SCHEMA:
             raise _damaged(path, f"one of schema {said['schema']!r}, not {SCHEMA}")
         digests = said["digests"]
-        if not isinstance(said["identity"], dict) or not all(isinstance(each, str) for each in digests):
+        known = isinstance(said["identity"], dict) and isinstance(digests, list) and said["origins"]
+        if not known or not all(isinstance(each, str) for each in digests):
             raise _damaged(path, "an index of another form")
         return Fits(
             folder=folder,
