@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,9 +35,15 @@ from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from audit.commands.plan_file.reading import ResolvedPlan
+    from audit.records.result import AuditResult
     from audit.running.shards.drawing import Drawn
-    from audit.running.shards.origin import Origin
+    from audit.running.shards.origin import Origin, Overrides
+    from audit.trials.engines import Streams
+
+    Drawing = AbstractContextManager[Streams]
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -58,6 +64,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @trials_option
 @mechanism_option("Draw from this object of yours")
 @click.option("--fresh", is_flag=True, help="Delete what an earlier draw of this shard stored, and start anew.")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Go on with a shard that another machine's process seems to write to: your batch system says that it is gone.",
+)
 @max_failed_option
 @trial_timeout_option
 @engine_options
@@ -72,6 +83,7 @@ def draw(
     trials: int | None,
     own: str | None,
     fresh: bool,
+    take_over: bool,
     max_failed: int | None,
     trial_timeout: float | None,
     engine: str,
@@ -106,6 +118,7 @@ def draw(
             origin=Origin(plan=str(plan.absolute()), overrides=overrides),
             engine=drawn_by,
             fresh=fresh,
+            take_over=take_over,
             say=say,
             progress=progress,
             announce=cli_power.warner(None),
@@ -162,58 +175,89 @@ def collect(
 
     Shards may have been drawn in DIR itself, or in folders that were copied into it.
     """
-    from audit.running.shards.collecting import fit_shards, judge_shards, origin_of
-    from audit.running.shards.origin import Origin
-    from audit.trials.progress import show_progress
-
-    out = folder if out is None else out
     if not folder.is_dir():
         raise InvalidInputError(
             field="DIR", expected="a folder with drawn shards", got=str(folder), fix="name what --out of `draw` named"
         )
-    if fit:
-        unused = {"--out": out != folder, "--json": as_json, "--junit": junit is not None, "--redact": redact}
-        _refuse(unused | {"--allow-inconclusive": allow_inconclusive, "--show-records": show_records})
-        check_writable(folder, contents=("fitted/",))
-    else:
-        _refuse({"--keep-releases": keep_releases}, only="with --fit")
-        check_writable(out, {"--junit": junit})
-    folder, out, junit = settled(folder) or folder, settled(out) or out, settled(junit)
-    with crash_recorded(junit, str(folder), redact=redact):
-        found = origin_of(folder, fitting=fit)
-        path = _plan_of(found, plan)
-        resolved = _read(path, found.overrides, own)
-    given: dict[str, Any] = {
-        "origin": Origin(plan=str(path.absolute()), overrides=found.overrides), "say": say,
-    }  # fmt: skip
     drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
     if fit:
-        with show_progress() as progress, user_code("fitting attacks"), drawing as drawn_by:
-            fits = fit_shards(
-                resolved.mechanism, resolved.data, resolved.plan, folder,
-                engine=drawn_by, progress=progress, keep_releases=keep_releases, **given,
-            )  # fmt: skip
-        n = len(fits.digests)
-        say_result(f"Attacks on {n:,} forget set{'s' * (n != 1)} are fitted, in {display(folder / 'fitted')}")
-        return ExitCode.OK
-    recorded = crash_recorded(junit, resolved.title or str(folder), redact=redact)
-    with recorded, show_progress() as progress, user_code("judging it"), drawing as drawn_by:
-        result = judge_shards(
-            resolved.mechanism, resolved.data, resolved.plan, folder,
-            engine=drawn_by, progress=progress, title=resolved.title,
-            command=_command(folder, own), **given,
-        )  # fmt: skip
+        unused = {"--out": out is not None, "--json": as_json, "--junit": junit is not None, "--redact": redact}
+        _refuse(unused | {"--allow-inconclusive": allow_inconclusive, "--show-records": show_records})
+        check_writable(folder, contents=("fitted/",))
+        return _fitted(settled(folder) or folder, plan, own, keep_releases, drawing)
+    _refuse({"--keep-releases": keep_releases}, only="with --fit")
+    out = folder if out is None else out
+    check_writable(out, {"--junit": junit})
+    folder, out, junit = settled(folder) or folder, settled(out) or out, settled(junit)
+    result = _judged(folder, plan, own, junit, redact, drawing)
     publish(result, out, as_json, junit=junit, redact=redact, show_records=show_records)
     if redact:
         say(f"The shards in {folder} name the records that --redact withholds; delete them when you need them no more.")
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
+def _fitted(folder: Path, plan: Path | None, own: str | None, keep_releases: bool, drawing: Drawing) -> int:
+    from audit.running.shards.collecting import fit_shards
+    from audit.trials.progress import show_progress
+
+    resolved, origin = _found(folder, plan, own, fitting=True)
+    with show_progress() as progress, user_code("fitting attacks"), drawing as drawn_by:
+        fits = fit_shards(
+            resolved.mechanism,
+            resolved.data,
+            resolved.plan,
+            folder,
+            origin=origin,
+            engine=drawn_by,
+            keep_releases=keep_releases,
+            say=say,
+            progress=progress,
+        )
+    n = len(fits.digests)
+    say_result(f"Attacks on {n:,} forget set{'s' * (n != 1)} are fitted, in {display(folder / 'fitted')}")
+    return ExitCode.OK
+
+
+def _judged(
+    folder: Path, plan: Path | None, own: str | None, junit: Path | None, redact: bool, drawing: Drawing
+) -> AuditResult:
+    from audit.running.shards.collecting import judge_shards
+    from audit.trials.progress import show_progress
+
+    with crash_recorded(junit, str(folder), redact=redact):
+        resolved, origin = _found(folder, plan, own, fitting=False)
+    recorded = crash_recorded(junit, resolved.title or str(folder), redact=redact)
+    with recorded, show_progress() as progress, user_code("judging it"), drawing as drawn_by:
+        return judge_shards(
+            resolved.mechanism,
+            resolved.data,
+            resolved.plan,
+            folder,
+            origin=origin,
+            engine=drawn_by,
+            say=say,
+            progress=progress,
+            title=resolved.title,
+            command=_command(folder, own),
+        )
+
+
+def _found(folder: Path, plan: Path | None, own: str | None, *, fitting: bool) -> tuple[ResolvedPlan, Origin]:
+    """Return the plan that shards were drawn for, and where it is read now."""
+    from audit.running.shards.collecting import origin_of
+    from audit.running.shards.origin import Origin
+
+    drawn = origin_of(folder, fitting=fitting)
+    path = _plan_of(drawn, plan)
+    origin = Origin(plan=str(path.absolute()), overrides=drawn.overrides)
+    return _read(path, drawn.overrides, own), origin
+
+
 def _command(folder: Path, own: str | None) -> str:
     return f"unlearn-audit collect {shlex.quote(str(folder))}" + (f" --mechanism {shlex.quote(own)}" if own else "")
 
 
-def _read(plan: Path, overrides: Any, own: str | None) -> ResolvedPlan:
+def _read(plan: Path, overrides: Overrides, own: str | None) -> ResolvedPlan:
     """Return the objects of a plan's file, titled as `run` does."""
     from audit.commands.plan_file.reading import read_plan
     from audit.commands.saying import say_notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from audit.running.shards.origin import MACHINE, Origin, differing
 from audit.trials.engines import Engine, Streams
 from audit.trials.identity import of_runs
 from audit.trials.rows import RowKey
+from audit.trials.storing import holding
 from audit.trials.storing.inspection import rows_in, said_of, summary_of
 from audit.trials.storing.opening import database
 from mechanisms import Claim, EpsilonDelta, Reference, from_functions
@@ -243,6 +245,23 @@ def test_a_shard_that_was_stopped_is_named_and_goes_on(shards: Path, whole: str,
     else:
         # The same attacks: those who counted with them go on.
         assert draw(shards, "count", 1, 4).n_before > 0
+
+
+def test_a_shard_whose_writer_died_with_its_machine(shards: Path) -> None:
+    for host, words in (("elsewhere", "one that another run writes to"), (socket.gethostname(), "process .* on")):
+        connection = sqlite3.connect(database(shards / "count-1-of-4"))
+        with connection:
+            mine = holding.this_process()
+            values = (mine.pid, mine.started, host, mine.place)
+            connection.execute("INSERT INTO holder VALUES (?, ?, ?, ?, 'now')", values)
+        connection.close()
+        with pytest.raises(InvalidInputError, match=words):
+            draw(shards, "count", 1, 4)
+        if host == "elsewhere":
+            assert draw(shards, "count", 1, 4, take_over=True).n_before > 0
+    # One that runs here is not gone.
+    with pytest.raises(InvalidInputError, match="another run writes to"):
+        draw(shards, "count", 1, 4, take_over=True)
 
 
 class TestWhatIsMissing:

@@ -29,8 +29,9 @@ from audit.trials.engines import Progress, Streams, raise_failure, results
 from audit.trials.identity.of_runs import Identity, differences, identity_of
 from audit.trials.rows import RowKey
 from audit.trials.store import GIGABYTE, Say, Storage, Store, releases_folder
+from audit.trials.storing.holding import this_process
 from audit.trials.storing.inspection import said_of
-from audit.trials.storing.opening import opened
+from audit.trials.storing.opening import database, free, holder_in, opened
 from audit.trials.storing.resuming import Resuming, failure_of
 from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError
@@ -73,6 +74,7 @@ def draw_shard(
     origin: Origin,
     engine: Streams,
     fresh: bool = False,
+    take_over: bool = False,
     say: Say | None = None,
     progress: Progress | None = None,
     announce: Announce | None = None,
@@ -93,6 +95,8 @@ def draw_shard(
         As for :func:`audit.running.runner.run`; the first shard that is to fit announces.
     fresh
         Throw away what an earlier draw of this shard stored.
+    take_over
+        A process of another machine that holds the shard's store is known to be gone.
     say
         Called with sentences for the user.
 
@@ -120,6 +124,8 @@ def draw_shard(
     storage = Storage(
         folder=folder / shard.name, fresh=fresh, keep_releases=True, most_release_bytes=_NO_LIMIT, say=say
     )
+    if take_over:
+        _take_over(folder / shard.name)
     engine = engine.limited(plan.trial_timeout)
     with opened(storage, lambda: mine, n_chunks=len(wanted)) as store:
         before = {key for key in wanted if store.read(key) is not None}
@@ -153,6 +159,13 @@ def _check_neighbours(folder: Path, shard: Shard, identity: Identity) -> None:
                 got=f"one in which {other} is of another ({said})",
                 fix="choose another folder for each audit",
             )
+
+
+def _take_over(folder: Path) -> None:
+    """Free a store that a process of another machine holds; one of this machine can be seen to run or to be gone."""
+    holder = holder_in(database(folder))
+    if holder is not None and holder.host != this_process().host:
+        free(folder)
 
 
 def _bound(
