@@ -9,16 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from audit.trials.storing.inspection import summary_of
-from audit.trials.storing.opening import database
 from tests.docs.test_documents import Block, Command, commands, pattern, plain, save
 from tests.e2e.command_line import COMMAND, Done, hear_interruptions, run, run_alone
+from tests.e2e.test_going_on import wait_for
 
 PAGE = "docs/cluster.md"
 SHARDS = ("unlearn-audit draw", "unlearn-audit collect")
@@ -79,6 +77,13 @@ def page_in(folder: Path) -> list[Command]:
     return [step for step in steps if isinstance(step, Command)]
 
 
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are drawn elsewhere, and take longer than an audit."""
+    monkeypatch.setattr("reports.audits.html.render", lambda *_, **__: "<html></html>")
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_the_commands_of_the_page_give_the_report_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     steps = [step for step in page_in(tmp_path) if step.line.startswith(SHARDS)]
@@ -163,6 +168,7 @@ def test_a_mechanism_of_your_own_is_the_audit_of_one_run(tmp_path: Path, harm: s
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
 def test_shards_in_any_order_on_any_workers_over_20_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page_in(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -183,6 +189,7 @@ def test_shards_in_any_order_on_any_workers_over_20_seeds(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_shard_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     page_in(tmp_path)
@@ -217,8 +224,7 @@ def _killed(store: Path, number: signal.Signals, *words: str | Path) -> str:
     """Run a command until its store holds a chunk; return what it said when it was killed."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "preexec_fn": hear_interruptions}
     with subprocess.Popen([*COMMAND, *map(str, words)], text=True, **pipes) as process:  # type: ignore[call-overload]
-        while process.poll() is None and not (database(store).exists() and summary_of(store).n_stored):
-            time.sleep(0.02)
+        wait_for(store, 1, process)
         process.send_signal(number)
         return str(process.communicate(timeout=60)[1])
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -181,8 +182,8 @@ class TestOneRun:
     def test_more_shards_than_chunks(self, unfitted: Path, whole: str) -> None:
         plan = replace(PLAN, forget=((3,),), trials=20, control_trials=20, attacks=("lda",))
         folder = unfitted.parent / "many"
-        n_fit, n_count = (len(planned_tasks(plan, 0, fitting=fitting)) + 1 for fitting in (True, False))
-        as_shards(folder, n_fit, n_count, plan=plan)
+        n_count = len(planned_tasks(plan, 0, fitting=False)) + 1
+        as_shards(folder, 1, n_count, plan=plan)
         assert draw(folder, "count", n_count, n_count, plan=plan).n_chunks == 0
         assert found(judge(folder, plan=plan)) == found(audit.run(MECHANISM, small(), plan))
 
@@ -270,6 +271,13 @@ class TestWhatIsMissing:
             shutil.rmtree(shards / f"count-{number}-of-4")
         with pytest.raises(InvalidInputError, match=r"all 4 shards of phase count, got no shard 2, 3; .*--shard 2/4"):
             judge(shards)
+
+    def test_a_shard_that_was_killed_in_its_first_moment(self, shards: Path) -> None:
+        path = database(shards / "count-2-of-4")
+        path.write_bytes(b"")
+        with pytest.raises(InvalidInputError, match="shard 2 not drawn to the end"):
+            judge(shards)
+        assert draw(shards, "count", 2, 4).n_before == 0
 
     def test_collecting_before_drawing(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=r"shards of phase fit.*draw PLAN --phase fit --shard 1/4"):
@@ -379,6 +387,40 @@ class TestDamage:
         assert fits_in(unfitted) is None
         draw(unfitted, "fit", 2, 2, fresh=True)
         fit(unfitted)
+
+    def test_a_disk_that_is_full(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: list[str] = []
+
+        def full(store: Any, row: Any, releases: Any) -> str:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("audit.trials.store.Store._save", full)
+            with pytest.raises(InvalidInputError, match="no room for world unlearned, forget set 0, chunk 0"):
+                draw(tmp_path, "fit", 1, 2, say=said.append)
+        assert "No space left" in said[0]
+        monkeypatch.setattr("audit.running.shards.drawing.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(InvalidInputError, match=r"to have room for .* GB of releases"):
+            draw(tmp_path, "fit", 1, 2)
+
+    def test_a_chunk_that_says_nothing(self, shards: Path) -> None:
+        """Of a shard that was written by somebody else: its digests are right."""
+        connection = sqlite3.connect(database(shards / "count-1-of-4"))
+        row = next(row for row, _ in rows_in(shards / "count-1-of-4"))
+        for change in ({"failed": "[]"}, {"scores": b"1234567"}, {"attacks": "3"}, {"failures": "["}):
+            bad = replace(row, **change)
+            with connection:
+                names = ", ".join(f"{name} = ?" for name in change)
+                connection.execute(
+                    f"UPDATE chunks SET {names}, sha256 = ? WHERE id = 1", (*change.values(), bad.sha256())
+                )
+            with pytest.raises(InvalidInputError, match="1 chunks missing or damaged"):
+                judge(shards)
+            with connection:
+                names = ", ".join(f"{name} = ?" for name in change)
+                old = [getattr(row, name) for name in change]
+                connection.execute(f"UPDATE chunks SET {names}, sha256 = ? WHERE id = 1", (*old, row.sha256()))
+        connection.close()
 
     def test_a_damaged_end(self, shards: Path) -> None:
         connection = sqlite3.connect(database(shards / "count-1-of-4"))

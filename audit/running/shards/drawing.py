@@ -219,8 +219,11 @@ class _Drawing:
             for i, outcome in self._engine.stream(function, calls):
                 task = calls[i][-1]
                 key = RowKey.of(phase, task)
-                if isinstance(outcome, Failure) and self._engine.store.read(key) is None:
-                    raise_failure(outcome, doing=f"drawing {key}")
+                if self._engine.store.read(key) is None:
+                    # What is wrong with the user's input is not stored, and nothing is on a disk that is full.
+                    if isinstance(outcome, Failure):
+                        raise_failure(outcome, doing=f"drawing {key}")
+                    raise _unstored(self._shard, f"no room for {key}")
                 done += task.n
                 if self._progress:
                     self._progress(words, done, total)
@@ -274,12 +277,16 @@ def _check_stored(store: Store, folder: Path, wanted: dict[RowKey, int], shard: 
         has_releases = row is not None and (row.failed or (releases_folder(folder) / row.releases).is_file())
         n += row is not None and bool(has_releases or shard.phase is Phase.COUNT)
     if n < len(wanted):
-        raise InvalidInputError(
-            field=f"the store in {folder}",
-            expected=f"able to hold all {len(wanted):,} chunks of {shard}",
-            got=f"{n:,} of them",
-            fix="make room on that disk, and draw the shard again: it goes on",
-        )
+        raise _unstored(shard, f"{n:,} of {len(wanted):,}")
+
+
+def _unstored(shard: Shard, got: str) -> InvalidInputError:
+    return InvalidInputError(
+        field=f"the store of {shard}",
+        expected="able to hold all of its chunks",
+        got=got,
+        fix="make room on that disk, and draw the shard again: it goes on",
+    )
 
 
 def _failures(store: Store, wanted: dict[RowKey, int]) -> tuple[str, ...]:

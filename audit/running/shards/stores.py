@@ -22,9 +22,9 @@ from audit.running.shards.origin import Origin
 from audit.trials.chunks import ChunkTask, draw_chunk
 from audit.trials.engines import Streams
 from audit.trials.identity.of_runs import Identity, differences
-from audit.trials.rows import RowKey, releases_digest
+from audit.trials.rows import Row, RowKey, releases_digest
 from audit.trials.store import Storage, Store, releases_folder
-from audit.trials.storing.inspection import rows_in, said_of
+from audit.trials.storing.inspection import is_blank, rows_in, said_of
 from audit.trials.storing.opening import opened
 from audit.trials.storing.resuming import failure_of
 from audit.trials.workers.pool import Failure
@@ -69,7 +69,8 @@ def drawn_shards(folder: Path, phase: Phase) -> tuple[DrawnShard, ...]:
             got=f"those of {listed(divisions)} shards",
             fix="move away those that do not belong here",
         )
-    said = {shard.number: said_of(folder / shard.name) for shard in there}
+    places = {shard.number: folder / shard.name for shard in there}
+    said = {number: {} if is_blank(place) else said_of(place) for number, place in places.items()}
     _check_all(folder, phase, divisions[0], said)
     return tuple(_drawn(folder, shard, said[shard.number]) for shard in there)
 
@@ -131,7 +132,7 @@ def joined(shards: Sequence[DrawnShard], dealing: Dealing) -> Iterator[Store]:
             wanted = dealing.chunks(each.shard)
             last: Future[None] | None = None
             for row, whole in rows_in(each.folder):
-                if whole and wanted.get(row.key) == row.n:
+                if whole and wanted.get(row.key) == row.n and _is_readable(row):
                     del wanted[row.key]
                     last = store.put(row)
             if last is not None:
@@ -140,6 +141,19 @@ def joined(shards: Sequence[DrawnShard], dealing: Dealing) -> Iterator[Store]:
                 n, first = len(wanted), next(iter(wanted))
                 raise _not_whole(each.folder.parent, each.shard, f"{n:,} chunks missing or damaged, the first: {first}")
         yield store
+
+
+def _is_readable(row: Row) -> bool:
+    """Return whether a row is what a chunk leaves: a copied shard may have been written by anybody."""
+    try:
+        if row.failed:
+            failure_of(row)
+        else:
+            row.scored()
+            json.loads(row.failures), json.loads(row.changed)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _not_whole(folder: Path, shard: Shard, got: str) -> InvalidInputError:

@@ -135,6 +135,20 @@ def said_of(folder: Path) -> dict[str, str]:
     return found
 
 
+def is_blank(folder: Path) -> bool:
+    """Return whether a store was only just made: a run that was killed in its first moment leaves no table."""
+    try:
+        connection = sqlite3.connect(f"{database(folder).absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return False
+    try:
+        return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+
+
 def damage_in(folder: Path) -> tuple[str, ...]:
     """Return what is damaged in a store, one sentence each; nothing when all is whole.
 
