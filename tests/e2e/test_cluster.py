@@ -77,13 +77,6 @@ def page_in(folder: Path) -> list[Command]:
     return [step for step in steps if isinstance(step, Command)]
 
 
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages are drawn elsewhere, and take longer than an audit."""
-    monkeypatch.setattr("reports.audits.html.render", lambda *_, **__: "<html></html>")
-
-
-@pytest.mark.usefixtures("without_pictures")
 def test_the_commands_of_the_page_give_the_report_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     steps = [step for step in page_in(tmp_path) if step.line.startswith(SHARDS)]
@@ -168,7 +161,6 @@ def test_a_mechanism_of_your_own_is_the_audit_of_one_run(tmp_path: Path, harm: s
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_pictures")
 def test_shards_in_any_order_on_any_workers_over_20_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page_in(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -189,7 +181,6 @@ def test_shards_in_any_order_on_any_workers_over_20_seeds(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_shard_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     page_in(tmp_path)
