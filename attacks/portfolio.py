@@ -137,7 +137,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Part:
+class FittedPart:
     """A fit on a part of the trials, and where its scores of other retrained models lie; a negative scale turns it."""
 
     fitted: FittedAttack
@@ -146,8 +146,10 @@ class _Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Mean:
-    parts: tuple[_Part, ...]
+class MeanScore:
+    """The mean of several fits, each in units of its own scores of retrained models."""
+
+    parts: tuple[FittedPart, ...]
 
     def score(self, releases: Array) -> Array:
         """Return the mean of the parts' scores, each in its own units, shape (n,)."""
@@ -171,7 +173,7 @@ def _try(
         found = [np.asarray(fitted.score(trials), dtype=np.float64) for trials in held_out]
         if not all(np.all(np.isfinite(world)) for world in found):
             raise NotApplicableError(f"{member.name} gives scores that are NaN or infinite")
-        part = _Part(fitted=fitted, centre=float(found[1].mean()), scale=float(found[1].std()) or 1.0)
+        part = FittedPart(fitted=fitted, centre=float(found[1].mean()), scale=float(found[1].std()) or 1.0)
         parts.append(part)
         scores.append([(world - part.centre) / part.scale for world in found])
     pooled = [np.concatenate(world) for world in zip(*scores, strict=True)]
@@ -184,7 +186,7 @@ def _try(
     )
 
 
-def _as_one(parts: tuple[_Part, ...]) -> FittedAttack:
+def _as_one(parts: tuple[FittedPart, ...]) -> FittedAttack:
     """Return the mean of the parts; where all are linear or all quadratic, as one such function, which is faster."""
     n = len(parts)
     if all(isinstance(part.fitted, LinearScore) for part in parts):
@@ -200,4 +202,4 @@ def _as_one(parts: tuple[_Part, ...]) -> FittedAttack:
             linear=np.sum([f.linear / (n * part.scale) for f, part in bent], axis=0),
             offset=sum((f.offset - part.centre) / (n * part.scale) for f, part in bent),
         )
-    return _Mean(parts=parts)
+    return MeanScore(parts=parts)

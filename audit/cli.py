@@ -14,6 +14,15 @@ import click
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.lots import lots
 from audit.commands.models import models
+from audit.commands.options import (
+    jobs_option,
+    json_option,
+    max_failed_option,
+    out_option,
+    seed_option,
+    trial_timeout_option,
+    trials_option,
+)
 from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
@@ -24,11 +33,11 @@ from audit.commands.same_randomness import same_randomness
 from audit.commands.saying import finish_streams, prepare_streams, say, say_result
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
+from audit.commands.shards import collect, draw
 from audit.commands.store import store
 from audit.commands.writable import CERTIFICATES, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
-from audit.trials.workers.cores import usable_cores
 from mechanisms.errors import (
     InvalidInputError,
     NotApplicableError,
@@ -40,31 +49,6 @@ if TYPE_CHECKING:
     pass
 
 USAGE_ERRORS = (InvalidInputError, PlanError, SchemaError, UnreachableTargetError, NotApplicableError)
-DEFAULT_JOBS = min(usable_cores(), 8)
-
-out_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=None,
-    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-jobs_option = click.option(
-    "--jobs", type=click.IntRange(1), default=DEFAULT_JOBS, show_default=True, help="Worker processes."
-)
-max_failed_option = click.option(
-    "--max-failed",
-    type=click.IntRange(0),
-    default=None,
-    help="Trials of a forget set that may fail before it is inconclusive; all count against refuting. 0 by default.",
-)
-trial_timeout_option = click.option(
-    "--trial-timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=None,
-    help="Seconds that a trial may take: a chunk of n trials is given up after n times as long. No limit by default.",
-)
-seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,7 +61,9 @@ def main() -> None:
     """
 
 
+main.add_command(collect)
 main.add_command(compare)
+main.add_command(draw)
 main.add_command(lots)
 main.add_command(models)
 main.add_command(power)
@@ -152,7 +138,7 @@ def list_(what: str) -> int:
 @json_option
 @jobs_option
 @seed_option
-@click.option("--trials", type=click.IntRange(20), default=None, help="Overrides the plan's trials.")
+@trials_option
 @click.option(
     "--stop-when-decided",
     is_flag=True,

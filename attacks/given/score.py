@@ -34,7 +34,7 @@ class GivenScore:
         """
         if unlearned[:1].size > 1:
             raise NotApplicableError(self._sentence)
-        return _AsGiven()
+        return AsGiven()
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return that a release is more than one number."""
@@ -46,7 +46,9 @@ class GivenScore:
 
 
 @dataclass(frozen=True)
-class _AsGiven:
+class AsGiven:
+    """A fitted :class:`GivenScore`, which has nothing to keep."""
+
     def score(self, releases: Array) -> Array:
         """Return the releases, shape (n,)."""
         return releases.reshape(len(releases))

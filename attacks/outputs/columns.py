@@ -104,7 +104,7 @@ class BestColumn:
         require_trials(self.name, unlearned, retrained, least=2)
         laws = ColumnLaws.of(unlearned, retrained)
         chosen = int(np.argmax(laws.gaps()))
-        return _OneColumn(column=chosen, laws=laws)
+        return OneColumn(column=chosen, laws=laws)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class ColumnSum:
             With fewer than two trials in a world.
         """
         require_trials(self.name, unlearned, retrained, least=2)
-        return _AllColumns(laws=ColumnLaws.of(unlearned, retrained), votes=False)
+        return AllColumns(laws=ColumnLaws.of(unlearned, retrained), votes=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ class ColumnHits:
         require_trials(self.name, unlearned, retrained, least=2)
         if (said := self.trouble(context, n_fit=2)) is not None:
             raise NotApplicableError(said)
-        return _AllColumns(laws=ColumnLaws.of(unlearned, retrained), votes=True)
+        return AllColumns(laws=ColumnLaws.of(unlearned, retrained), votes=True)
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return that a release is one number."""
@@ -183,7 +183,9 @@ class ColumnHits:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _OneColumn:
+class OneColumn:
+    """A fitted :class:`BestColumn`: the laws of all columns, and which one it scores."""
+
     column: int
     laws: ColumnLaws
 
@@ -194,7 +196,9 @@ class _OneColumn:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _AllColumns:
+class AllColumns:
+    """A fitted :class:`ColumnSum`, or with votes a :class:`ColumnHits`."""
+
     laws: ColumnLaws
     votes: bool
 

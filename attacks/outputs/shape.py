@@ -56,7 +56,7 @@ class Shape:
         first, second = (Counter(_shapes(trials, axes)) for trials in (unlearned, retrained))
         scale = (len(retrained) + 1) / (len(unlearned) + 1)
         ratios = {shape: math.log((first[shape] + 0.5) / (second[shape] + 0.5) * scale) for shape in first | second}
-        return _ShapeRatio(axes=axes, ratios=ratios)
+        return ShapeRatio(axes=axes, ratios=ratios)
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return that all releases have one shape, where they do."""
@@ -64,7 +64,9 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _ShapeRatio:
+class ShapeRatio:
+    """A fitted :class:`Shape`: the log ratio of each shape, by the leading numbers of a release that tell it."""
+
     axes: int
     ratios: Mapping[tuple[float, ...], float]
 

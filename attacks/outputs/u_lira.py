@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +60,12 @@ class ULira:
             # One output for every model: nothing to tell them apart by.
             return LinearScore(weights=np.zeros(unlearned.shape[1:]))
         worlds = np.repeat([1, 0], [len(unlearned), len(retrained)])
-        model = BernoulliNB(fit_prior=False) if kind == "labels" else GaussianNB(priors=(0.5, 0.5))
-        return _OutputRatio(context=context, model=model.fit(seen, worlds))
+        if kind == "labels":
+            return BinaryOutputs(
+                context=context, right=BernoulliNB(fit_prior=False).fit(seen, worlds).feature_log_prob_
+            )
+        model = GaussianNB(priors=(0.5, 0.5)).fit(seen, worlds)
+        return GaussianOutputs(context=context, means=model.theta_, variances=model.var_)
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return why the release shows no output of the deleted records."""
@@ -70,11 +73,49 @@ class ULira:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _OutputRatio:
+class GaussianOutputs:
+    """A fitted :class:`ULira` on numbers: a Gaussian a world and output, each shape (2, c), the retrained world first.
+
+    Parameters
+    ----------
+    context
+        Says where a release shows the deleted records.
+    means, variances
+        Of the outputs.
+    """
+
     context: AttackContext
-    model: Any
+    means: Array
+    variances: Array
 
     def score(self, releases: Array) -> Array:
         """Return the log ratio, shape (n,)."""
-        joint = self.model.predict_joint_log_proba(target_statistics(releases, self.context, "u_lira"))
-        return np.asarray(joint[:, 1] - joint[:, 0])
+        seen = target_statistics(releases, self.context, "u_lira")
+        logs = [
+            -0.5 * np.sum(np.log(2.0 * np.pi * variance)) - 0.5 * np.sum((seen - mean) ** 2 / variance, axis=1)
+            for mean, variance in zip(self.means, self.variances, strict=True)
+        ]
+        return np.asarray(logs[1] - logs[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BinaryOutputs:
+    """A fitted :class:`ULira` on labels: the log probability that an output is right, shape (2, c).
+
+    Parameters
+    ----------
+    context
+        Says where a release shows the deleted records.
+    right
+        Of the retrained world first, smoothed, so that every entry is negative.
+    """
+
+    context: AttackContext
+    right: Array
+
+    def score(self, releases: Array) -> Array:
+        """Return the log ratio, shape (n,)."""
+        seen = (target_statistics(releases, self.context, "u_lira") > 0).astype(np.float64)
+        wrong = np.log(1 - np.exp(self.right))
+        logs = seen @ (self.right - wrong).T + wrong.sum(axis=1)
+        return np.asarray(logs[:, 1] - logs[:, 0])

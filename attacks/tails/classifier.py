@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from attacks.protocol import AttackContext, FittedAttack, Needs, require_trials, too_few
 from attacks.quadratic.score import flat
@@ -63,7 +64,10 @@ class Logistic:
 
         require_trials(self.name, unlearned, retrained, least=2)
         model = LogisticRegression(C=self.strength / math.prod(unlearned.shape[1:]), max_iter=500)
-        return _fitted(model, unlearned, retrained)
+        units = _fitted(model, unlearned, retrained)
+        return LogisticOdds(
+            units=units, weights=np.ascontiguousarray(model.coef_), offset=float(np.asarray(model.intercept_)[0])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,12 @@ class Mlp:
                 f"{min(len(unlearned), len(retrained))}; raise trials, or use krylov_lda, lda or classifier instead"
             )
         model = MLPClassifier((self.hidden,), early_stopping=True, random_state=int(rng.integers(2**31)))
-        return _fitted(model, unlearned, retrained)
+        units = _fitted(model, unlearned, retrained)
+        return NetworkOdds(
+            units=units,
+            weights=tuple(np.ascontiguousarray(layer) for layer in model.coefs_),
+            offsets=tuple(np.ascontiguousarray(layer) for layer in model.intercepts_),
+        )
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return how many trials it needs, where there are fewer."""
@@ -126,25 +135,78 @@ def _needed(shape: tuple[int, ...]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _LogOdds:
-    model: Any
+class StandardUnits:
+    """Numbers in standard deviations from their mean, each shape (d,)."""
+
+    mean: Array
+    scale: Array
+
+    def of(self, releases: Array) -> Array:
+        """Return flattened releases in these units, shape (n, d)."""
+        found = flat(releases) - self.mean
+        found /= self.scale
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogisticOdds:
+    """A fitted :class:`Logistic`: log odds that are linear in standardised numbers.
+
+    Parameters
+    ----------
+    units
+        Of the numbers of a release.
+    weights
+        Shape (1, d).
+    offset
+        Added to every score.
+    """
+
+    units: StandardUnits
+    weights: Array
+    offset: float
 
     def score(self, releases: Array) -> Array:
         """Return the log odds of the unlearned world, shape (n,)."""
-        if hasattr(self.model, "decision_function"):
-            return np.asarray(self.model.decision_function(flat(releases)), dtype=np.float64)
-        probabilities = np.maximum(self.model.predict_proba(flat(releases)), np.finfo(np.float64).tiny)
-        return np.asarray(np.log(probabilities[:, 1]) - np.log(probabilities[:, 0]))
+        return np.asarray((self.units.of(releases) @ self.weights.T + self.offset).ravel())
 
 
-def _fitted(model: Any, unlearned: Array, retrained: Array) -> _LogOdds:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkOdds:
+    """A fitted :class:`Mlp`: layers of rectified sums, and a logistic one.
+
+    Parameters
+    ----------
+    units
+        Of the numbers of a release.
+    weights, offsets
+        Of each layer, shapes (inputs, outputs) and (outputs,); the last layer has one output.
+    """
+
+    units: StandardUnits
+    weights: tuple[Array, ...]
+    offsets: tuple[Array, ...]
+
+    def score(self, releases: Array) -> Array:
+        """Return the log odds of the unlearned world, shape (n,)."""
+        layer = self.units.of(releases)
+        for i, (weights, offsets) in enumerate(zip(self.weights, self.offsets, strict=True)):
+            layer = (np.maximum(layer, 0.0) if i else layer) @ weights + offsets
+        probability = expit(layer.ravel())
+        tiny = np.finfo(np.float64).tiny
+        return np.asarray(np.log(np.maximum(probability, tiny)) - np.log(np.maximum(1 - probability, tiny)))
+
+
+def _fitted(model: Any, unlearned: Array, retrained: Array) -> StandardUnits:
+    """Fit a classifier to standardised trials, and return their units."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     worlds = np.repeat([1, 0], [len(unlearned), len(retrained)])
+    trials = np.concatenate([flat(unlearned), flat(retrained)])
+    scaler = StandardScaler().fit(trials)
     with warnings.catch_warnings():
         # A fit that stops before it has converged is a weaker attack, never an invalid one.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        pipeline = make_pipeline(StandardScaler(), model)
-        return _LogOdds(model=pipeline.fit(np.concatenate([flat(unlearned), flat(retrained)]), worlds))
+        model.fit(scaler.transform(trials), worlds)
+    return StandardUnits(mean=scaler.mean_, scale=scaler.scale_)

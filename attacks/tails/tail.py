@@ -73,25 +73,28 @@ class Tail:
         shift = minority_shift((p - centre) @ whiten.T)
         # Of length 1, so that scores are in standard deviations of retrained models whatever the fit.
         direction = (shift / (float(np.linalg.norm(shift)) or 1.0)) @ whiten
-        return _AlongShift(view=view, direction=direction, offset=-float(direction @ centre))
+        return AlongShift(view=view, direction=direction, offset=-float(direction @ centre))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _View:
+class View:
     """The coordinates of a release that the attack looks at: along directions, or the deleted record's outputs."""
 
     directions: Array | None
     context: AttackContext
 
     def of(self, releases: Array) -> Array:
+        """Return the coordinates of releases, shape (n, r)."""
         if self.directions is None:
             return target_statistics(releases, self.context, "tail")
         return project_on(releases, self.directions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _AlongShift:
-    view: _View
+class AlongShift:
+    """A fitted :class:`Tail`: the coordinate along the shift of the minority."""
+
+    view: View
     direction: Array
     offset: float
 
@@ -100,15 +103,15 @@ class _AlongShift:
         return np.asarray(self.view.of(releases) @ self.direction + self.offset)
 
 
-def _view(unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator) -> _View:
+def _view(unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator) -> View:
     if context.probe is not None and isinstance(context.deleted, Dataset):
-        return _View(directions=None, context=context)
+        return View(directions=None, context=context)
     try:
         directions = krylov_basis(context, "tail")
     except NotApplicableError:
         fitted = LinearDiscriminant().fit(unlearned, retrained, context, rng=rng)
         directions = fitted.weights[None]
-    return _View(directions=directions, context=context)
+    return View(directions=directions, context=context)
 
 
 def minority_shift(points: Array) -> Array:

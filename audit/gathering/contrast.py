@@ -1,4 +1,4 @@
-"""Gather the evidence about one forget set: draw, fit, choose, draw again and score.
+"""What an audit gathers evidence about: contrasts of a sample with the retrained world, and what is found of each.
 
 A contrast compares a sample of "unlearned" releases with the retrained world. The claims of a service, its controls,
 and the claims of several services about one deletion are contrasts that share the retrained trials: retraining is
@@ -7,29 +7,25 @@ drawn once, and each contrast costs one world and not two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.protocol import AttackContext, FittedAttack
-from audit.gathering.failing import check_some_succeeded, failed_chunk, no_releases
+from attacks.protocol import AttackContext
+from audit.gathering.failing import check_some_succeeded, failed_chunk
 from audit.gathering.followed import Followed
-from audit.gathering.selection import PreparedAttack, prepare
+from audit.gathering.selection import PreparedAttack
 from audit.plan.audit_plan import AuditPlan
-from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk, make_generator, score_chunk
-from audit.trials.engines import Engine, Progress, Streams, results
-from audit.trials.failed_chunks import FailedChunk, collected, n_failed
-from audit.trials.watching import Seen, Watched, together
+from audit.trials.chunks import ChunkTask, Source, Stream
+from audit.trials.failed_chunks import FailedChunk
+from audit.trials.watching import Seen
 from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]
-T = TypeVar("T")
-
 
 SHARE_BYTES = 100_000_000
 NOTHING_LEFT = "every counted chunk of a world failed"
@@ -57,10 +53,14 @@ class Sample:
 
     def tasks(self, plan: AuditPlan, *, fitting: bool) -> tuple[ChunkTask, ...]:
         """Return the chunks of one split."""
-        sizes = plan.chunk_sizes(self.trials)
-        n_fit = plan.counting.n_fit_chunks(sizes)
-        chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
-        return tuple(ChunkTask(seed=plan.seed, source=self.source, chunk=i, n=sizes[i]) for i in chunks)
+        return _tasks(plan, self.source, self.trials, fitting=fitting)
+
+
+def _tasks(plan: AuditPlan, source: Source, trials: int, *, fitting: bool) -> tuple[ChunkTask, ...]:
+    sizes = plan.chunk_sizes(trials)
+    n_fit = plan.counting.n_fit_chunks(sizes)
+    chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
+    return tuple(ChunkTask(seed=plan.seed, source=source, chunk=i, n=sizes[i]) for i in chunks)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,69 +106,40 @@ def make_contrasts(
     plan: AuditPlan, record: int, service: int, deletion: Deletion, context: AttackContext
 ) -> tuple[Contrast, ...]:
     """Return one service's contrasts about one forget set; the null control is the first service's."""
+    return tuple(
+        Contrast(key=(kind, service), sample=Sample(deletion=deletion, source=source, trials=trials), context=context)
+        for kind, (source, trials) in _sources(plan, record).items()
+        if kind is not None and (kind is not Kind.NULL or service == 0)
+    )
+
+
+def retrained_sample(plan: AuditPlan, record: int, deletion: Deletion) -> Sample:
+    """Return the retrained world that all contrasts about one forget set share."""
+    source, trials = _sources(plan, record)[None]
+    return Sample(deletion=deletion, source=source, trials=trials)
+
+
+def planned_tasks(plan: AuditPlan, record: int, *, fitting: bool) -> tuple[ChunkTask, ...]:
+    """Return all chunks of one split about one forget set of a single service; the plan alone decides them."""
+    found = _sources(plan, record).values()
+    return tuple(task for source, trials in found for task in _tasks(plan, source, trials, fitting=fitting))
+
+
+def _sources(plan: AuditPlan, record: int) -> dict[Kind | None, tuple[Source, int]]:
+    """Return where the sample of each kind of contrast comes from, and its trials; ``None`` is the retrained world."""
     settings = {
         Kind.CLAIMS: (Stream.RELEASES, World.UNLEARNED, plan.trials),
         Kind.NEGLECTED: (Stream.NEGLECTED_CONTROL, World.NEGLECTED, plan.n_control_trials),
         Kind.NULL: (Stream.NULL_CONTROL, World.RETRAINED, plan.n_control_trials),
+        None: (Stream.RELEASES, World.RETRAINED, plan.trials),
     }
-    return tuple(
-        Contrast(
-            key=(kind, service),
-            sample=Sample(deletion=deletion, source=Source(stream=stream, world=world, record=record), trials=trials),
-            context=context,
-        )
+    return {
+        kind: (Source(stream=stream, world=world, record=record), trials)
         for kind, (stream, world, trials) in settings.items()
-        if kind is not Kind.NULL or service == 0
-    )
-
-
-def gather(
-    retrained: Sample,
-    contrasts: Sequence[Contrast],
-    plan: AuditPlan,
-    *,
-    engine: Streams,
-    progress: Progress | None,
-) -> dict[Key, Evidence]:
-    """Return the evidence of every contrast with the retrained sample.
-
-    Raises
-    ------
-    TrialError
-        When a mechanism fails in every chunk of a world.
-    """
-    samples: dict[Key | None, Sample] = {c.key: c.sample for c in contrasts}
-    samples[None] = retrained
-    releases, failed = _draw(samples, plan, engine, progress)
-    prepared = _prepare(plan, contrasts, releases, engine)
-    releases.clear()
-    scores = _score(retrained, contrasts, prepared, plan, engine, progress)
-    return {c.key: _evidence(c.key, prepared[c.key], scores, failed) for c in contrasts}
+    }
 
 
 Failed = dict[Key | None, list[FailedChunk]]
-
-
-def _draw(
-    samples: Mapping[Key | None, Sample], plan: AuditPlan, engine: Streams, progress: Progress | None
-) -> tuple[list[Array], Failed]:
-    """Draw the fit split of every sample, each assembled in chunk order whatever the order of the workers."""
-    owners = [key for key, sample in samples.items() for _ in sample.tasks(plan, fitting=True)]
-    calls = [(sample.deletion, task) for sample in samples.values() for task in sample.tasks(plan, fitting=True)]
-    tasks = [task for _, task in calls]
-    chunks: list[Array] = [no_releases(deletion) for deletion, _ in calls]
-    failures: dict[int, Failure] = {}
-    stream = engine.stream(draw_chunk, calls)
-    for i, drawn in _ticking(stream, tasks, "fitting trials", progress):
-        if isinstance(drawn, Failure):
-            failures[i] = drawn
-        else:
-            chunks[i] = drawn
-    failed = failed_by_owner(owners, tasks, failures)
-    chunks.reverse()
-    # Popped from the end, so that no more than one sample is held twice.
-    found = [np.concatenate([chunks.pop() for _ in sample.tasks(plan, fitting=True)]) for sample in samples.values()]
-    return found, failed
 
 
 def failed_by_owner(
@@ -189,134 +160,3 @@ def failed_by_owner(
             check_some_succeeded([tasks[i] for i in mine], pairs)
         failed[owner] = [failed_chunk(*pair) for pair in pairs]
     return failed
-
-
-def _ticking(
-    results: Iterator[tuple[int, T]], tasks: Sequence[ChunkTask], phase: str, progress: Progress | None
-) -> Iterator[tuple[int, T]]:
-    done, total = 0, sum(task.n for task in tasks)
-    for i, value in results:
-        done += tasks[i].n
-        if progress:
-            progress(phase, done, total)
-        yield i, value
-
-
-def _prepare(
-    plan: AuditPlan, contrasts: Sequence[Contrast], releases: Sequence[Array], engine: Streams
-) -> dict[Key, dict[str, PreparedAttack]]:
-    """Fit every attack for every contrast on the workers; each fit has its own random stream."""
-    calls, keys = [], []
-    for contrast, first in zip(contrasts, releases, strict=False):
-        # A control with fewer trials fits on as many of the shared retrained trials: balanced classes.
-        second = releases[-1][: len(first)]
-        for j, attack in enumerate(plan.attackers):
-            rng = make_generator(plan.seed, Stream.FITTING, contrast.sample.source.record, contrast.key[0], j)
-            calls.append((attack, first, second, contrast.context, rng))
-            keys.append(contrast.key)
-    if sum(array.nbytes for array in releases) > SHARE_BYTES:
-        # Large fit splits stay in this process: handing them to workers would hold them twice.
-        engine = Engine()
-    prepared: dict[Key, dict[str, PreparedAttack]] = {contrast.key: {} for contrast in contrasts}
-    done = dict(results(engine.stream(prepare, calls), doing="fitting attacks"))
-    for i, key in enumerate(keys):
-        prepared[key][done[i].name] = done[i]
-    return prepared
-
-
-ScoreKey = tuple[Key, str]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Scores:
-    """Scores by (contrast, attack) and chunk for each side, what failed, and what else was seen of each sample.
-
-    ``lost`` are the chunks that failed by sample, and ``shared`` how many chunks of the retrained world each contrast
-    counts.
-    """
-
-    unlearned: dict[ScoreKey, dict[int, Array]]
-    retrained: dict[ScoreKey, dict[int, Array]]
-    failures: dict[ScoreKey, dict[int, str]]
-    watched: dict[Key | None, dict[int, Watched]]
-    lost: Failed
-    shared: Mapping[Key, frozenset[int]]
-
-
-def _score(
-    retrained: Sample,
-    contrasts: Sequence[Contrast],
-    prepared: Mapping[Key, Mapping[str, PreparedAttack]],
-    plan: AuditPlan,
-    engine: Streams,
-    progress: Progress | None,
-) -> _Scores:
-    """Draw and score the counting split; a retrained chunk is drawn once and scored for every contrast."""
-    scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
-    tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
-    calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
-    base = retrained.tasks(plan, fitting=False)
-    kept: dict[tuple[Key, ...], dict[ScoreKey, FittedAttack]] = {}
-    for position, task in enumerate(base):
-        sharing = tuple(key for key in scorers if position < len(tasks[key]))
-        # One object for all chunks that share it, which a worker is sent once.
-        shared = kept.setdefault(sharing, {k: v for key in sharing for k, v in scorers[key].items()})
-        calls.append((retrained.deletion, shared, task))
-    owners: list[Key | None] = [*(c.key for c in contrasts for _ in tasks[c.key]), *(None for _ in base)]
-    chunks = [call[-1] for call in calls]
-    found = _Scores(
-        unlearned={},
-        retrained={},
-        failures={},
-        watched={},
-        lost={},
-        shared={key: frozenset(task.chunk for task in base[: len(tasks[key])]) for key in scorers},
-    )
-    failures: dict[int, Failure] = {}
-    stream = engine.stream(score_chunk, calls)
-    for i, scored in _ticking(stream, chunks, "counted trials", progress):
-        if isinstance(scored, Failure):
-            failures[i] = scored
-            continue
-        for key, message in scored.failures.items():
-            found.failures.setdefault(key, {})[i] = message
-        side = found.retrained if owners[i] is None else found.unlearned
-        found.watched.setdefault(owners[i], {})[i] = scored.watched
-        for key, scores in scored.scores.items():
-            side.setdefault(key, {})[chunks[i].chunk] = scores
-    found.lost.update(failed_by_owner(owners, chunks, failures))
-    return found
-
-
-def _scorers(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey, FittedAttack]:
-    return {(key, name): attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
-
-
-def _evidence(key: Key, prepared: Mapping[str, PreparedAttack], scores: _Scores, fitting: Failed) -> Evidence:
-    failed = {name: attack.failure for name, attack in prepared.items() if attack.failure is not None}
-    # Of several chunks the first, whichever came back first.
-    failed |= {name: min(found.items())[1] for name in prepared if (found := scores.failures.get((key, name)))}
-
-    def watched(side: Key | None) -> list[Watched]:
-        return [seen for _, seen in sorted(scores.watched.get(side, {}).items(), key=lambda item: item[0])]
-
-    def assembled(side: Mapping[ScoreKey, Mapping[int, Array]], name: str) -> Array:
-        return np.concatenate([side[key, name][chunk] for chunk in sorted(side[key, name])])
-
-    sides = (scores.unlearned, scores.retrained)
-    failed |= {
-        name: NOTHING_LEFT for name in prepared if name not in failed and not all((key, name) in s for s in sides)
-    }
-    mine = scores.lost[key]
-    base = [chunk for chunk in scores.lost[None] if chunk.chunk in scores.shared[key]]
-
-    scored = [name for name in prepared if name not in failed]
-    return Evidence(
-        prepared={name: prepared[name] for name in scored},
-        unlearned={name: assembled(scores.unlearned, name) for name in scored},
-        retrained={name: assembled(scores.retrained, name) for name in scored},
-        failures=failed,
-        seen=(together(watched(key)), together(watched(None))),
-        failed=collected((*fitting[key], *fitting[None], *mine, *scores.lost[None])),
-        lost=(n_failed(mine), n_failed(base)),
-    )

@@ -1,6 +1,6 @@
 """Draw, fit, count and look, again and again, until every claim about one forget set is refuted or the budget is spent.
 
-In the flow: what :func:`audit.gathering.contrast.gather` is for a fixed number of trials. The first chunks fit attacks
+In the flow: what :func:`audit.gathering.at_once.gather` is for a fixed number of trials. The first chunks fit attacks
 and choose events. Every later chunk is counted under choices made from chunks before it. When the number of trials has
 doubled, attacks are fitted and events chosen anew on all of them. Chunks are drawn ahead by the workers, but looked at
 in their order, and those after the stop are thrown away: the result is the same for any number of workers.
@@ -111,7 +111,7 @@ def gather_until_decided(
     Parameters
     ----------
     retrained, contrasts
-        As for :func:`audit.gathering.contrast.gather`.
+        As for :func:`audit.gathering.at_once.gather`.
     inquiries
         What to ask about each contrast. A contrast stops when all of its questions are refuted. The null control
         should never be: it goes on as long as another contrast does, within the trials of a control.

@@ -16,7 +16,8 @@ from audit.controls.replay import Replayed, replay
 from audit.controls.same_randomness import same_randomness_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
-from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
+from audit.gathering.at_once import Fitted, gather
+from audit.gathering.contrast import Evidence, Key, Kind, make_contrasts, retrained_sample
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
@@ -30,7 +31,7 @@ from audit.running.binding import bind, check_attacks, check_inputs, default_pla
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
-from audit.trials.chunks import Source, Stream, make_generator
+from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, Streams, results
 from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.identity.of_runs import identity_of
@@ -40,11 +41,12 @@ from audit.trials.storing.opening import opened
 from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
-from mechanisms.protocol import Mechanism, World
+from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.reading.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
+Fits = Callable[[int, BoundRecord], Fitted]
 
 
 def run(
@@ -197,6 +199,7 @@ def run_services(
     announce: Announce | None = None,
     command: str | None = None,
     audited_data: DataRecord | None = None,
+    fits: Fits | None = None,
 ) -> tuple[AuditResult, ...]:
     """Audit several unlearning services against one retrained world, whose releases are drawn once.
 
@@ -212,6 +215,8 @@ def run_services(
         As for :func:`run`; ``announce`` is called for every service.
     audited_data
         What the data were before any code of the user ran; now, by default.
+    fits
+        Gives the attacks that were fitted elsewhere to a forget set of one service; by default they are fitted here.
 
     Raises
     ------
@@ -250,6 +255,7 @@ def run_services(
             sha256=audited_data.sha256,
             engine=engine,
             progress=_shown_progress(progress, i, len(plan.forget)),
+            fits=fits,
         )
         for i, row in enumerate(bound)
     ]
@@ -299,6 +305,7 @@ def _audit_forget_set(
     sha256: str,
     engine: Streams,
     progress: Progress | None,
+    fits: Fits | None = None,
 ) -> list[Audited]:
     """Return findings and controls of every service about one forget set; nothing is counted where no replay agrees."""
     check_same_retraining([service.deletion for service in services], plan, index)
@@ -311,8 +318,7 @@ def _audit_forget_set(
     ]
     if not any(replayed.control.as_expected for replayed in replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
-    source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
-    retrained = Sample(deletion=services[0].deletion, source=source, trials=plan.trials)
+    retrained = retrained_sample(plan, index, services[0].deletion)
     contrasts = [
         contrast
         for s, service in enumerate(services)
@@ -324,7 +330,8 @@ def _audit_forget_set(
             retrained, contrasts, inquiries, plan, plan.counting, engine=engine, progress=progress
         )
     else:
-        evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress)
+        given = None if fits is None else fits(index, services[0])
+        evidence = gather(retrained, contrasts, plan, engine=engine, progress=progress, fitted=given)
     return [
         _judge(plan, levels[s], service, index, evidence, s, replays[s], sha256, engine)
         for s, service in enumerate(services)

@@ -1,7 +1,7 @@
 """The documentation runs: its Python blocks as one script a page, its commands in order, its output as it is printed.
 
 A page with commands starts in a folder that holds the examples and the files that the README names. In a page, a block
-of Python or TOML that begins with a comment that names a file is saved under that name; other Python runs in one
+of Python, TOML or shell that begins with a comment that names a file is saved under that name; other Python runs in one
 namespace. A text block is the output of the command before it, with ``...`` for lines left out.
 """
 
@@ -24,6 +24,7 @@ HOW_TO = (
     "README.md",
     "docs/audit.md",
     "docs/certify.md",
+    "docs/cluster.md",
     "docs/demo.md",
     "docs/lots.md",
     "docs/models.md",
@@ -45,14 +46,16 @@ LONGER = (
     "python examples/stop_when_decided.py",
     "pytest ",
     "unlearn-audit certify plan.toml --records 757,465",
+    "unlearn-audit collect out/shards",
     "unlearn-audit compare baseline.json candidate.toml",
-    "unlearn-audit run plan.toml --engine dask",
+    "unlearn-audit draw small.toml",
     "unlearn-audit run plan.toml --out out/plan",
     # These read what it wrote.
     "unlearn-audit store ls out/plan",
     "unlearn-audit report out/plan/report.json",
+    "unlearn-audit run small.toml",
 )
-NAMED = re.compile(r"# ([\w.]+\.(?:py|toml))\n")
+NAMED = re.compile(r"(?:#!.*\n)?# ([\w.]+\.(?:py|toml|sh))\n")
 NUMBER = re.compile(r"(?<![\w#])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 

@@ -31,16 +31,16 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
     Parameters
     ----------
     command
-        The function of ``run``, whose options it reads.
+        The function of ``run`` or ``draw``, whose options it reads.
     """
 
     @functools.wraps(command)
     def told(**options: Any) -> int:
-        out, junit, redact = (options[name] for name in ("out", "junit", "redact"))
+        out, junit, redact = options["out"], options.get("junit"), bool(options.get("redact"))
         try:
             return command(**options)
         except KeyboardInterrupt as error:
-            said = f"Interrupted by {signal.Signals(_number(error)).name}: {_stored(out)}"
+            said = f"Interrupted by {signal.Signals(_number(error)).name}: {_stored(_store_of(options))}"
             say(said)
             if out is not None:
                 say(f"Go on by: {_again(options)}")
@@ -48,7 +48,7 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
             return exit_code_of(error)
         except TrialError:
             if out is not None:
-                say(f"Until then: {_stored(out)}")
+                say(f"Until then: {_stored(_store_of(options))}")
             raise
 
     return told
@@ -56,13 +56,23 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
 
 def _again(options: Mapping[str, Any]) -> str:
     """Return the command that goes on: what was given, but for what begins anew."""
-    words = ["unlearn-audit", "run", str(options["plan"])]
+    words = ["unlearn-audit", str(click.get_current_context().command.name), str(options["plan"])]
     for option in click.get_current_context().command.params:
         value = options.get(option.name or "")
         given = click.get_current_context().get_parameter_source(option.name or "")
         if isinstance(option, click.Option) and option.name != "fresh" and given is ParameterSource.COMMANDLINE:
             words += [option.opts[0]] if option.is_flag else [option.opts[0], str(value)]
     return shlex.join(words)
+
+
+def _store_of(options: Mapping[str, Any]) -> Path | None:
+    """Return the folder whose store a command writes to: a shard has its own below ``--out``."""
+    out: Path | None = options["out"]
+    if out is None or "shard" not in options:
+        return out
+    from audit.running.shards.dealing import Phase, Shard
+
+    return out / Shard.parsed(options["shard"], Phase(options["phase"])).name
 
 
 def exit_code_of(error: BaseException) -> int:

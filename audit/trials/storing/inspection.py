@@ -5,6 +5,7 @@ In the flow: the command ``store`` shows what is found here; also of a damaged f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -97,12 +98,7 @@ def summary_of(folder: Path) -> StoreSummary:
     except (sqlite3.DatabaseError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(
-            field=f"the store in {folder}",
-            expected="whole",
-            got=f"a damaged file ({error})",
-            fix=f"see what is left by `unlearn-audit store verify {folder}`",
-        ) from None
+        raise _damaged(folder, str(error)) from None
     path = database(folder)
     logs = [path.with_name(f"{path.name}{end}") for end in ("", "-wal")]
     return StoreSummary(
@@ -118,6 +114,39 @@ def summary_of(folder: Path) -> StoreSummary:
         seed=plan.get("plan", {}).get("seed", 0),
         data=plan.get("data", {}).get("name", ""),
     )
+
+
+def said_of(folder: Path) -> dict[str, str]:
+    """Return what a store says of its run: its identity, how many chunks it has, and its result once it is finished.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is none, or it cannot be read or is not what was stored.
+    """
+    try:
+        with _reading(folder) as connection:
+            found = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
+    except sqlite3.DatabaseError as error:
+        raise _damaged(folder, str(error)) from None
+    for name, digest in (("identity", "digest"), ("result", "result_sha256")):
+        if name in found and hashlib.sha256(found[name].encode()).hexdigest() != found.get(digest):
+            raise _damaged(folder, f"its {name} is not what was stored")
+    return found
+
+
+def is_blank(folder: Path) -> bool:
+    """Return whether a store was only just made: a run that was killed in its first moment leaves no table."""
+    try:
+        connection = sqlite3.connect(f"{database(folder).absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return False
+    try:
+        return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
 
 
 def damage_in(folder: Path) -> tuple[str, ...]:
@@ -179,6 +208,15 @@ def _at(connection: sqlite3.Connection, number: int) -> list[tuple[Row, bool]]:
         return [(row, whole) for _, row, whole in rows_of(connection, number, number + 1)]
     except sqlite3.DatabaseError:
         return []
+
+
+def _damaged(folder: Path, said: str) -> InvalidInputError:
+    return InvalidInputError(
+        field=f"the store in {folder}",
+        expected="whole",
+        got=f"a damaged file ({said})",
+        fix=f"see what is left by `unlearn-audit store verify {folder}`",
+    )
 
 
 @contextmanager
