@@ -18,6 +18,7 @@ from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.processes.supervised import runs_user_code, supervise, user_code
+from audit.commands.replay import replay
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
@@ -81,6 +82,7 @@ main.add_command(compare)
 main.add_command(lots)
 main.add_command(models)
 main.add_command(power)
+main.add_command(replay)
 main.add_command(report)
 main.add_command(same_randomness)
 main.add_command(scores)

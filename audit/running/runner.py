@@ -26,7 +26,7 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of
+from audit.running.binding import bind, check_attacks, check_inputs, family_of, plan_of
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
@@ -42,7 +42,6 @@ from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
 from mechanisms.reading.records import RecordSet, require_records
-from mechanisms.reading.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 
@@ -121,17 +120,7 @@ def run(
     require_records(data)
     # Before any code of the user has run.
     audited_data = data_record(data)
-    if plan is None:
-        plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
-    elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
-        raise InvalidInputError(
-            field="plan",
-            expected="given alone, without forget, claim, trials, attacks or seed",
-            got="both",
-            fix="put them into the plan",
-        )
-    if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
-        plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
+    plan = plan_of(mechanism, data, plan, forget, claim, trials, attacks, seed, stop_when_decided)
     title = title or f"Audit of {mechanism.name} on {data.name}"
     storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
     n_chunks = _n_chunks(plan)
@@ -139,6 +128,7 @@ def run(
         storage,
         lambda: identity_of(mechanism, data, plan, data_sha256=audited_data.sha256),
         n_chunks=n_chunks,
+        command=command,
     ) as kept:
         if (finished := kept.result) is not None:
             kept.say(f"This run is finished: its result is read from {storage.folder}, and nothing is drawn.")

@@ -43,6 +43,11 @@ class RowKey:
             chunk=task.chunk,
         )
 
+    @property
+    def id(self) -> str:
+        """What the chunk is called on the command line."""
+        return "-".join(str(getattr(self, name)) for name in KEY_COLUMNS)
+
     def __str__(self) -> str:
         stream = "" if self.stream == "releases" else f", stream {self.stream}"
         return f"world {self.world}, forget set {self.record}, chunk {self.chunk}{stream} ({self.step})"

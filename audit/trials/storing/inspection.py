@@ -11,12 +11,23 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.trials.rows import Row
-from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_folder, rows_of
+from audit.trials.identity.of_runs import Identity
+from audit.trials.rows import Row, RowKey
+from audit.trials.store import (
+    FOLDER,
+    Array,
+    kept_releases,
+    last_id,
+    read_row,
+    releases_digest_of,
+    releases_folder,
+    rows_of,
+)
 from audit.trials.storing import holding
 from audit.trials.storing.opening import APPLICATION, SCHEMA, database, words
 from mechanisms.errors import InvalidInputError
@@ -43,6 +54,8 @@ class StoreSummary:
         Who writes to it now.
     trials, seed, data
         Of the plan, for the eye.
+    command
+        What runs it again; empty for a run from Python.
     """
 
     folder: Path
@@ -56,6 +69,7 @@ class StoreSummary:
     trials: int
     seed: int
     data: str
+    command: str = ""
 
 
 def stores_below(folder: Path) -> tuple[Path, ...]:
@@ -117,7 +131,68 @@ def summary_of(folder: Path) -> StoreSummary:
         trials=plan.get("plan", {}).get("trials", 0),
         seed=plan.get("plan", {}).get("seed", 0),
         data=plan.get("data", {}).get("name", ""),
+        command=meta.get("command", ""),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptChunks:
+    """The chunks of a store for a run that reads them and keeps none of its own.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    identity
+        What the store says of its run.
+    connection
+        For reading.
+    """
+
+    folder: Path
+    identity: Identity
+    connection: sqlite3.Connection
+
+    def read(self, key: RowKey) -> Row | None:
+        """Return a stored row; ``None`` where there is none, or it is not what was stored."""
+        found = read_row(self.connection, key)
+        return found[0] if found is not None and found[1] else None
+
+    def releases(self, row: Row) -> Array | None:
+        """Return the releases of a row; ``None`` when they were not kept or are damaged."""
+        return kept_releases(releases_folder(self.folder), row)
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Return that there is none: nothing is written."""
+        return False
+
+    def put(self, row: Row, releases: Array | None = None) -> Future[None]:
+        """Do nothing, and be done."""
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+@contextmanager
+def kept_chunks(folder: Path) -> Iterator[KeptChunks]:
+    """Yield the chunks of a store, which may be at work.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no store, or it does not say of which run it is.
+    """
+    with _reading(folder) as connection:
+        try:
+            identity = json.loads(connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                field=f"the store in {folder}",
+                expected="one that says of which run it is",
+                got=str(error),
+                fix=f"see what is left by `unlearn-audit store verify {folder}`",
+            ) from None
+        yield KeptChunks(folder=folder, identity=identity, connection=connection)
 
 
 def damage_in(folder: Path) -> tuple[str, ...]:
