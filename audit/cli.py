@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shlex
 import sys
@@ -26,7 +27,7 @@ from audit.commands.saying import finish_streams, prepare_streams, say, say_resu
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.store import store
-from audit.commands.writable import CERTIFICATES, check_writable, display, settled
+from audit.commands.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
 from audit.trials.workers.cores import usable_cores
@@ -251,6 +252,7 @@ def run(
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
+certificates_go_on = functools.partial(goes_on, below=CERTIFICATES_STORE)
 records_option = click.option(
     "--records", default="all", show_default=True, help="all, hardest:N, or indices such as 3,17."
 )
@@ -270,7 +272,9 @@ routes_option = click.option(
 @json_option
 @jobs_option
 @mechanism_option("Certify this RidgeLangevin of yours")
+@fresh_option
 @show_records_option
+@certificates_go_on
 def certify(
     plan: Path,
     records: str,
@@ -279,11 +283,15 @@ def certify(
     as_json: bool,
     jobs: int,
     own: str | None,
+    fresh: bool,
     show_records: bool,
 ) -> int:
-    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
+    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit.
+
+    With --out what was stopped goes on where it was.
+    """
     command = f"certify {shlex.quote(str(plan))}"
-    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, show_records)
+    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, fresh, show_records)
 
 
 @main.command()
@@ -295,7 +303,9 @@ def certify(
 @out_option
 @json_option
 @jobs_option
+@fresh_option
 @show_records_option
+@certificates_go_on
 def calibrate(
     plan: Path,
     epsilon: float,
@@ -305,11 +315,15 @@ def calibrate(
     out: Path | None,
     as_json: bool,
     jobs: int,
+    fresh: bool,
     show_records: bool,
 ) -> int:
-    """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves."""
+    """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves.
+
+    With --out what was stopped goes on where it was.
+    """
     command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
-    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, show_records)
+    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, fresh, show_records)
 
 
 def _certify(
@@ -322,6 +336,7 @@ def _certify(
     jobs: int,
     command: str,
     own: str | None,
+    fresh: bool,
     show_records: bool,
 ) -> int:
     from audit.certificates.certifying import certify as compute
@@ -329,6 +344,7 @@ def _certify(
     from audit.commands.plan_file.reading import read_plan
     from audit.commands.saying import say_notes
     from audit.trials.progress import show_progress
+    from audit.trials.store import Storage
     from reports.certificates.writing import certification_summary, write_certification
 
     check_writable(out, contents=CERTIFICATES)
@@ -344,6 +360,7 @@ def _certify(
             request,
             seed=resolved.plan.seed,
             n_jobs=jobs,
+            store=Storage(folder=None if out is None else out / CERTIFICATES_STORE, fresh=fresh, say=say),
             progress=progress,
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",

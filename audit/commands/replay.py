@@ -93,8 +93,10 @@ def _options(found: StoreSummary, given: Path | None, own: str | None) -> dict[s
         raise InvalidInputError(
             field=f"the store in {found.folder}",
             expected="of a run of a plan file",
-            got="that of a run from Python",
-            fix="replay it there: audit.replay_chunk(mechanism, data, plan, store=..., chunk=...)",
+            got=f"that of `{found.command}`" if found.command else "that of a run from Python",
+            fix="nothing was drawn there that could be replayed"
+            if found.command
+            else "replay it there: audit.replay_chunk(mechanism, data, plan, store=..., chunk=...)",
         )
     params = dict(_RUN.make_context("run", words[2:]).params)
     mechanism, plan = params.pop("mechanism"), given or Path(params.pop("plan"))

@@ -120,9 +120,11 @@ def _line(found: StoreSummary) -> str:
     state = "finished" if found.finished else "unfinished"
     failed = f" ({found.n_failed:,} failed)" if found.n_failed else ""
     held = f", written to by {found.holder}" if found.holder is not None else ""
+    # Of certificates there are none.
+    trials = f"{found.trials:,} trials" if found.trials else "certificates"
     return (
         f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks{failed}, {state}, {size}, "
-        f"{found.data}, {found.trials:,} trials, seed {found.seed}{held}"
+        f"{found.data}, {trials}, seed {found.seed}{held}"
     )
 
 

@@ -68,7 +68,8 @@ class Row:
     failures
         JSON object: the message of every attack that failed, by its key.
     prints, models, opaque, changed
-        What was watched, as in :class:`audit.trials.watching.Watched`; prints as little-endian uint64.
+        What was watched, as in :class:`audit.trials.watching.Watched`; prints as little-endian uint64. Of certificates
+        ``opaque`` holds what is no number.
     releases, releases_sha256
         Name of the file beside the store that holds the releases, and the digest of their bytes; empty for none.
     worker, seconds

@@ -25,18 +25,21 @@ keep_releases_option = click.option(
 )
 
 
-def goes_on(command: Callable[..., int]) -> Callable[..., int]:
+def goes_on(command: Callable[..., int], *, below: str = "") -> Callable[..., int]:
     """Make a run that is stopped say what is stored and how it goes on, leave a JUnit file, and exit by its signal.
 
     Parameters
     ----------
     command
-        The function of ``run``, whose options it reads.
+        A function with options of ``run``, which it reads.
+    below
+        Where the store is in ``--out``.
     """
 
     @functools.wraps(command)
     def told(**options: Any) -> int:
-        out, junit, redact = (options[name] for name in ("out", "junit", "redact"))
+        out, junit, redact = options["out"], options.get("junit"), options.get("redact", False)
+        out = out if out is None else out / below
         try:
             return command(**options)
         except KeyboardInterrupt as error:
@@ -56,7 +59,7 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
 
 def _again(options: Mapping[str, Any]) -> str:
     """Return the command that goes on: what was given, but for what begins anew."""
-    words = ["unlearn-audit", "run", str(options["plan"])]
+    words = ["unlearn-audit", str(click.get_current_context().info_name), str(options["plan"])]
     for option in click.get_current_context().command.params:
         value = options.get(option.name or "")
         given = click.get_current_context().get_parameter_source(option.name or "")

@@ -129,7 +129,7 @@ def summary_of(folder: Path) -> StoreSummary:
         n_release_bytes=sum(file.stat().st_size for file in releases_folder(folder).glob("*.npy")),
         holder=None if holder is None or holding.is_gone(holder) else holder,
         trials=plan.get("plan", {}).get("trials", 0),
-        seed=plan.get("plan", {}).get("seed", 0),
+        seed=plan.get("plan", plan).get("seed", 0),
         data=plan.get("data", {}).get("name", ""),
         command=meta.get("command", ""),
     )
