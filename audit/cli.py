@@ -347,7 +347,7 @@ def _certify(
     from audit.trials.store import Storage
     from reports.certificates.writing import certification_summary, write_certification
 
-    check_writable(out, contents=CERTIFICATES)
+    check_writable(out, contents=(*CERTIFICATES, f"{CERTIFICATES_STORE}/"))
     out = settled(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     say_notes(resolved)

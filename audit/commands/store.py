@@ -45,13 +45,16 @@ def list_(folder: Path) -> int:
 @folder_argument
 def verify(folder: Path) -> int:
     """Read everything in a store: exit code 0 when it is whole, 2 with what is damaged."""
+    from audit.records.phrases import upper_first
+    from audit.records.rounding import all_of, counted
     from audit.trials.storing.inspection import damage_in, rows_in
 
     found = damage_in(folder)
     whole = sum(whole for _, whole in rows_in(folder))
     for sentence in found:
         click.echo(printable(sentence))
-    click.echo(f"{whole:,} chunks are whole." if found else f"All {whole:,} chunks are whole.")
+    verb = "is" if whole == 1 else "are"
+    click.echo(f"{upper_first(counted(whole, 'chunk') if found else all_of(whole, 'chunk'))} {verb} whole.")
     return ExitCode.USAGE if found else ExitCode.OK
 
 
