@@ -169,7 +169,9 @@ def list_(what: str) -> int:
 @max_failed_option
 @trial_timeout_option
 @engine_options
-@click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only check cheaply: replays, a trial of each world, attacks, places, time."
+)
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
@@ -223,8 +225,12 @@ def run(
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
     say_notes(resolved)
+    # Nothing that a trial of the user's own code does can end this process.
+    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
     if dry_run:
-        return cli_power.dry_run(resolved, margin=margin, jobs=jobs, as_json=as_json)
+        with crash_recorded(junit, resolved.title or str(plan), redact=redact), drawing as drawn_by:
+            code = cli_power.dry_run(resolved, plan, margin=margin, engine=drawn_by, as_json=as_json)
+        return ExitCode.OK if allow_inconclusive and code == ExitCode.INCONCLUSIVE else code
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
     command += " --stop-when-decided" if stop_when_decided else ""
     command += f" --mechanism {shlex.quote(own)}" if own else ""
@@ -232,8 +238,6 @@ def run(
     command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
     began = out is not None and (fresh or not database(out).exists() or not (out / "report.json").exists())
     recorded = crash_recorded(junit, resolved.title or str(plan), redact=redact)
-    # Nothing that a trial of the user's own code does can end this process.
-    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
     with recorded, show_progress() as progress, user_code("auditing it"), drawing as drawn_by:
         result = run_audit(
             resolved.mechanism,

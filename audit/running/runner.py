@@ -26,7 +26,8 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, check_inputs, family_of, plan_of
+from audit.running.binding import bind, check_inputs, family_of, plan_of
+from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
@@ -224,19 +225,16 @@ def run_services(
             announce(plan, [row[s] for row in bound], family)
     for row in bound:
         for record in row:
-            check_attacks(
-                plan.attackers,
-                record.context,
-                n_fit=plan.n_smallest_fit,
-                on=f"forget set {record.forget}",
-                counted="the plan's trials and counting",
-            )
+            check_fits(plan, record)
+    # Before the first chunk of any forget set: what cannot be replayed is known in minutes, and not after hours.
+    replays = [_replayed(plan, row, i, engine) for i, row in enumerate(bound)]
     audited = [
         _audit_forget_set(
             plan,
             families,
             row,
             i,
+            replays=replays[i],
             sha256=audited_data.sha256,
             engine=engine,
             progress=_shown_progress(progress, i, len(plan.forget)),
@@ -280,24 +278,27 @@ def _shown_progress(progress: Progress | None, record: int, n_records: int) -> P
 Audited = tuple[list[Finding], list[Control]]
 
 
+def _replayed(plan: AuditPlan, services: Sequence[BoundRecord], index: int, engine: Streams) -> list[Replayed]:
+    """Return the replay of every service about one forget set, which all retrain alike."""
+    check_same_retraining([service.deletion for service in services], plan, index)
+    return [replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services]
+
+
 def _audit_forget_set(
     plan: AuditPlan,
     families: Sequence[Family],
     services: Sequence[BoundRecord],
     index: int,
     *,
+    replays: Sequence[Replayed],
     sha256: str,
     engine: Streams,
     progress: Progress | None,
 ) -> list[Audited]:
     """Return findings and controls of every service about one forget set; nothing is counted where no replay agrees."""
-    check_same_retraining([service.deletion for service in services], plan, index)
     levels = [
         [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
         for family, service in zip(families, services, strict=True)
-    ]
-    replays = [
-        replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services
     ]
     if not any(replayed.control.as_expected for replayed in replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
