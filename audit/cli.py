@@ -66,6 +66,13 @@ trial_timeout_option = click.option(
     default=None,
     help="Seconds that a trial may take: a chunk of n trials is given up after n times as long. No limit by default.",
 )
+setup_timeout_option = click.option(
+    "--setup-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Seconds that importing your mechanism, and binding it to a forget set, may take each. With a limit on trials "
+    "120, or that of one trial if it is longer; else no limit.",
+)
 seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
 
 
@@ -168,6 +175,7 @@ def list_(what: str) -> int:
 @keep_releases_option
 @max_failed_option
 @trial_timeout_option
+@setup_timeout_option
 @engine_options
 @click.option(
     "--dry-run", is_flag=True, help="Only check cheaply: replays, a trial of each world, attacks, places, time."
@@ -193,6 +201,7 @@ def run(
     keep_releases: bool,
     max_failed: int | None,
     trial_timeout: float | None,
+    setup_timeout: float | None,
     dry_run: bool,
     allow_inconclusive: bool,
     junit: Path | None,
@@ -201,9 +210,10 @@ def run(
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
-    from audit.commands.plan_file.reading import read_plan
+    from audit.commands.plan_file.reading import limit_in, read_plan
     from audit.commands.saying import say_notes
     from audit.running.runner import run as run_audit
+    from audit.trials.engines import setup_limit
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from audit.trials.storing.opening import database
@@ -211,7 +221,8 @@ def run(
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
     with crash_recorded(junit, str(plan), redact=redact):
-        mechanism = own_mechanism(own)
+        limit = setup_limit(trial_timeout or limit_in(plan), setup_timeout)
+        mechanism = own_mechanism(own, limit=limit)
         resolved = read_plan(
             plan,
             seed=seed,
@@ -226,7 +237,7 @@ def run(
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
     say_notes(resolved)
     # Nothing that a trial of the user's own code does can end this process.
-    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
+    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None, setup_timeout=setup_timeout)
     if dry_run:
         with crash_recorded(junit, resolved.title or str(plan), redact=redact), drawing as drawn_by:
             code = cli_power.dry_run(resolved, plan, margin=margin, engine=drawn_by, as_json=as_json)

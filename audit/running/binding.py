@@ -17,7 +17,7 @@ from audit.plan.split import Sequential
 from audit.records.ledger import Family
 from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
-from audit.trials.engines import worker_limits
+from audit.trials.engines import SetUp, worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
@@ -160,6 +160,11 @@ def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> 
         certificates=certificates,
         context=context,
     )
+
+
+def bind_once(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, which: SetUp) -> BoundRecord:
+    """Return what :func:`bind` does; an engine limits how long it may take."""
+    return bind(mechanism, data, plan, which.index)
 
 
 def check_inputs(plan: AuditPlan, data: RecordSet) -> None:

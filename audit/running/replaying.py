@@ -19,12 +19,12 @@ from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.provenance import data_record
-from audit.running.binding import bind, check_inputs, family_of, plan_of
+from audit.running.binding import bind_once, check_inputs, family_of, plan_of
 from audit.running.replay_findings import Replay, compared
 from audit.statistics.multiplicity import role_levels
 from audit.trials.alone import drawn_alone
 from audit.trials.chunks import ChunkTask, Source, Stream
-from audit.trials.engines import Engine, Streams, results
+from audit.trials.engines import Engine, SetUp, Streams, results
 from audit.trials.identity.of_runs import Identity, differences, identity_of
 from audit.trials.rows import Row, RowKey
 from audit.trials.storing.inspection import KeptChunks, kept_chunks
@@ -199,8 +199,8 @@ def _bound(
 ) -> dict[int, BoundRecord]:
     """Return the forget sets that are needed: this one, and all where levels decide when counting stops."""
     needed = range(len(plan.forget)) if isinstance(plan.counting, Sequential) else (record,)
-    calls = [(mechanism, data, plan, i) for i in needed]
-    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
+    calls = [(mechanism, data, plan, SetUp(index=i)) for i in needed]
+    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     return {i: replace(done[j], data=data) for j, i in enumerate(needed)}
 
 

@@ -26,13 +26,13 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_inputs, family_of, plan_of
+from audit.running.binding import bind_once, check_inputs, family_of, plan_of
 from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Source, Stream, make_generator
-from audit.trials.engines import Engine, Progress, Streams, results
+from audit.trials.engines import Engine, Progress, SetUp, Streams, results
 from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.identity.of_runs import identity_of
 from audit.trials.pace import set_phase
@@ -214,8 +214,9 @@ def run_services(
     audited_data = audited_data or data_record(data)
     engine = (engine or Engine()).limited(plan.trial_timeout)
     # Calibration takes most of a second for each, so that binding is work for the workers too.
-    calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
-    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
+    sets = [SetUp(index=i) for i in range(len(plan.forget))]
+    calls = [(mechanism, data, plan, one) for one in sets for mechanism in services.values()]
+    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     n = len(services)
     # For each forget set, every service bound to it.
     bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
