@@ -6,6 +6,7 @@ that answers from what it kept, then costs a few trainings and not an audit.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,29 @@ class Replayed:
 
     control: Control
     one_model: tuple[bool | None, bool | None] = (None, None)
+
+    def to_text(self) -> str:
+        """Return it as JSON text, which :func:`replayed_of` reads."""
+        control = self.control
+        return json.dumps(
+            {
+                "forget": control.forget,
+                "label": control.label,
+                "as_expected": control.as_expected,
+                "applicable": control.applicable,
+                "message": control.message,
+                "one_model": self.one_model,
+            }
+        )
+
+
+def replayed_of(text: str) -> Replayed:
+    """Return what :meth:`Replayed.to_text` wrote."""
+    said = json.loads(text)
+    first, second = said.pop("one_model")
+    return Replayed(
+        control=Control(name="replay", **{**said, "forget": tuple(said["forget"])}), one_model=(first, second)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from attacks.protocol import Attack
 from audit.controls.models import reused_models_control, unchanged_data_control
 from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
-from audit.controls.replay import Replayed, replay
+from audit.controls.replay import Replayed, replay, replayed_of
 from audit.controls.same_randomness import same_randomness_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
@@ -282,7 +282,17 @@ Audited = tuple[list[Finding], list[Control]]
 def _replayed(plan: AuditPlan, services: Sequence[BoundRecord], index: int, engine: Streams) -> list[Replayed]:
     """Return the replay of every service about one forget set, which all retrain alike."""
     check_same_retraining([service.deletion for service in services], plan, index)
-    return [replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services]
+    found = []
+    for s, service in enumerate(services):
+        kept = engine.noted(f"replay {index} {s}") if isinstance(engine, Resuming) else None
+        replayed = None if kept is None else replayed_of(kept)
+        if replayed is None:
+            replayed = replay(service.deletion, plan, index, service.forget, service.label, engine=engine)
+            if isinstance(engine, Resuming):
+                # Each draw is a training: a run that goes on does not ask again.
+                engine.note(f"replay {index} {s}", replayed.to_text())
+        found.append(replayed)
+    return found
 
 
 def _audit_forget_set(

@@ -130,6 +130,19 @@ class Store:
         text, digest = self._meta("result"), self._meta("result_sha256")
         return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
 
+    def noted(self, name: str) -> str | None:
+        """Return what was noted about the run under a name, or ``None``."""
+        try:
+            text, digest = self._meta(f"note {name}"), self._meta(f"note_sha256 {name}")
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text about the run, that is no chunk, for when it goes on."""
+        self._writer.submit(self._keep, f"note {name}", f"note_sha256 {name}", text).result()
+
     @property
     def n_stored(self) -> int:
         """Number of stored chunks."""
@@ -183,16 +196,21 @@ class Store:
         self._n_bytes += releases.nbytes
         return name
 
-    def _finish(self, result: str) -> None:
+    def _keep(self, name: str, digest_name: str, text: str) -> None:
+        """Write a text and its digest."""
         if self._failed:
             return
         try:
             with self._lock, self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for key, value in (("result", result), ("result_sha256", hashlib.sha256(result.encode()).hexdigest())):
+                for key, value in ((name, text), (digest_name, hashlib.sha256(text.encode()).hexdigest())):
                     self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
         except sqlite3.Error as error:
             self._give_up(error)
+
+    def _finish(self, result: str) -> None:
+        self._keep("result", "result_sha256", result)
+        if self._failed:
             return
         if not self._storage.keep_releases and self.folder is not None:
             drop_releases(self.folder)

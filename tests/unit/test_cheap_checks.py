@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +16,19 @@ import audit
 from attacks import attacks_named
 from audit.errors import TrialError
 from audit.running.cheap_checks import check_cheaply
+from audit.trials.chunks import Stream
 from audit.trials.engines import Engine
+from audit.trials.storing.opening import database
 from mechanisms import Claim, GaussianDP, from_arrays, from_functions
 from mechanisms.errors import InvalidInputError
 from reports.forecasts.checks import checks_summary
 
 RNG = np.random.default_rng(0)
 DATA = from_arrays(RNG.standard_normal((40, 2)), RNG.standard_normal(40), name="noise")
+
+
+# Trainings of replays, in a count of trainings by the number of records.
+REPLAYS = -1
 
 
 def plan(**options: Any) -> audit.AuditPlan:
@@ -33,7 +42,7 @@ def counting(trained: Counter[int], **options: Any) -> Any:
     """A mechanism that counts its trainings by the number of records that it learned."""
 
     def learn(data: Any, rng: np.random.Generator) -> np.ndarray:
-        trained[len(data)] += 1
+        trained[REPLAYS if rng.bit_generator.seed_seq.spawn_key[0] == Stream.REPLAY else len(data)] += 1  # type: ignore[attr-defined]
         return rng.standard_normal(2)
 
     def unlearn(model: np.ndarray, retained: Any, forget: Any, rng: np.random.Generator) -> np.ndarray:
@@ -50,7 +59,7 @@ def test_a_dry_run_trains_at_most_a_tenth_of_what_the_run_does(monkeypatch: pyte
     found = check_cheaply(counting(checked), DATA, plan(), engine=Engine())
     trained: Counter[int] = Counter()
     audit.run(counting(trained), DATA, plan())
-    assert set(checked) == {39, 40}
+    assert set(checked) == {39, 40, REPLAYS}
     assert checked.total() <= trained.total() / 10
     assert [control.name for control in found.controls] == ["replay", "replay"]
     assert found.cost is not None
@@ -71,7 +80,7 @@ def test_what_cannot_be_replayed_is_said_and_every_replay_is_before_the_first_ch
 
     def learn(data: Any, rng: np.random.Generator) -> np.ndarray:
         # The unlearned world's generators are those of replays until the first chunk is drawn.
-        order.append("replay" if rng.bit_generator.seed_seq.spawn_key[0] == 4 else "chunk")  # type: ignore[attr-defined]
+        order.append("replay" if rng.bit_generator.seed_seq.spawn_key[0] == Stream.REPLAY else "chunk")  # type: ignore[attr-defined]
         return np.random.default_rng().standard_normal(2) if len(data) == 40 else rng.standard_normal(2)
 
     def unlearn(model: np.ndarray, retained: Any, forget: Any, rng: np.random.Generator) -> np.ndarray:
@@ -85,9 +94,25 @@ def test_what_cannot_be_replayed_is_said_and_every_replay_is_before_the_first_ch
     order.clear()
 
     def steady(data: Any, rng: np.random.Generator) -> np.ndarray:
-        order.append("replay" if rng.bit_generator.seed_seq.spawn_key[0] == 4 else "chunk")  # type: ignore[attr-defined]
+        order.append("replay" if rng.bit_generator.seed_seq.spawn_key[0] == Stream.REPLAY else "chunk")  # type: ignore[attr-defined]
         return rng.standard_normal(2)
 
     audit.run(from_functions(learn=steady, unlearn=unlearn, release=(2,)), DATA, plan())
     assert "replay" not in order[order.index("chunk") :]
     assert order.count("replay") == 2 * 6
+
+
+def test_a_run_that_goes_on_does_not_replay_again(tmp_path: Path) -> None:
+    one, trained = plan(forget=((3,),)), Counter[int]()
+    whole = audit.run(counting(trained), DATA, one, store=audit.Storage(folder=tmp_path, keep_releases=True))
+    assert trained[REPLAYS] == 6
+    connection = sqlite3.connect(database(tmp_path))
+    with connection:
+        connection.execute("DELETE FROM meta WHERE key LIKE 'result%'")
+    connection.close()
+    again: Counter[int] = Counter()
+    # The mechanism of this file is told apart by what it holds: the counter is empty again.
+    trained.clear()
+    found = audit.run(counting(again), DATA, one, store=tmp_path)
+    assert replace(found, environment=whole.environment) == whole
+    assert again[REPLAYS] == 0

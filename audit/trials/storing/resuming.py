@@ -56,6 +56,14 @@ class Keeps(Protocol):
         """Store a row, and the releases beside it."""
         ...
 
+    def noted(self, name: str) -> str | None:
+        """Return what was noted under a name, or ``None``."""
+        ...
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text that is no chunk."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Resuming:
@@ -76,6 +84,14 @@ class Resuming:
     def n_jobs(self) -> int:
         """Worker processes of the engine."""
         return self.engine.n_jobs
+
+    def noted(self, name: str) -> str | None:
+        """Return what the store holds under a name, or ``None``."""
+        return self.store.noted(name)
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text in the store, for when the run goes on."""
+        self.store.note(name, text)
 
     def limited(self, trial_timeout: float | None) -> Resuming:
         """Return the same with a limit on the seconds of a trial."""
