@@ -24,7 +24,7 @@ from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
-from audit.records.provenance import data_record, environment_of, plan_record
+from audit.records.provenance import data_record, environment_of, machine, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind_once, check_inputs, family_of, plan_of
 from audit.running.cheap_checks import check_fits
@@ -283,14 +283,18 @@ def _replayed(plan: AuditPlan, services: Sequence[BoundRecord], index: int, engi
     """Return the replay of every service about one forget set, which all retrain alike."""
     check_same_retraining([service.deletion for service in services], plan, index)
     found = []
+    # Each draw is a training: a run that goes on does not ask again, unless it does so elsewhere.
+    kept = engine if isinstance(engine, Resuming) and isinstance(engine.engine, Engine) else None
+    place = "" if kept is None else machine()
     for s, service in enumerate(services):
-        kept = engine.noted(f"replay {index} {s}") if isinstance(engine, Resuming) else None
-        replayed = None if kept is None else replayed_of(kept)
-        if replayed is None:
-            replayed = replay(service.deletion, plan, index, service.forget, service.label, engine=engine)
-            if isinstance(engine, Resuming):
-                # Each draw is a training: a run that goes on does not ask again.
-                engine.note(f"replay {index} {s}", replayed.to_text())
+        name = f"replay of {index}, {s} on {place}"
+        text = None if kept is None else kept.noted(name)
+        if text is not None:
+            found.append(replayed_of(text))
+            continue
+        replayed = replay(service.deletion, plan, index, service.forget, service.label, engine=engine)
+        if kept is not None:
+            kept.note(name, replayed.to_text())
         found.append(replayed)
     return found
 
