@@ -49,6 +49,7 @@ LONGER = (
     "unlearn-audit run plan.toml --engine dask",
     "unlearn-audit run plan.toml --out out/plan",
     # These read what it wrote.
+    "unlearn-audit replay out/plan",
     "unlearn-audit store ls out/plan",
     "unlearn-audit report out/plan/report.json",
 )
