@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
     from audit.running.forecast_plan import forecast
+    from audit.running.replaying import ReplayedChunk, replay_chunk
     from audit.running.runner import run
     from audit.running.same_randomness import same_randomness
     from audit.running.shared_noise import SameRandomness
@@ -67,6 +68,7 @@ else:
             "audit.regression.comparison": "Comparison Margins Outcome",
             "audit.regression.frozen": "Auditable count_frozen_events",
             "audit.running.forecast_plan": "forecast",
+            "audit.running.replaying": "ReplayedChunk replay_chunk",
             "audit.running.runner": "run",
             "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
@@ -97,6 +99,7 @@ __all__ = [
     "ModelsResult",
     "Outcome",
     "Reason",
+    "ReplayedChunk",
     "SameRandomness",
     "Sequential",
     "Split",
@@ -115,6 +118,7 @@ __all__ = [
     "load_json",
     "read_models",
     "read_scores",
+    "replay_chunk",
     "run",
     "run_lots",
     "same_randomness",

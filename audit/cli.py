@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shlex
 import sys
@@ -20,6 +21,7 @@ from audit.commands.options import (
     max_failed_option,
     out_option,
     seed_option,
+    setup_timeout_option,
     trial_timeout_option,
     trials_option,
 )
@@ -27,6 +29,7 @@ from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
 from audit.commands.processes.supervised import runs_user_code, supervise, user_code
+from audit.commands.replay import replay
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
@@ -35,7 +38,7 @@ from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.shards import collect, draw
 from audit.commands.store import store
-from audit.commands.writable import CERTIFICATES, check_writable, display, settled
+from audit.commands.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
 from mechanisms.errors import (
@@ -67,6 +70,7 @@ main.add_command(draw)
 main.add_command(lots)
 main.add_command(models)
 main.add_command(power)
+main.add_command(replay)
 main.add_command(report)
 main.add_command(same_randomness)
 main.add_command(scores)
@@ -151,8 +155,11 @@ def list_(what: str) -> int:
 @keep_releases_option
 @max_failed_option
 @trial_timeout_option
+@setup_timeout_option
 @engine_options
-@click.option("--dry-run", is_flag=True, help="Say what the audit could show and how long it takes; run nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only check cheaply: replays, a trial of each world, attacks, places, time."
+)
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
@@ -174,6 +181,7 @@ def run(
     keep_releases: bool,
     max_failed: int | None,
     trial_timeout: float | None,
+    setup_timeout: float | None,
     dry_run: bool,
     allow_inconclusive: bool,
     junit: Path | None,
@@ -182,9 +190,10 @@ def run(
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
-    from audit.commands.plan_file.reading import read_plan
+    from audit.commands.plan_file.reading import limit_in, read_plan
     from audit.commands.saying import say_notes
     from audit.running.runner import run as run_audit
+    from audit.trials.engines import setup_limit
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from audit.trials.storing.opening import database
@@ -192,7 +201,8 @@ def run(
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
     with crash_recorded(junit, str(plan), redact=redact):
-        mechanism = own_mechanism(own)
+        limit = setup_limit(trial_timeout or limit_in(plan), setup_timeout)
+        mechanism = own_mechanism(own, limit=limit)
         resolved = read_plan(
             plan,
             seed=seed,
@@ -206,8 +216,12 @@ def run(
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
         resolved = replace(resolved, title=f"Audit of {own} on {resolved.data.name}")
     say_notes(resolved)
+    # Nothing that a trial of the user's own code does can end this process.
+    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None, setup_timeout=setup_timeout)
     if dry_run:
-        return cli_power.dry_run(resolved, margin=margin, jobs=jobs, as_json=as_json)
+        with crash_recorded(junit, resolved.title or str(plan), redact=redact), drawing as drawn_by:
+            code = cli_power.dry_run(resolved, plan, margin=margin, engine=drawn_by, as_json=as_json)
+        return ExitCode.OK if allow_inconclusive and code == ExitCode.INCONCLUSIVE else code
     command = f"unlearn-audit run {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
     command += " --stop-when-decided" if stop_when_decided else ""
     command += f" --mechanism {shlex.quote(own)}" if own else ""
@@ -215,8 +229,6 @@ def run(
     command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
     began = out is not None and (fresh or not database(out).exists() or not (out / "report.json").exists())
     recorded = crash_recorded(junit, resolved.title or str(plan), redact=redact)
-    # Nothing that a trial of the user's own code does can end this process.
-    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
     with recorded, show_progress() as progress, user_code("auditing it"), drawing as drawn_by:
         result = run_audit(
             resolved.mechanism,
@@ -235,6 +247,7 @@ def run(
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
+certificates_go_on = functools.partial(goes_on, below=CERTIFICATES_STORE)
 records_option = click.option(
     "--records", default="all", show_default=True, help="all, hardest:N, or indices such as 3,17."
 )
@@ -254,7 +267,9 @@ routes_option = click.option(
 @json_option
 @jobs_option
 @mechanism_option("Certify this RidgeLangevin of yours")
+@fresh_option
 @show_records_option
+@certificates_go_on
 def certify(
     plan: Path,
     records: str,
@@ -263,11 +278,15 @@ def certify(
     as_json: bool,
     jobs: int,
     own: str | None,
+    fresh: bool,
     show_records: bool,
 ) -> int:
-    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit."""
+    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit.
+
+    With --out what was stopped goes on where it was.
+    """
     command = f"certify {shlex.quote(str(plan))}"
-    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, show_records)
+    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, fresh, show_records)
 
 
 @main.command()
@@ -279,7 +298,9 @@ def certify(
 @out_option
 @json_option
 @jobs_option
+@fresh_option
 @show_records_option
+@certificates_go_on
 def calibrate(
     plan: Path,
     epsilon: float,
@@ -289,11 +310,15 @@ def calibrate(
     out: Path | None,
     as_json: bool,
     jobs: int,
+    fresh: bool,
     show_records: bool,
 ) -> int:
-    """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves."""
+    """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves.
+
+    With --out what was stopped goes on where it was.
+    """
     command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
-    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, show_records)
+    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, fresh, show_records)
 
 
 def _certify(
@@ -306,6 +331,7 @@ def _certify(
     jobs: int,
     command: str,
     own: str | None,
+    fresh: bool,
     show_records: bool,
 ) -> int:
     from audit.certificates.certifying import certify as compute
@@ -313,9 +339,10 @@ def _certify(
     from audit.commands.plan_file.reading import read_plan
     from audit.commands.saying import say_notes
     from audit.trials.progress import show_progress
+    from audit.trials.store import Storage
     from reports.certificates.writing import certification_summary, write_certification
 
-    check_writable(out, contents=CERTIFICATES)
+    check_writable(out, contents=(*CERTIFICATES, f"{CERTIFICATES_STORE}/"))
     out = settled(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     say_notes(resolved)
@@ -328,6 +355,7 @@ def _certify(
             request,
             seed=resolved.plan.seed,
             n_jobs=jobs,
+            store=Storage(folder=None if out is None else out / CERTIFICATES_STORE, fresh=fresh, say=say),
             progress=progress,
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",

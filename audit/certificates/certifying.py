@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,14 @@ import numpy as np
 
 from attacks.canary import difficulty
 from audit.certificates.certification import Certification, RecordRow, RouteRow
+from audit.certificates.keeping import KeptRoutes, KeptRows
 from audit.records.provenance import data_record, environment_of
 from audit.running.previews import make_previews
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, results, worker_limits
+from audit.trials.identity.of_runs import identity_with
+from audit.trials.store import Storage, Store
+from audit.trials.storing.opening import opened
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
@@ -25,7 +30,7 @@ from mechanisms.ridge.downdate import RidgeSolution
 from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
-from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
+from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
 from mechanisms.ridge.routes import RidgeRoutes
 
 RouteChoice = Literal["exact", "repaired", "published", "uniform"]
@@ -86,23 +91,71 @@ def certify(
     *,
     seed: int = 0,
     n_jobs: int = 1,
+    store: Storage | None = None,
     progress: Progress | None = None,
     title: str | None = None,
     command: str | None = None,
 ) -> Certification:
     """Return exact certificates of the requested records, and the comparison of routes.
 
+    Parameters
+    ----------
+    mechanism, data, request, seed
+        What is certified; ``seed`` is that of the models whose accuracies are averaged.
+    n_jobs
+        Worker processes.
+    store
+        Where what is computed is kept: what was stopped goes on there, and gives what it would have given; what is
+        finished is read again. By default nothing is kept.
+    progress, title, command
+        As for :func:`audit.running.runner.run`.
+
     Raises
     ------
     InvalidInputError
-        For a mechanism without these certificates, or records and routes that do not exist.
+        For a mechanism without these certificates, or records and routes that do not exist; also when the store is of
+        other certificates, is written to by another process, or is damaged.
     """
-    started, clock = datetime.now(UTC), time.monotonic()
     ridge = _ridge(mechanism, request)
+    title = title or f"Certificates of {ridge.name} on {data.name}"
+    chosen = select_records(data, request.records, penalty=ridge.penalty)
+    storage = store or Storage()
+    n_chunks = math.ceil(len(chosen) / CHUNK) + _n_compared(request, len(chosen))
+    identity = functools.partial(
+        identity_with, ridge, data, data_sha256=data.sha256(), request=replace(request, target=None), seed=seed
+    )
+    with opened(storage, identity, n_chunks=n_chunks, command=command) as kept:
+        if (finished := kept.result) is not None:
+            kept.say("These certificates are finished: they are read from their store, and nothing is computed.")
+            found = Certification.from_json(finished)
+        else:
+            if kept.n_stored:
+                kept.say(f"Going on: {kept.n_stored:,} of {n_chunks:,} chunks are stored in {storage.folder}.")
+            found = _certified(ridge, data, request, chosen, kept, seed, n_jobs, progress, title, command)
+            if storage.folder is not None:
+                kept.finish(found.to_json())
+    compared = dict.fromkeys(row.record for row in found.routes)
+    # What records look like is not stored: the data say it.
+    return replace(found, title=title, previews=make_previews(data, _shown(found.rows, tuple(compared))))
+
+
+def _certified(
+    ridge: RidgeLangevin,
+    data: Dataset,
+    request: Request,
+    chosen: tuple[int, ...],
+    kept: Store,
+    seed: int,
+    n_jobs: int,
+    progress: Progress | None,
+    title: str,
+    command: str | None,
+) -> Certification:
+    """Return certificates without previews; what is kept is not computed again."""
+    started, clock = datetime.now(UTC), time.monotonic()
     noise = ridge.sigma_unlearn
     delta = noise.delta if isinstance(noise, CalibratedNoise) else ridge.delta
-    chosen = select_records(data, request.records, penalty=ridge.penalty)
-    rows = _rows(ridge, data, chosen, delta, n_jobs, progress)
+    rows = _rows(ridge, data, chosen, delta, n_jobs, progress, KeptRows(store=kept))
     compared = _routed(request, rows, data)
     with worker_limits():
         # The same for every record: one sensitivity for all is what the route is.
@@ -111,23 +164,26 @@ def certify(
             if "uniform" in request.routes
             else {}
         )
-    calls = [(ridge, data, record, request.routes, shared, delta, seed) for record in compared]
-    found: dict[int, tuple[list[RouteRow], dict[str, tuple[str, ...]]]] = {}
-    for i, result in results(Engine(n_jobs=n_jobs).stream(_compare, calls)):
-        found[i] = result
+    routes = KeptRoutes(store=kept)
+    found = {i: stored for i, record in enumerate(compared) if (stored := routes.get(i, record)) is not None}
+    missing = [i for i in range(len(compared)) if i not in found]
+    calls = [(ridge, data, compared[i], request.routes, shared, delta, seed) for i in missing]
+    for j, result in results(Engine(n_jobs=n_jobs).stream(_compare, calls)):
+        routes.put(missing[j], compared[missing[j]], *result)
+        found[missing[j]] = result
         if progress:
-            progress("routes", len(found), len(calls))
+            progress("routes", len(found), len(compared))
     return Certification(
-        title=title or f"Certificates of {ridge.name} on {data.name}",
+        title=title,
         mechanism=ridge.name,
         parameters=_parameters(ridge, data),
         data=data_record(data, ridge),
         delta=delta,
         target_epsilon=noise.epsilon if isinstance(noise, CalibratedNoise) else None,
         rows=rows,
-        routes=tuple(row for i in range(len(calls)) for row in found[i][0]),
-        previews=make_previews(data, _shown(rows, compared)),
-        assumptions=_common([found[i][1] for i in range(len(calls))]),
+        routes=tuple(row for i in range(len(compared)) for row in found[i][0]),
+        previews=(),
+        assumptions=_common([found[i][1] for i in range(len(compared))]),
         environment=environment_of(started, time.monotonic() - clock, Engine(n_jobs=n_jobs), command),
         seed=seed,
     )
@@ -187,6 +243,7 @@ def _rows(
     delta: float,
     n_jobs: int,
     progress: Progress | None,
+    kept: KeptRows,
 ) -> tuple[RecordRow, ...]:
     setup = KrylovSetup.of(
         data,
@@ -198,7 +255,9 @@ def _rows(
     )
     noise = ridge.sigma_unlearn
     if not isinstance(noise, CalibratedNoise):
-        found = privacy_map(data, ridge, delta=delta, records=records, n_jobs=n_jobs, progress=progress, setup=setup)
+        found = privacy_map(
+            data, ridge, delta=delta, records=records, n_jobs=n_jobs, progress=progress, setup=setup, kept=kept
+        )
         sigmas = np.full(len(records), float(noise))
         epsilons, without = found.epsilon, found.two_sided_without_unlearning
         hardness = found.difficulty
@@ -212,6 +271,7 @@ def _rows(
             n_jobs=n_jobs,
             progress=progress,
             setup=setup,
+            kept=kept,
         )
         sigmas, epsilons = calibrated.sigma_unlearn, calibrated.epsilon
         without, hardness = calibrated.epsilon_without_unlearning, calibrated.difficulty
@@ -257,6 +317,12 @@ def _routed(request: Request, rows: Sequence[RecordRow], data: Dataset) -> tuple
     if request.compared:
         return tuple(validate_forget((i,), data.n_records, field="compared")[0] for i in request.compared)
     return _compared(rows) if request.records == "all" else tuple(row.record for row in rows)
+
+
+def _n_compared(request: Request, n_records: int) -> int:
+    if request.compared:
+        return len(request.compared)
+    return min(N_SPREAD, n_records) if request.records == "all" else n_records
 
 
 def _shown(rows: Sequence[RecordRow], compared: Sequence[int]) -> tuple[int, ...]:

@@ -32,14 +32,22 @@ def mechanism_option(what: str) -> Callable[[Callable[..., int]], Callable[..., 
     )
 
 
-def own_mechanism(name: str | None) -> Mechanism | None:
-    """Return the mechanism that ``--mechanism`` names, which runs its module's code; ``None`` without the option."""
+def own_mechanism(name: str | None, *, limit: float | None = None) -> Mechanism | None:
+    """Return the mechanism that ``--mechanism`` names, which runs its module's code; ``None`` without the option.
+
+    Parameters
+    ----------
+    name
+        Module and object.
+    limit
+        Seconds that importing it may take; ``None`` for as long as it takes.
+    """
     if name is None:
         return None
     from audit.commands.processes.supervised import user_code
     from audit.commands.processes.user_code import load_mechanism
 
-    with user_code(f"importing {name}"):
+    with user_code(f"importing {name}", limit=limit):
         return load_mechanism(name)
 
 

@@ -32,5 +32,12 @@ trial_timeout_option = click.option(
     default=None,
     help="Seconds that a trial may take: a chunk of n trials is given up after n times as long. No limit by default.",
 )
+setup_timeout_option = click.option(
+    "--setup-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Seconds that importing your mechanism, and binding it to a forget set, may take each. With a limit on trials "
+    "120, or that of one trial if it is longer; else no limit.",
+)
 seed_option = click.option("--seed", type=click.IntRange(0), default=None, help="Overrides the seed.")
 trials_option = click.option("--trials", type=click.IntRange(20), default=None, help="Overrides the plan's trials.")

@@ -10,7 +10,7 @@ import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.commands.processes.supervised import user_code
-from audit.commands.saying import say
+from audit.commands.saying import say, say_result
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from audit.power.forecasts import Forecast
     from audit.records.ledger import Family
     from audit.running.runner import Announce
+    from audit.trials.engines import Streams
 
 PLAN_MARGIN = 2.0
 NUMBER_MARGINS = (1.5, 2.0, 3.0, 5.0)
@@ -129,18 +130,18 @@ def _by_lot(
     return ExitCode.OK
 
 
-def dry_run(read: ResolvedPlan, *, margin: float | None, jobs: int, as_json: bool) -> int:
-    """Print the forecast of a plan with its costs. Writes nothing, and no forecast is a verdict: exit code 0."""
-    from audit.running.forecast_plan import forecast
-    from audit.trials.engines import Engine
+def dry_run(read: ResolvedPlan, plan: Path, *, margin: float | None, engine: Streams, as_json: bool) -> int:
+    """Print what cheap checks of a plan show. Writes nothing; exit code 0, or 3 where no verdict can come of it."""
+    from audit.power.forecasting import check_margins
+    from audit.running.cheap_checks import check_cheaply
+    from reports.forecasts.checks import checks_summary
 
-    margins = (PLAN_MARGIN if margin is None else margin,)
-    engine = Engine(n_jobs=jobs)
-    with user_code("forecasting its audit"):
-        found = forecast(
-            read.mechanism, read.data, read.plan, margins=margins, engine=engine, timed=True, title=read.title
-        )
-    return _print(found, as_json)
+    # The run would refuse it.
+    check_margins((PLAN_MARGIN if margin is None else margin,))
+    with user_code("checking it"):
+        found = check_cheaply(read.mechanism, read.data, read.plan, engine=engine, title=read.title)
+    say_result(found.to_json() if as_json else checks_summary(found, str(plan)), nl=as_json, is_json=as_json)
+    return ExitCode.OK if all(control.as_expected for control in found.controls) else ExitCode.INCONCLUSIVE
 
 
 def warner(margin: float | None) -> Announce:

@@ -45,13 +45,16 @@ def list_(folder: Path) -> int:
 @folder_argument
 def verify(folder: Path) -> int:
     """Read everything in a store: exit code 0 when it is whole, 2 with what is damaged."""
+    from audit.records.phrases import upper_first
+    from audit.records.rounding import all_of, counted
     from audit.trials.storing.inspection import damage_in, rows_in
 
     found = damage_in(folder)
     whole = sum(whole for _, whole in rows_in(folder))
     for sentence in found:
         click.echo(printable(sentence))
-    click.echo(f"{whole:,} chunks are whole." if found else f"All {whole:,} chunks are whole.")
+    verb = "is" if whole == 1 else "are"
+    click.echo(f"{upper_first(counted(whole, 'chunk') if found else all_of(whole, 'chunk'))} {verb} whole.")
     return ExitCode.USAGE if found else ExitCode.OK
 
 
@@ -120,9 +123,11 @@ def _line(found: StoreSummary) -> str:
     state = "finished" if found.finished else "unfinished"
     failed = f" ({found.n_failed:,} failed)" if found.n_failed else ""
     held = f", written to by {found.holder}" if found.holder is not None else ""
+    # Of certificates there are none.
+    trials = f"{found.trials:,} trials" if found.trials else "certificates"
     return (
         f"{found.folder}: {found.n_stored:,} of {found.n_chunks:,} chunks{failed}, {state}, {size}, "
-        f"{found.data}, {found.trials:,} trials, seed {found.seed}{held}"
+        f"{found.data}, {trials}, seed {found.seed}{held}"
     )
 
 

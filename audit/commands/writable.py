@@ -11,6 +11,7 @@ from mechanisms.errors import InvalidInputError
 
 # What a report's folder holds: no folder may have the name of a file, nor a file that of the folder.
 REPORT = ("report.json", "report.html", "report.md", "report-data/")
+CERTIFICATES_STORE = "certificates-store"
 CERTIFICATES = ("certificates.json", "certificates.html", "certificates.md", "certificates.csv", "routes.csv")
 MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/")
 SELFTEST = ("selftest.json", "selftest.md")

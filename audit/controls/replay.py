@@ -6,6 +6,7 @@ that answers from what it kept, then costs a few trainings and not an audit.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,29 @@ class Replayed:
     control: Control
     one_model: tuple[bool | None, bool | None] = (None, None)
 
+    def to_text(self) -> str:
+        """Return it as JSON text, which :func:`replayed_of` reads."""
+        control = self.control
+        return json.dumps(
+            {
+                "forget": control.forget,
+                "label": control.label,
+                "as_expected": control.as_expected,
+                "applicable": control.applicable,
+                "message": control.message,
+                "one_model": self.one_model,
+            }
+        )
+
+
+def replayed_of(text: str) -> Replayed:
+    """Return what :meth:`Replayed.to_text` wrote."""
+    said = json.loads(text)
+    first, second = said.pop("one_model")
+    return Replayed(
+        control=Control(name="replay", **{**said, "forget": tuple(said["forget"])}), one_model=(first, second)
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayTask:
@@ -74,6 +98,7 @@ def replay(
     label: str,
     *,
     engine: Streams | None = None,
+    fresh: bool = True,
 ) -> Replayed:
     """Draw one stream twice in one process, and another one there and in a fresh one; both worlds must agree.
 
@@ -87,6 +112,8 @@ def replay(
         For the control.
     engine
         Where it has worker processes, the first of the two processes is one of them, and else this one.
+    fresh
+        Whether a fresh process is asked, which takes about a second.
 
     Raises
     ------
@@ -101,7 +128,7 @@ def replay(
         return Replayed(control=replace(concluded(True, _OFF), applicable=False))
     tolerance = 0.0 if isinstance(plan.replay, str) else plan.replay
     # Before the first draw, so that whatever trials leave behind is not in it.
-    untouched = copy_of(deletion) if _may_keep(deletion) else None
+    untouched = copy_of(deletion) if fresh and _may_keep(deletion) else None
     attempt, drawn = _drawn(deletion, plan, record, engine or Engine())
     for world, (first, again, other) in zip(WORLDS, drawn, strict=False):
         if not alike(first.release, again.release, tolerance):
@@ -110,23 +137,25 @@ def replay(
         if tolerance and is_random and alike(first.release, other.release, tolerance):
             return Replayed(control=concluded(False, _too_wide(world, tolerance)))
     same = f"{_SAME}, but for differences of at most {tolerance:g} of the largest number" if tolerance else _SAME
+    if not fresh and _may_keep(deletion):
+        return Replayed(control=concluded(True, f"{same}; a fresh process was not asked, which the audit does."))
     before, used = [first for first, *_ in drawn], [other for *_, other in drawn]
     if untouched is None:
         return Replayed(control=concluded(True, f"{same}."))
-    fresh = (
+    asked = (
         untouched
         if isinstance(untouched, Unasked)
         else in_fresh_process(_fresh, untouched, ReplayTask(seed=plan.seed, record=record, attempt=attempt))
     )
-    if isinstance(fresh, Unasked):
-        return Replayed(control=concluded(True, _here_only(same, fresh)))
-    pairs = list(zip(WORLDS, used, fresh, strict=True))
+    if isinstance(asked, Unasked):
+        return Replayed(control=concluded(True, _here_only(same, asked)))
+    pairs = list(zip(WORLDS, used, asked, strict=True))
     most = max(tolerance, _LAST_DIGITS)
     kept = [world for world, here, there in pairs if not alike(here.release, there.release, most)]
     if kept:
         return Replayed(control=concluded(False, _kept(kept)))
     first_of, second_of = (
-        None if here.model is None else here.model == there.model for here, there in zip(before, fresh, strict=True)
+        None if here.model is None else here.model == there.model for here, there in zip(before, asked, strict=True)
     )
     return Replayed(
         control=concluded(True, f"{same}, and so did a fresh process."),

@@ -30,6 +30,7 @@ from audit.plan.split import Split
 from audit.power.ceilings import refutable
 from audit.records.ledger import Control
 from audit.records.models import ModelsResult, SomeRecord
+from audit.records.rounding import counted
 from audit.records.verdict import Reason, Verdict, decide
 from audit.statistics.bets import log_sum
 from audit.statistics.e_values import e_bh
@@ -147,7 +148,7 @@ def from_status(
     found = _decided(rows, tests, claim, shares, controls)
     points = few_points(claim_rows(claim))
     return ModelsResult(
-        title=title or f"Models: a claim for each of {given.n_records:,} records",
+        title=title or f"Models: a claim for each of {counted(given.n_records, 'record')}",
         claim=claim,
         design="claim_per_record",
         n_unlearned=int(is_deletion.sum()),

@@ -40,7 +40,10 @@ def forecast_bound(
     cost: CostEstimate | None = None,
     brief: bool = False,
 ) -> Forecast:
-    """Return the forecast of a plan that is bound already; draws nothing. ``brief`` has little but the warnings."""
+    """Return the forecast of a plan that is bound already; draws nothing.
+
+    ``brief`` has little but the warnings; without ``margins`` nothing is rehearsed, and no power is stated.
+    """
     # With every p-value at 0 each member is tested at the level that it has if it is reached.
     decided = decide_family(family, {(m.claim, m.forget, m.attack, m.role): 0.0 for m in family.members})
     levels: dict[tuple[int, tuple[int, ...]], float] = {}
@@ -141,7 +144,8 @@ def _forecast_one(
         margins=margins,
         brief=brief,
         n_parameters=math.prod(record.deletion.release.shape),
-        neglect=_neglect(record, claim),
+        # An ignored deletion is a margin too.
+        neglect=_neglect(record, claim) if margins else None,
         context=record.context,
     )
     # The rehearsal's own stream: releases, controls and fits never share it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audit.records import json_text
-from audit.records.ledger import Family, PlanRecord
+from audit.records.ledger import Control, Family, PlanRecord
 from mechanisms.claim import JSON_CONFIG, Claim
 
 FORECAST_SCHEMA: Literal["unlearn-audit/forecast/1"] = "unlearn-audit/forecast/1"
@@ -198,6 +198,8 @@ class Forecast:
         The plan as data and its ledger; ``None`` for a forecast from numbers alone.
     cost
         ``None`` unless it was asked for.
+    controls
+        Replays, where they were made: one a forget set.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -210,6 +212,7 @@ class Forecast:
     plan: PlanRecord | None = None
     family: Family | None = None
     cost: CostEstimate | None = None
+    controls: tuple[Control, ...] = ()
     schema: Literal["unlearn-audit/forecast/1"] = FORECAST_SCHEMA
 
     def to_json(self) -> str:

@@ -16,7 +16,9 @@ from audit.trials.chunks import ChunkTask, Source, Stream, draw_chunk
 from mechanisms.protocol import Deletion, World
 
 # A chunk is large enough when it took this long; until then it grows.
-ENOUGH_SECONDS = 0.1
+ENOUGH_SECONDS = 0.03
+# The first trial is timed only where it takes longer than loading a library does.
+LOADING = 5.0
 GROWTH = 8
 BYTES = 8
 
@@ -39,8 +41,9 @@ def estimate_cost(deletion: Deletion, plan: AuditPlan, *, n_jobs: int) -> CostEs
         When the mechanism fails.
     """
     # A mechanism may load a library with its first trial: that is not part of the price of the others.
-    draw_chunk(deletion, _timed(plan, World.UNLEARNED, chunk=0, n=1))
-    rates = {world: _seconds_per_trial(deletion, plan, world) for world in World}
+    first = _seconds_of(deletion, _timed(plan, World.UNLEARNED, chunk=0, n=1))
+    rates = {World.UNLEARNED: (first, 1)} if first > LOADING else {}
+    rates |= {world: _seconds_per_trial(deletion, plan, world) for world in World if world not in rates}
     # The null control is a second stream of the retrained world.
     controls = plan.n_control_trials
     counts = {World.UNLEARNED: plan.trials, World.RETRAINED: plan.trials + controls, World.NEGLECTED: controls}
@@ -64,13 +67,16 @@ def _seconds_per_trial(deletion: Deletion, plan: AuditPlan, world: World) -> tup
     largest = max(plan.chunk_sizes(plan.trials))
     n, chunk = 1, 0
     while True:
-        task = _timed(plan, world, chunk=chunk, n=n)
-        started = time.perf_counter()
-        draw_chunk(deletion, task)
-        seconds = time.perf_counter() - started
+        seconds = _seconds_of(deletion, _timed(plan, world, chunk=chunk, n=n))
         if seconds >= ENOUGH_SECONDS or n >= largest:
             return seconds / n, n
         n, chunk = min(GROWTH * n, largest), chunk + 1
+
+
+def _seconds_of(deletion: Deletion, task: ChunkTask) -> float:
+    started = time.perf_counter()
+    draw_chunk(deletion, task)
+    return time.perf_counter() - started
 
 
 def _timed(plan: AuditPlan, world: World, *, chunk: int, n: int) -> ChunkTask:

@@ -248,7 +248,7 @@ class ModelsResult:
                 return f"{models}, {counted(self.n_records, 'record')}: {claimed} is claimed.{why}"
             said = bound_text(down(quoted.bound.value), up(quoted.claimed), nearest(quoted.bound.delta))
             return f"{said}, by {models} and {counted(self.n_records, 'record')} at once.{why}"
-        said = f"{len(self.refuted):,} of {self.n_records:,} claims of {claimed} refuted, by {models}"
+        said = f"{len(self.refuted):,} of {counted(self.n_records, 'claim')} of {claimed} refuted, by {models}"
         if self.some is not None and self.some.refutes:
             said += "; that the claim holds for every record is refuted"
         return f"{said}.{why}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord
 from audit.records.phrases import covered
+from audit.records.rounding import counted
 from audit.trials.engines import Streams
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 from mechanisms.dataset import Dataset
@@ -34,7 +35,7 @@ def _guarantee_text(guarantee: Guarantee) -> str:
         return f"epsilon = {guarantee.epsilon:g} at delta = {guarantee.delta:g}"
     if isinstance(guarantee, GaussianDP):
         return f"Gaussian DP with mu = {guarantee.mu:g}"
-    return f"a privacy profile of {len(guarantee.epsilons)} rows"
+    return f"a privacy profile of {counted(len(guarantee.epsilons), 'row')}"
 
 
 def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:

@@ -86,6 +86,11 @@ def counted(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def all_of(n: int, singular: str) -> str:
+    """Return "the one record" or "all 12,000 records"."""
+    return f"the one {singular}" if n == 1 else f"all {counted(n, singular)}"
+
+
 def _rounded(value: float, digits: int, rounding: str) -> str:
     if math.isnan(value):
         return "not a number"

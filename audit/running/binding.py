@@ -13,15 +13,17 @@ from attacks.registry import default_attacks
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
+from audit.plan.split import Sequential
 from audit.records.ledger import Family
 from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
-from audit.trials.engines import worker_limits
+from audit.trials.engines import SetUp, worker_limits
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
 from mechanisms.reading.records import RecordSet, require_records
+from mechanisms.reading.scalars import flag
 
 
 def default_plan(
@@ -64,6 +66,40 @@ def default_plan(
     check_inputs(plan, data)
     context = make_context(_bound(mechanism, data, records), data, records)
     return replace(plan, attacks=default_attacks(context, n_fit=plan.n_smallest_fit))
+
+
+def plan_of(
+    mechanism: Mechanism,
+    data: RecordSet,
+    plan: AuditPlan | None,
+    forget: int | Sequence[int] | None,
+    claim: Claim | CertifiedClaim | None,
+    trials: int | None,
+    attacks: Sequence[Attack | str] | None,
+    seed: int | None,
+    stop_when_decided: bool,
+) -> AuditPlan:
+    """Return the plan that an audit was given, or the one that its arguments ask for.
+
+    Raises
+    ------
+    InvalidInputError
+        When both are given, and as :func:`default_plan`.
+    TrialError
+        As :func:`default_plan`.
+    """
+    if plan is None:
+        plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
+    elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
+        raise InvalidInputError(
+            field="plan",
+            expected="given alone, without forget, claim, trials, attacks or seed",
+            got="both",
+            fix="put them into the plan",
+        )
+    if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
+        plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
+    return plan
 
 
 def make_context(deletion: Deletion, data: RecordSet, forget: tuple[int, ...]) -> AttackContext:
@@ -124,6 +160,11 @@ def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> 
         certificates=certificates,
         context=context,
     )
+
+
+def bind_once(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, which: SetUp) -> BoundRecord:
+    """Return what :func:`bind` does; an engine limits how long it may take."""
+    return bind(mechanism, data, plan, which.index)
 
 
 def check_inputs(plan: AuditPlan, data: RecordSet) -> None:

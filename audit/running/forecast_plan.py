@@ -8,8 +8,8 @@ from dataclasses import replace
 from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import MARGIN, check_margins, forecast_bound
 from audit.power.forecasts import Forecast
-from audit.running.binding import bind, check_inputs, family_of
-from audit.trials.engines import Engine, results
+from audit.running.binding import bind_once, check_inputs, family_of
+from audit.trials.engines import Engine, SetUp, results
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet
 
@@ -53,7 +53,8 @@ def forecast(
     check_margins(margins)
     check_inputs(plan, data)
     engine = engine or Engine()
-    done = dict(results(engine.stream(bind, [(mechanism, data, plan, i) for i in range(len(plan.forget))])))
+    calls = [(mechanism, data, plan, SetUp(index=i)) for i in range(len(plan.forget))]
+    done = dict(results(engine.stream(bind_once, calls)))
     records = [replace(done[i], data=data) for i in range(len(plan.forget))]
     cost = None
     if timed:

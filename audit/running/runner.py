@@ -12,7 +12,7 @@ from attacks.protocol import Attack
 from audit.controls.models import reused_models_control, unchanged_data_control
 from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
-from audit.controls.replay import Replayed, replay
+from audit.controls.replay import Replayed, replay, replayed_of
 from audit.controls.same_randomness import same_randomness_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
@@ -25,14 +25,15 @@ from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
-from audit.records.provenance import data_record, environment_of, plan_record
+from audit.records.provenance import data_record, environment_of, machine, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of
+from audit.running.binding import bind_once, check_inputs, family_of, plan_of
+from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, Streams, results
+from audit.trials.engines import Engine, Progress, SetUp, Streams, results
 from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.identity.of_runs import identity_of
 from audit.trials.pace import set_phase
@@ -43,7 +44,6 @@ from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, require_records
-from mechanisms.reading.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 Fits = Callable[[int, BoundRecord], Fitted]
@@ -123,17 +123,7 @@ def run(
     require_records(data)
     # Before any code of the user has run.
     audited_data = data_record(data)
-    if plan is None:
-        plan = default_plan(mechanism, data, forget, claim, trials, attacks, seed)
-    elif any(v is not None for v in (forget, claim, trials, attacks, seed)):
-        raise InvalidInputError(
-            field="plan",
-            expected="given alone, without forget, claim, trials, attacks or seed",
-            got="both",
-            fix="put them into the plan",
-        )
-    if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
-        plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
+    plan = plan_of(mechanism, data, plan, forget, claim, trials, attacks, seed, stop_when_decided)
     title = title or f"Audit of {mechanism.name} on {data.name}"
     storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
     n_chunks = _n_chunks(plan)
@@ -141,6 +131,7 @@ def run(
         storage,
         lambda: identity_of(mechanism, data, plan, data_sha256=audited_data.sha256),
         n_chunks=n_chunks,
+        command=command,
     ) as kept:
         if (finished := kept.result) is not None:
             kept.say(f"This run is finished: its result is read from {storage.folder}, and nothing is drawn.")
@@ -228,8 +219,9 @@ def run_services(
     audited_data = audited_data or data_record(data)
     engine = (engine or Engine()).limited(plan.trial_timeout)
     # Calibration takes most of a second for each, so that binding is work for the workers too.
-    calls = [(mechanism, data, plan, i) for i in range(len(plan.forget)) for mechanism in services.values()]
-    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
+    sets = [SetUp(index=i) for i in range(len(plan.forget))]
+    calls = [(mechanism, data, plan, one) for one in sets for mechanism in services.values()]
+    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     n = len(services)
     # For each forget set, every service bound to it.
     bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
@@ -239,19 +231,16 @@ def run_services(
             announce(plan, [row[s] for row in bound], family)
     for row in bound:
         for record in row:
-            check_attacks(
-                plan.attackers,
-                record.context,
-                n_fit=plan.n_smallest_fit,
-                on=f"forget set {record.forget}",
-                counted="the plan's trials and counting",
-            )
+            check_fits(plan, record)
+    # Before the first chunk of any forget set: what cannot be replayed is known in minutes, and not after hours.
+    replays = [_replayed(plan, row, i, engine) for i, row in enumerate(bound)]
     audited = [
         _audit_forget_set(
             plan,
             families,
             row,
             i,
+            replays=replays[i],
             sha256=audited_data.sha256,
             engine=engine,
             progress=_shown_progress(progress, i, len(plan.forget)),
@@ -296,25 +285,42 @@ def _shown_progress(progress: Progress | None, record: int, n_records: int) -> P
 Audited = tuple[list[Finding], list[Control]]
 
 
+def _replayed(plan: AuditPlan, services: Sequence[BoundRecord], index: int, engine: Streams) -> list[Replayed]:
+    """Return the replay of every service about one forget set, which all retrain alike."""
+    check_same_retraining([service.deletion for service in services], plan, index)
+    found = []
+    # Each draw is a training: a run that goes on does not ask again, unless it does so elsewhere.
+    kept = engine if isinstance(engine, Resuming) and isinstance(engine.engine, Engine) else None
+    place = "" if kept is None else machine()
+    for s, service in enumerate(services):
+        name = f"replay of {index}, {s} on {place}"
+        text = None if kept is None else kept.noted(name)
+        if text is not None:
+            found.append(replayed_of(text))
+            continue
+        replayed = replay(service.deletion, plan, index, service.forget, service.label, engine=engine)
+        if kept is not None:
+            kept.note(name, replayed.to_text())
+        found.append(replayed)
+    return found
+
+
 def _audit_forget_set(
     plan: AuditPlan,
     families: Sequence[Family],
     services: Sequence[BoundRecord],
     index: int,
     *,
+    replays: Sequence[Replayed],
     sha256: str,
     engine: Streams,
     progress: Progress | None,
     fits: Fits | None = None,
 ) -> list[Audited]:
     """Return findings and controls of every service about one forget set; nothing is counted where no replay agrees."""
-    check_same_retraining([service.deletion for service in services], plan, index)
     levels = [
         [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
         for family, service in zip(families, services, strict=True)
-    ]
-    replays = [
-        replay(service.deletion, plan, index, service.forget, service.label, engine=engine) for service in services
     ]
     if not any(replayed.control.as_expected for replayed in replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]

@@ -50,6 +50,24 @@ class Trials(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetUp:
+    """An argument of calls that prepare trials, as binding a mechanism to its ``index``-th forget set does."""
+
+    index: int
+
+
+# Seconds that a call that prepares trials may take where only trials have a limit, if a trial may not take longer.
+SETUP_SECONDS = 120.0
+
+
+def setup_limit(trial_timeout: float | None, setup_timeout: float | None = None) -> float | None:
+    """Return the most seconds for importing a mechanism, and for binding it once; ``None`` for as long as it takes."""
+    if setup_timeout is not None or trial_timeout is None:
+        return setup_timeout
+    return max(SETUP_SECONDS, trial_timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Engine:
     """Runs chunks on ``n_jobs`` worker processes (never a fork), or in this process when it is 1.
 
@@ -62,11 +80,15 @@ class Engine:
     trial_timeout
         Seconds that a trial may take: a chunk of n trials is given up after n times as long, which takes a worker
         process. ``None`` for as long as it takes; a run takes the plan's.
+    setup_timeout
+        Seconds that binding the mechanism to one forget set may take, its ``calibrate`` too. Where only trials have a
+        limit, that of one trial, or 120 if that is longer.
     """
 
     n_jobs: int = 1
     isolated: bool = False
     trial_timeout: float | None = None
+    setup_timeout: float | None = None
 
     def __post_init__(self) -> None:
         fix = "1 runs in this process, 2 on two cores"
@@ -85,17 +107,20 @@ class Engine:
         function, calls
             What is called, and with what. :func:`results` raises for those who can do nothing with a failure.
         """
-        if self.trial_timeout is None and not self.isolated and (self.n_jobs == 1 or len(calls) <= 1):
+        limits = [self._limit(call) for call in calls]
+        unlimited = self.trial_timeout is None and not any(limits)
+        if unlimited and not self.isolated and (self.n_jobs == 1 or len(calls) <= 1):
             for i, arguments in enumerate(calls):
                 yield i, _tried_here(function, arguments)
             return
         from audit.trials.workers.handing_out import HandingOut
 
-        limits = [self._limit(call) for call in calls]
         yield from HandingOut(function, calls, n_workers=min(self.n_jobs, len(calls)), limits=limits).outcomes()
 
     def _limit(self, call: tuple[Any, ...]) -> float | None:
-        """Return the most seconds for a call: of those that draw trials, and say how many."""
+        """Return the most seconds for a call: of those that prepare trials, or draw them and say how many."""
+        if any(isinstance(argument, SetUp) for argument in call):
+            return setup_limit(self.trial_timeout, self.setup_timeout)
         n = sum(argument.n_trials for argument in call if isinstance(argument, Trials))
         return self.trial_timeout * n if n and self.trial_timeout is not None else None
 

@@ -238,8 +238,13 @@ def ranks_of(values: Array, *, rng: np.random.Generator) -> Array:
     rounded = np.ldexp(np.round(np.ldexp(mantissa, _TIE_BITS)), exponent - _TIE_BITS)
     if np.all(rounded == rounded[:1]):
         return np.empty(0)
-    ranks = np.empty(len(values))
-    ranks[np.lexsort((rng.random(len(values)), rounded))] = np.arange(1, len(values) + 1)
+    ranks, by_chance = np.empty(len(values)), rng.random(len(values))
+    order = np.argsort(rounded)
+    ordered = rounded[order]
+    if np.any(ordered[1:] == ordered[:-1]):
+        # Seven times as slow, and the same order where nothing is equal.
+        order = np.lexsort((by_chance, rounded))
+    ranks[order] = np.arange(1, len(values) + 1)
     return ranks
 
 

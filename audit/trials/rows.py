@@ -43,6 +43,11 @@ class RowKey:
             chunk=task.chunk,
         )
 
+    @property
+    def id(self) -> str:
+        """What the chunk is called on the command line."""
+        return "-".join(str(getattr(self, name)) for name in KEY_COLUMNS)
+
     def __str__(self) -> str:
         stream = "" if self.stream == "releases" else f", stream {self.stream}"
         return f"world {self.world}, forget set {self.record}, chunk {self.chunk}{stream} ({self.step})"
@@ -63,7 +68,8 @@ class Row:
     failures
         JSON object: the message of every attack that failed, by its key.
     prints, models, opaque, changed
-        What was watched, as in :class:`audit.trials.watching.Watched`; prints as little-endian uint64.
+        What was watched, as in :class:`audit.trials.watching.Watched`; prints as little-endian uint64. Of certificates
+        ``opaque`` holds what is no number.
     releases, releases_sha256
         Name of the file beside the store that holds the releases, and the digest of their bytes; empty for none.
     worker, seconds

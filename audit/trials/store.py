@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 GIGABYTE = 10**9
 FOLDER = "audit-store"
 _INSERT = f"INSERT OR REPLACE INTO chunks ({', '.join(COLUMNS)}, sha256) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
-_BY_KEY = f"SELECT {', '.join(COLUMNS)} FROM chunks WHERE {' AND '.join(f'{name} = ?' for name in KEY_COLUMNS)}"
+_BY_KEY = f"SELECT {', '.join(COLUMNS)}, sha256 FROM chunks WHERE {' AND '.join(f'{name} = ?' for name in KEY_COLUMNS)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +95,11 @@ class Store:
         except sqlite3.Error as error:
             self._give_up(error)
             return None
-        return None if found is None else row_of(found)
+        return None if found is None else row_of(found[:-1])
 
     def releases(self, row: Row) -> Array | None:
         """Return the releases of a row, mapped into memory; ``None`` when they were not kept or are damaged."""
-        if self.folder is None or not row.releases:
-            return None
-        found = _mapped(self.folder / row.releases)
-        return found if found is not None and releases_digest(found) == row.releases_sha256 else None
+        return None if self.folder is None else kept_releases(self.folder, row)
 
     def put(self, row: Row, releases: Array | None = None) -> Future[None]:
         """Store a row, and the releases beside it; when the future is done both are on disk."""
@@ -132,6 +129,19 @@ class Store:
         """The result of a finished run."""
         text, digest = self._meta("result"), self._meta("result_sha256")
         return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
+
+    def noted(self, name: str) -> str | None:
+        """Return what was noted about the run under a name, or ``None``."""
+        try:
+            text, digest = self._meta(f"note {name}"), self._meta(f"note_sha256 {name}")
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text about the run, that is no chunk, for when it goes on."""
+        self._writer.submit(self._keep, f"note {name}", f"note_sha256 {name}", text).result()
 
     @property
     def n_stored(self) -> int:
@@ -176,7 +186,7 @@ class Store:
         folder = self.folder
         if folder is None:
             return ""
-        name = f"{row.step}-{row.stream}-{row.world}-{row.record}-{row.chunk}.npy"
+        name = f"{row.key.id}.npy"
         partial = folder / f"{name}.partial"
         with open(partial, "wb", opener=_private) as file:
             np.save(file, np.ascontiguousarray(releases, dtype="<f8"), allow_pickle=False)
@@ -186,16 +196,21 @@ class Store:
         self._n_bytes += releases.nbytes
         return name
 
-    def _finish(self, result: str) -> None:
+    def _keep(self, name: str, digest_name: str, text: str) -> None:
+        """Write a text and its digest."""
         if self._failed:
             return
         try:
             with self._lock, self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for key, value in (("result", result), ("result_sha256", hashlib.sha256(result.encode()).hexdigest())):
+                for key, value in ((name, text), (digest_name, hashlib.sha256(text.encode()).hexdigest())):
                     self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
         except sqlite3.Error as error:
             self._give_up(error)
+
+    def _finish(self, result: str) -> None:
+        self._keep("result", "result_sha256", result)
+        if self._failed:
             return
         if not self._storage.keep_releases and self.folder is not None:
             drop_releases(self.folder)
@@ -246,6 +261,20 @@ def drop_releases(folder: Path) -> None:
             path.unlink(missing_ok=True)
         except OSError:
             continue
+
+
+def kept_releases(folder: Path, row: Row) -> Array | None:
+    """Return the releases of a row from the folder where they lie; ``None`` when they are not there or damaged."""
+    if not row.releases:
+        return None
+    found = _mapped(folder / row.releases)
+    return found if found is not None and releases_digest(found) == row.releases_sha256 else None
+
+
+def read_row(connection: sqlite3.Connection, key: RowKey) -> tuple[Row, bool] | None:
+    """Return a row, and whether it is what was stored."""
+    found = connection.execute(_BY_KEY, [getattr(key, name) for name in KEY_COLUMNS]).fetchone()
+    return None if found is None else (row := row_of(found[:-1]), row.sha256() == found[-1])
 
 
 def rows_of(connection: sqlite3.Connection, start: int, stop: int) -> list[tuple[int, Row, bool]]:

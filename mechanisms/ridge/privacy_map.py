@@ -31,7 +31,7 @@ Records = NDArray[np.intp]
 Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
-_CHUNK = 32
+CHUNK = 32
 # A noise is found to this share.
 _NOISE_TOLERANCE = 1e-6
 # Longest step of the search, as a logarithm.
@@ -134,6 +134,7 @@ def privacy_map(
     n_jobs: int = 1,
     progress: Progress | None = None,
     setup: KrylovSetup | None = None,
+    kept: KeepsRows | None = None,
 ) -> PrivacyMap:
     """Return the exact epsilon of deleting each record alone, both directions, with and without unlearning.
 
@@ -155,6 +156,9 @@ def privacy_map(
         Called with (phase, records done, records in all).
     setup
         ``KrylovSetup`` of the same data and hyper-parameters when there is one already.
+    kept
+        Rows by their chunk of ``CHUNK`` records, of the same call before: these are not computed, and others are put
+        there once they are.
 
     Raises
     ------
@@ -176,7 +180,7 @@ def privacy_map(
         )
     chosen = _checked(data, mechanism, delta, records, n_jobs)
     task = _MapTask(setup=_setup(data, mechanism, setup), delta=delta, sigma_unlearn=sigma_unlearn)
-    rows = _run(task, chosen, n_jobs, progress, "privacy map")
+    rows = _run(task, chosen, n_jobs, progress, "privacy map", kept)
     return PrivacyMap(
         records=chosen,
         epsilon=rows[:, 0:2],
@@ -198,6 +202,7 @@ def calibrate_map(
     n_jobs: int = 1,
     progress: Progress | None = None,
     setup: KrylovSetup | None = None,
+    kept: KeepsRows | None = None,
 ) -> CalibrationMap:
     """Return the smallest unlearning noise that gives each record alone (epsilon, delta), on the safe side.
 
@@ -205,7 +210,7 @@ def calibrate_map(
     ----------
     epsilon
         Target in nats, positive and finite.
-    data, mechanism, delta, records, n_jobs, progress, setup
+    data, mechanism, delta, records, n_jobs, progress, setup, kept
         As for :func:`privacy_map`.
 
     Raises
@@ -217,7 +222,7 @@ def calibrate_map(
         raise InvalidInputError(field="epsilon", expected="positive and finite", got=epsilon, fix="0.5 is usual")
     chosen = _checked(data, mechanism, delta, records, n_jobs)
     task = _CalibrationTask(setup=_setup(data, mechanism, setup), delta=delta, target=epsilon)
-    rows = _run(task, chosen, n_jobs, progress, "calibration")
+    rows = _run(task, chosen, n_jobs, progress, "calibration", kept)
     return CalibrationMap(
         records=chosen,
         sigma_unlearn=rows[:, 0],
@@ -227,6 +232,18 @@ def calibrate_map(
         target=epsilon,
         delta=delta,
     )
+
+
+class KeepsRows(Protocol):
+    """What holds rows by their chunk, as a dictionary does."""
+
+    def get(self, chunk: int, /) -> Array | None:
+        """Return the rows of a chunk, or ``None``."""
+        ...
+
+    def __setitem__(self, chunk: int, rows: Array, /) -> None:
+        """Keep the rows of a chunk."""
+        ...
 
 
 class _Task(Protocol):
@@ -408,29 +425,36 @@ def _checked(
     return chosen
 
 
-def _run(task: _Task, records: Records, n_jobs: int, progress: Progress | None, phase: str) -> Array:
+def _run(
+    task: _Task, records: Records, n_jobs: int, progress: Progress | None, phase: str, kept: KeepsRows | None
+) -> Array:
     """Return the rows of all records, in their order."""
-    chunks = [records[i : i + _CHUNK] for i in range(0, len(records), _CHUNK)]
-    found: list[Array] = [np.empty((0, 0))] * len(chunks)
-    done = 0
-    for i, rows in _stream(task, chunks, n_jobs):
-        found[i] = rows
+    chunks = [records[i : i + CHUNK] for i in range(0, len(records), CHUNK)]
+    rows_of: dict[int, Array] = {}
+    if kept is not None:
+        rows_of = {i: rows for i in range(len(chunks)) if (rows := kept.get(i)) is not None}
+    missing = [(i, chunk) for i, chunk in enumerate(chunks) if i not in rows_of]
+    done = len(records) - sum(len(chunk) for _, chunk in missing)
+    for i, rows in _stream(task, missing, n_jobs):
+        if kept is not None:
+            kept[i] = rows
+        rows_of[i] = rows
         done += len(rows)
         if progress is not None:
             progress(phase, done, len(records))
-    return np.concatenate(found)
+    return np.concatenate([rows_of[i] for i in range(len(chunks))])
 
 
-def _stream(task: _Task, chunks: Sequence[Records], n_jobs: int) -> Iterator[tuple[int, Array]]:
-    if n_jobs == 1 or len(chunks) == 1:
-        for i, chunk in enumerate(chunks):
+def _stream(task: _Task, chunks: Sequence[tuple[int, Records]], n_jobs: int) -> Iterator[tuple[int, Array]]:
+    if n_jobs == 1 or len(chunks) <= 1:
+        for i, chunk in chunks:
             yield _one_chunk(i, task, chunk)
         return
     from joblib import Parallel, delayed
 
     # Large arrays reach the workers as one memory map each, not once a chunk.
     pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from pool(delayed(_one_chunk)(i, task, chunk) for i, chunk in enumerate(chunks))
+    yield from pool(delayed(_one_chunk)(i, task, chunk) for i, chunk in chunks)
 
 
 def _one_chunk(i: int, task: _Task, chunk: Records) -> tuple[int, Array]:

@@ -10,7 +10,7 @@ from audit.records.ledger import DeclaredThreshold
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from reports.audits import plan_words, withheld, words
-from reports.page.numbers import counted, down, listed, up
+from reports.page.numbers import all_of, counted, down, listed, up
 from reports.page.parts import NONE, Passage, TableView, plain
 
 HEADING = "Summary for the file"
@@ -174,9 +174,11 @@ def _level(result: AuditResult) -> str:
     fixed = "It was fixed before the first model was looked at."
     if result.data.is_given:
         fixed = "It has to be chosen before anybody looks at the models; the audit cannot tell whether it was."
+    tests = f"{all_of(n, 'test')} of this audit"
+    shared = f"for {tests}" if n == 1 else f"shared by {tests} together"
     return (
-        f"Significance {significance}, shared by all {counted(n, 'test')} of this audit together: if every claim were "
-        f"true, the audit would call some claim refuted with probability at most {significance}. {fixed}"
+        f"Significance {significance}, {shared}: if every claim were true, the audit would call some claim refuted "
+        f"with probability at most {significance}. {fixed}"
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from audit.records.evidence import Finding
 from audit.records.history import BoundCurve, History
+from audit.records.phrases import upper_first
 from audit.records.verdict import Verdict
-from reports.page.numbers import counted, down, nearest, up
+from reports.page.numbers import all_of, counted, down, nearest, up
 from reports.page.parts import HistoryView, TableView
 
 MAX_ROWS = 12
@@ -58,7 +59,7 @@ def _stopping(found: History, *, undone: bool) -> str:
     """Return how many pairs were counted, in one line; ``undone`` when the evidence was not accepted after all."""
     used, budget = found.pairs[-1], found.budget
     if found.refuted_at is None:
-        return f"not decided by any look; all {counted(used, 'pair')} were counted"
+        return f"not decided by any look; {_all_counted(used)}"
     if undone:
         return f"counted {used:,} of {counted(budget, 'pair')}; their evidence was not accepted"
     if used < budget:
@@ -66,17 +67,21 @@ def _stopping(found: History, *, undone: bool) -> str:
     return f"refuted after {found.refuted_at:,} of {counted(budget, 'pair')}"
 
 
+def _all_counted(used: int) -> str:
+    return f"{all_of(used, 'pair')} {'was' if used == 1 else 'were'} counted"
+
+
 def _how(found: History) -> str:
     used, budget = found.pairs[-1], found.budget
     text = (
         f"Trials were counted in pairs, one of each world, until every claim about this deletion was refuted or the "
-        f"budget was spent; {found.n_fit:,} trials of each world had fit the attacks before. "
+        f"budget was spent; {counted(found.n_fit, 'trial')} of each world had fit the attacks before. "
     )
     if used < budget:
         saved = down(100 * (1 - used / budget), 2)
         text += f"The audit stopped after {used:,} of at most {budget:,} pairs: {saved} % were not needed."
     else:
-        text += f"All {counted(used, 'pair')} were counted."
+        text += f"{upper_first(_all_counted(used))}."
     if found.refits:
         at = ", ".join(f"{n:,}" for n in found.refits)
         text += (

@@ -78,6 +78,8 @@ def ledger(family: Family) -> str:
     """Return how the significance was spent, and what of it the verdicts and the bounds rest on."""
     spent, total = up(math.fsum(m.level for m in family.members)), up(family.significance)
     size = counted(len(family.members), "test")
+    if len(family.members) == 1:
+        return f"Family of {size}: its level is {spent}, of a significance of {total}."
     if isinstance(family.correction, Bonferroni):
         text = f"Family of {size}, corrected after Bonferroni: their levels add up to {spent}, of a significance of "
         return f"{text}{total}."

@@ -12,7 +12,7 @@ from audit.certificates.certification import Certification, RouteRow
 from reports.certificates.words import route_name
 from reports.page import drawing
 from reports.page.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, VERMILION
-from reports.page.numbers import INFINITE
+from reports.page.numbers import INFINITE, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def distribution(certification: Certification, prefix: str) -> str:
         ax.set(xscale="log", xlim=(low, high), ylim=(-2, 102), xlabel="ε in nats, logarithmic", ylabel="% of records")
         drawing.log_ticks(ax.xaxis, low, high)
         drawing.legend(drawn, ax)
-        words = f"Share of {len(certification.rows)} records up to each epsilon, with and without unlearning"
+        words = f"Share of {counted(len(certification.rows), 'record')} up to each epsilon, with and without unlearning"
         return drawing.to_svg(drawn, words, prefix)
 
 

@@ -48,7 +48,7 @@ def forecast_summary(forecast: Forecast, *, width: int = 110) -> str:
     if forecast.plan and forecast.plan.counting.kind == "sequential":
         parts.append(SEQUENTIAL)
     if forecast.cost:
-        parts.append(_cost(forecast.cost))
+        parts.append(cost_line(forecast.cost))
     parts.append(LEGEND)
     parts += by_lot(forecast)
     pure = [claim for claim in forecast.claims if getattr(claim.claim.guarantee, "delta", None) == 0]
@@ -165,7 +165,8 @@ def _family(forecast: Forecast) -> str:
     return f"{text}."
 
 
-def _cost(cost: CostEstimate) -> str:
+def cost_line(cost: CostEstimate) -> str:
+    """Return how long drawing takes, and what it holds in memory."""
     timed = listed(f"{n:,} {world}" for world, n in cost.n_timed.items())
     return (
         f"Drawing takes about {duration(cost.seconds)} on {counted(cost.n_jobs, 'worker')} (timed on {timed} trials); "

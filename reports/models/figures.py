@@ -6,6 +6,7 @@ import numpy as np
 
 from audit.records.models import ModelsResult
 from reports.page import drawing
+from reports.page.numbers import counted
 
 # More would be a thicket.
 _MOST_WHISKERS = 150
@@ -36,7 +37,7 @@ def ranks(result: ModelsResult, prefix: str) -> str:
         ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         drawing.legend(drawn, ax, columns=1)
         described = (
-            f"Distance of AUC from 1/2 of {len(order):,} records by rank, from {distance.max():.2f} to "
+            f"Distance of AUC from 1/2 of {counted(len(order), 'record')} by rank, from {distance.max():.2f} to "
             f"{distance.min():.2f}; retained models against retained ones lie between {min(band.low):.2f} and "
             f"{max(band.high):.2f}."
         )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.page.numbers import counted
 from reports.writing import check_formats, write, write_texts
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def redact_models(result: ModelsResult) -> ModelsResult:
     data = replace(result.data, name=f"given {result.data.kind}")
     return replace(
         result,
-        title=f"Models: {result.n_records:,} records",
+        title=f"Models: {counted(result.n_records, 'record')}",
         joint=joint,  # type: ignore[arg-type]
         records=None,
         refuted=tuple(range(len(result.refuted))),

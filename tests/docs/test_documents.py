@@ -51,6 +51,7 @@ LONGER = (
     "unlearn-audit draw small.toml",
     "unlearn-audit run plan.toml --out out/plan",
     # These read what it wrote.
+    "unlearn-audit replay out/plan",
     "unlearn-audit store ls out/plan",
     "unlearn-audit report out/plan/report.json",
     "unlearn-audit run small.toml",

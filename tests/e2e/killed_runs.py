@@ -1,5 +1,7 @@
 """Kill a run at one of its writes, let it go on, and compare: ``python -m tests.e2e.killed_runs PLAN FOLDER``.
 
+With ``--certify`` the certificates of all records are computed instead.
+
 Prints one JSON object. A run is killed (SIGKILL) just before or just after one write: a statement that changes the
 store, the end of a transaction, or a step of writing releases. Each run is a fork of this process, which is quick; this
 process runs nothing on threads while it forks.
@@ -21,8 +23,9 @@ from typing import Any
 import numpy as np
 
 import audit
+from audit.certificates.certifying import certify, make_request
 from audit.commands.plan_file.reading import read_plan
-from audit.trials.store import Store, rows_of
+from audit.trials.store import Storage, Store, rows_of
 from audit.trials.storing.opening import database
 
 CHANGES = ("BEGIN", "CREATE", "DELETE", "INSERT", "PRAGMA APPLICATION_ID =", "PRAGMA JOURNAL", "PRAGMA USER_VERSION =")
@@ -78,10 +81,20 @@ def run_once(plan: Path, folder: Path, log: Path, killer: Killer) -> None:
         os.write(file, f"stored {row.key}\n".encode())
 
     Store._write = logged  # type: ignore[method-assign]
-    resolved = read_plan(plan)
-    result = audit.run(resolved.mechanism, resolved.data, resolved.plan, store=folder, title="t")
-    (folder / "result.json").write_text(text_of(result))
+    (folder / "result.json").write_text(text_of(computed(plan, Storage(folder=folder))))
     (folder / "points").write_text(str(killer.count))
+
+
+CERTIFIES = "--certify" in sys.argv
+
+
+def computed(plan: Path, storage: Storage) -> Any:
+    """Return what a command would compute from a plan."""
+    resolved = read_plan(plan)
+    if CERTIFIES:
+        request = make_request(records="all", routes="exact")
+        return certify(resolved.mechanism, resolved.data, request, store=storage, title="t")
+    return audit.run(resolved.mechanism, resolved.data, resolved.plan, store=storage, title="t")
 
 
 def text_of(result: Any) -> str:
@@ -145,11 +158,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("plan", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--certify", action="store_true")
     parser.add_argument("--every", type=int, default=1, help="Only every so many-th write.")
     chosen = parser.parse_args()
-    resolved = read_plan(chosen.plan)
     # What a run that was never stopped finds; also loads everything before the forks.
-    expected = text_of(audit.run(resolved.mechanism, resolved.data, resolved.plan, title="t"))
+    expected = text_of(computed(chosen.plan, Storage()))
     whole = chosen.folder / "whole"
     whole.mkdir(parents=True)
     if forked(lambda: run_once(chosen.plan, whole, whole / "log", Killer(0))):

@@ -77,6 +77,9 @@ def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(tmp_path:
     assert "NOT AUDITABLE at this number of trials" in text
     assert "trials would be needed" in text
     assert "Drawing takes about" in text
+    assert "1 forget set bound; 1 attack can run" in text
+    assert "gave the same releases in both worlds" in text
+    assert f"What the audit could show: unlearn-audit power {plan}" in text
     assert {path.name for path in tmp_path.iterdir()} == {"plan.toml"}
 
 
@@ -84,7 +87,10 @@ def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(tmp_path:
 def test_dry_run_does_not_change_what_the_run_finds(tmp_path: Path) -> None:
     plan = write_plan(tmp_path)
     first = json.loads(run("run", plan, "--json", "--jobs", "1").stdout)
-    assert run("run", plan, "--dry-run", "--json", "--jobs", "1").returncode == 0
+    checked = run("run", plan, "--dry-run", "--json", "--jobs", "1")
+    assert checked.returncode == 0
+    (control,) = json.loads(checked.stdout)["controls"]
+    assert (control["name"], control["as_expected"]) == ("replay", True)
     again = json.loads(run("run", plan, "--json", "--jobs", "1").stdout)
     assert first["findings"] == again["findings"]
 

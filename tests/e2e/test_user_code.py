@@ -164,6 +164,19 @@ def test_a_chunk_that_ends_its_worker_is_lost_and_no_other(tmp_path: Path, jobs:
     assert counts["n_unlearned"] == counts["n_retrained"] == json.loads(whole.stdout)["plan"]["n_counted"]
 
 
+@pytest.mark.parametrize(
+    ("place", "stage"), [("body", "importing mine:mechanism after"), slow("calibrate", "(while binding the mechanism)")]
+)
+def test_a_mechanism_that_hangs_before_its_first_trial_is_given_up(tmp_path: Path, place: str, stage: str) -> None:
+    limit = ("--jobs", "1", "--setup-timeout", "1.5", "--junit", "j.xml")
+    done = command(tmp_path, *limit, place=place, what="import time; time.sleep(600)")
+    assert done.returncode == 4, done.stderr
+    assert stage in done.stderr
+    recorded = (tmp_path / "j.xml").read_text()
+    assert stage in recorded
+    assert 'errors="1"' in recorded
+
+
 @pytest.mark.slow
 def test_a_hanging_trial_is_given_up(tmp_path: Path) -> None:
     done = command(

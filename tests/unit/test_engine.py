@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from audit.errors import TrialError
-from audit.trials.engines import Engine, results
+from audit.trials.engines import Engine, SetUp, results, setup_limit
 from audit.trials.workers.cores import usable_cores
 from audit.trials.workers.pool import POOL, Failure, Worker
 
@@ -276,7 +276,7 @@ def test_threads_run_side_by_side() -> None:
 
 
 DRIVER = """
-from audit.trials.engines import Engine, results
+from audit.trials.engines import Engine, SetUp, results, setup_limit
 def work(i):
     import os, time
     os.write(2, b"%d\\n" % os.getpid())
@@ -369,3 +369,23 @@ def _one_raises_late_others_end(i: int) -> None:
         time.sleep(3)
         raise ValueError("zero")
     os._exit(3)
+
+
+def test_calls_that_prepare_trials_have_a_limit_of_their_own() -> None:
+    assert [setup_limit(None), setup_limit(None, 3.0), setup_limit(5.0), setup_limit(500.0)] == [
+        None,
+        3.0,
+        120.0,
+        500.0,
+    ]
+    assert setup_limit(500.0, 3.0) == 3.0
+    engine = Engine(setup_timeout=0.2)
+    # Others run here, without any.
+    assert dict(engine.stream(os.getpid, [()])) == {0: os.getpid()}
+    ((_, outcome),) = engine.stream(hangs, [(SetUp(index=0),)])
+    assert isinstance(outcome, Failure)
+    assert "it was still at work after 0.2 seconds" in outcome.message
+
+
+def hangs(which: SetUp) -> None:
+    time.sleep(600)

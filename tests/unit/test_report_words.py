@@ -11,9 +11,9 @@ import reports
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, read_json
 from audit.records.verdict import Reason, Verdict
-from reports.audits import html, terminal
+from reports.audits import compliance, html, terminal, words
 from reports.audits.view import page
-from reports.page.numbers import up
+from reports.page.numbers import all_of, up
 from tests.unit.page_checks import (
     check_html,
 )
@@ -150,3 +150,14 @@ def test_a_bound_above_the_exact_epsilon_is_noted(collection: AuditCollection) -
         collection.results[1].findings[0], verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_REPRODUCIBLE
     )
     assert page(result("One", (broken,))).audits[0].findings[0].notes == ()
+
+
+def test_one_of_a_kind_is_no_plural(collection: AuditCollection) -> None:
+    more = collection.results[0]
+    one = dataclasses.replace(more, family=dataclasses.replace(more.family, members=more.family.members[:1]))
+    for audited in (one, more):
+        said = f"{compliance._level(audited)} {words.ledger(audited.family)}"
+        assert " 1 tests" not in said
+        assert "all 1 " not in said
+        assert ("for the one test of this audit:" in said) == (audited is one)
+    assert (all_of(1, "pair"), all_of(1200, "pair")) == ("the one pair", "all 1,200 pairs")

@@ -79,6 +79,18 @@ def read_plan(
     return _resolve(file, path.parent)
 
 
+def limit_in(path: Path) -> float | None:
+    """Return the ``trial_timeout`` of a plan file before its mechanism is imported; ``None`` for none that is usable.
+
+    Raises
+    ------
+    PlanError
+        For an unreadable file, or TOML errors.
+    """
+    found = read_toml(path).get("trial_timeout")
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and found > 0 else None
+
+
 def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
     data = file.data.load(folder)
     mechanism = file.mechanism.build()

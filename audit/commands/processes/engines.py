@@ -36,7 +36,9 @@ def engine_options(command: F) -> F:
 
 
 @contextmanager
-def engine_of(name: str, scheduler: str | None, *, jobs: int, isolated: bool) -> Iterator[Streams]:
+def engine_of(
+    name: str, scheduler: str | None, *, jobs: int, isolated: bool, setup_timeout: float | None = None
+) -> Iterator[Streams]:
     """Yield the engine that was asked for, and let go of it afterwards.
 
     Parameters
@@ -45,11 +47,13 @@ def engine_of(name: str, scheduler: str | None, *, jobs: int, isolated: bool) ->
         The options.
     isolated
         Whether code of the user draws, which then never does so in this process.
+    setup_timeout
+        Of :class:`audit.Engine`.
 
     Raises
     ------
     InvalidInputError
-        For a scheduler without Dask.
+        For a scheduler without Dask, and a limit that Dask cannot keep.
     """
     from audit.trials.engines import Engine
 
@@ -58,8 +62,15 @@ def engine_of(name: str, scheduler: str | None, *, jobs: int, isolated: bool) ->
             raise InvalidInputError(
                 field="--scheduler", expected="only with --engine dask", got=scheduler, fix="add --engine dask"
             )
-        yield Engine(n_jobs=1 if name == "serial" else jobs, isolated=isolated)
+        yield Engine(n_jobs=1 if name == "serial" else jobs, isolated=isolated, setup_timeout=setup_timeout)
         return
+    if setup_timeout is not None:
+        raise InvalidInputError(
+            field="--setup-timeout",
+            expected="none on Dask, which cannot give up a call that hangs",
+            got=setup_timeout,
+            fix="leave it out, or run on worker processes",
+        )
     from audit.trials.cluster import DaskEngine
 
     with DaskEngine(scheduler=scheduler, workers=jobs) as engine:

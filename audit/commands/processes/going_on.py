@@ -25,22 +25,25 @@ keep_releases_option = click.option(
 )
 
 
-def goes_on(command: Callable[..., int]) -> Callable[..., int]:
+def goes_on(command: Callable[..., int], *, below: str = "") -> Callable[..., int]:
     """Make a run that is stopped say what is stored and how it goes on, leave a JUnit file, and exit by its signal.
 
     Parameters
     ----------
     command
-        The function of ``run`` or ``draw``, whose options it reads.
+        The function of a command whose options it reads: ``run``, ``draw``, ``certify``.
+    below
+        Where the store is in ``--out``.
     """
 
     @functools.wraps(command)
     def told(**options: Any) -> int:
         out, junit, redact = options["out"], options.get("junit"), bool(options.get("redact"))
+        out = out if out is None else out / below
         try:
             return command(**options)
         except KeyboardInterrupt as error:
-            said = f"Interrupted by {signal.Signals(_number(error)).name}: {_stored(_store_of(options))}"
+            said = f"Interrupted by {signal.Signals(_number(error)).name}: {_stored(_store_of(options, out))}"
             say(said)
             if out is not None:
                 say(f"Go on by: {_again(options)}")
@@ -48,7 +51,7 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
             return exit_code_of(error)
         except TrialError:
             if out is not None:
-                say(f"Until then: {_stored(_store_of(options))}")
+                say(f"Until then: {_stored(_store_of(options, out))}")
             raise
 
     return told
@@ -56,7 +59,7 @@ def goes_on(command: Callable[..., int]) -> Callable[..., int]:
 
 def _again(options: Mapping[str, Any]) -> str:
     """Return the command that goes on: what was given, but for what begins anew."""
-    words = ["unlearn-audit", str(click.get_current_context().command.name), str(options["plan"])]
+    words = ["unlearn-audit", str(click.get_current_context().info_name), str(options["plan"])]
     for option in click.get_current_context().command.params:
         value = options.get(option.name or "")
         given = click.get_current_context().get_parameter_source(option.name or "")
@@ -65,9 +68,8 @@ def _again(options: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _store_of(options: Mapping[str, Any]) -> Path | None:
+def _store_of(options: Mapping[str, Any], out: Path | None) -> Path | None:
     """Return the folder whose store a command writes to: a shard has its own below ``--out``."""
-    out: Path | None = options["out"]
     if out is None or "shard" not in options:
         return out
     from audit.running.shards.dealing import Phase, Shard

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -29,6 +30,8 @@ OPTIONS = ("--mechanism", "--baseline-mechanism")
 # Seconds that a process may take to end once it has said how.
 LEAVING = 5.0
 _LOOK = 0.1
+# What a report begins with that has a limit, in seconds.
+_WITHIN = "within "
 _START = (
     "import sys; sys.path[:] = {path}; from audit.cli import guarded; "
     "from audit.commands.processes.supervised import serve; serve(guarded, {report}, {output}, {parent}, {arguments})"
@@ -62,7 +65,7 @@ def supervise(arguments: Sequence[str]) -> int:
         )
         os.close(write)
         started(child)
-        said = _said(read, child)
+        said, overdue = _said(read, child)
     os.close(read)
     if output is not None:
         os.close(output)
@@ -70,7 +73,9 @@ def supervise(arguments: Sequence[str]) -> int:
     if words[-1] == b"" and len(words) > 1 and words[-2].startswith(b"code "):
         return int(words[-2].removeprefix(b"code "))
     stage = next((word.decode() for word in reversed(words[:-1]) if not word.startswith(b"code ")), "starting")
-    return _interrupted(arguments, asked[0]) if asked else _ended(arguments, child.returncode, stage)
+    if asked:
+        return _interrupted(arguments, asked[0])
+    return _hung(arguments, *overdue) if overdue is not None else _ended(arguments, child.returncode, stage)
 
 
 def _own_output() -> int | None:
@@ -85,9 +90,9 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _said(report: int, child: subprocess.Popen[bytes]) -> bytes:
-    """Return what the other process reports until it ends; nobody else can keep this waiting."""
-    said, left = b"", LEAVING
+def _said(report: int, child: subprocess.Popen[bytes]) -> tuple[bytes, tuple[str, float] | None]:
+    """Return what the other process reports until it ends, and what it was ended in; nobody can keep this waiting."""
+    said, left, since = b"", LEAVING, time.monotonic()
     while True:
         ended = child.poll() is not None
         ready, _, _ = select.select([report], [], [], 0 if ended else _LOOK)
@@ -95,15 +100,41 @@ def _said(report: int, child: subprocess.Popen[bytes]) -> bytes:
             more = os.read(report, 65536)
             said += more
             if more:
+                since = time.monotonic()
                 continue
         if ended:
-            return said
+            return said, None
+        limited = _limited(said)
+        if limited is not None and time.monotonic() - since > limited[1]:
+            child.kill()
+            child.wait()
+            return said, limited
         if said.endswith(b"\n") and said[:-1].rpartition(b"\n")[2].startswith(b"code "):
             left -= _LOOK
             if left <= 0:
                 # Threads or exit handlers of the user's do not end; everything is written.
                 child.kill()
                 child.wait()
+
+
+def _limited(said: bytes) -> tuple[str, float] | None:
+    """Return what is done now and how many seconds it may take, where it has a limit."""
+    last = said[:-1].rpartition(b"\n")[2].decode(errors="replace") if said.endswith(b"\n") else ""
+    if not last.startswith(_WITHIN):
+        return None
+    seconds, _, stage = last.removeprefix(_WITHIN).partition(" ")
+    return stage, float(seconds)
+
+
+def _hung(arguments: Sequence[str], stage: str, seconds: float) -> int:
+    """Say that the process was ended because it took too long, in words and in the JUnit file that was asked for."""
+    said = (
+        f"The process that runs your code was still {stage} after {seconds:g} seconds and was ended; nothing was "
+        "decided. Allow more by --setup-timeout."
+    )
+    say(f"Error: {said}")
+    _record(arguments, f"TrialError: {said}")
+    return ExitCode.INTERNAL
 
 
 @contextmanager
@@ -191,16 +222,18 @@ def at(stage: str) -> None:
 
 
 @contextmanager
-def user_code(stage: str) -> Iterator[None]:
+def user_code(stage: str, *, limit: float | None = None) -> Iterator[None]:
     """Run code of the user's: what it prints goes to standard error, and the current directory is as it was after it.
 
     Parameters
     ----------
     stage
         What is done, for the case that the process ends there: "importing my_unlearning".
+    limit
+        Seconds that it may take, after which the process is ended; ``None`` for as long as it takes.
     """
     home = os.getcwd()
-    at(stage)
+    at(stage if limit is None else f"{_WITHIN}{limit:g} {stage}")
     with redirect_stdout(sys.stderr):
         try:
             yield

@@ -41,10 +41,16 @@ def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_
         The plan (chunk size included), the data, the mechanism, the imported files of the user's in the folders of the
         mechanism's and the attacks' modules, and the source of this project's packages.
     """
+    # How long a trial may take changes none that is drawn, and is found out when one hangs.
+    plan = replace(plan, trial_timeout=None)
+    return identity_with(mechanism, data, data_sha256=data_sha256, plan=plan)
+
+
+def identity_with(mechanism: Mechanism, data: RecordSet, *, data_sha256: str, **given: object) -> Identity:
+    """Return what a computation depends on: what it was given by name, the data, the mechanism, and the code of all."""
     found = described(mechanism)
     identity: Identity = {
-        # How long a trial may take changes none that is drawn, and is found out when one hangs.
-        "plan": described(replace(plan, trial_timeout=None)),
+        **{name: described(value) for name, value in given.items()},
         "data": {
             "name": data.name,
             "kind": data.kind if isinstance(data, Dataset) else type(data).__name__,
@@ -53,7 +59,7 @@ def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_
         },
         "mechanism": found,
     }
-    identity["code"] = files_beside(set(_modules([found, identity["plan"]])))
+    identity["code"] = files_beside(set(_modules([found, *(identity[name] for name in given)])))
     identity["unlearn-audit"] = packages_digest()
     return identity
 

@@ -12,12 +12,23 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.trials.rows import Row
-from audit.trials.store import FOLDER, last_id, releases_digest_of, releases_folder, rows_of
+from audit.trials.identity.of_runs import Identity
+from audit.trials.rows import Row, RowKey
+from audit.trials.store import (
+    FOLDER,
+    Array,
+    kept_releases,
+    last_id,
+    read_row,
+    releases_digest_of,
+    releases_folder,
+    rows_of,
+)
 from audit.trials.storing import holding
 from audit.trials.storing.opening import APPLICATION, SCHEMA, database, words
 from mechanisms.errors import InvalidInputError
@@ -44,6 +55,8 @@ class StoreSummary:
         Who writes to it now.
     trials, seed, data
         Of the plan, for the eye.
+    command
+        What runs it again; empty for a run from Python.
     """
 
     folder: Path
@@ -57,6 +70,7 @@ class StoreSummary:
     trials: int
     seed: int
     data: str
+    command: str = ""
 
 
 def stores_below(folder: Path) -> tuple[Path, ...]:
@@ -98,7 +112,12 @@ def summary_of(folder: Path) -> StoreSummary:
     except (sqlite3.DatabaseError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise _damaged(folder, str(error)) from None
+        raise InvalidInputError(
+            field=f"the store in {folder}",
+            expected="whole",
+            got=f"a damaged file ({error})",
+            fix=f"see what is left by `unlearn-audit store verify {folder}`",
+        ) from None
     path = database(folder)
     logs = [path.with_name(f"{path.name}{end}") for end in ("", "-wal")]
     return StoreSummary(
@@ -111,9 +130,77 @@ def summary_of(folder: Path) -> StoreSummary:
         n_release_bytes=sum(file.stat().st_size for file in releases_folder(folder).glob("*.npy")),
         holder=None if holder is None or holding.is_gone(holder) else holder,
         trials=plan.get("plan", {}).get("trials", 0),
-        seed=plan.get("plan", {}).get("seed", 0),
+        seed=plan.get("plan", plan).get("seed", 0),
         data=plan.get("data", {}).get("name", ""),
+        command=meta.get("command", ""),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptChunks:
+    """The chunks of a store for a run that reads them and keeps none of its own.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    identity
+        What the store says of its run.
+    connection
+        For reading.
+    """
+
+    folder: Path
+    identity: Identity
+    connection: sqlite3.Connection
+
+    def read(self, key: RowKey) -> Row | None:
+        """Return a stored row; ``None`` where there is none, or it is not what was stored."""
+        found = read_row(self.connection, key)
+        return found[0] if found is not None and found[1] else None
+
+    def releases(self, row: Row) -> Array | None:
+        """Return the releases of a row; ``None`` when they were not kept or are damaged."""
+        return kept_releases(releases_folder(self.folder), row)
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Return that there is none: nothing is written."""
+        return False
+
+    def put(self, row: Row, releases: Array | None = None) -> Future[None]:
+        """Do nothing, and be done."""
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def noted(self, name: str) -> str | None:
+        """Return nothing: what is asked here is asked anew."""
+        return None
+
+    def note(self, name: str, text: str) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def kept_chunks(folder: Path) -> Iterator[KeptChunks]:
+    """Yield the chunks of a store, which may be at work.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no store, or it does not say of which run it is.
+    """
+    with _reading(folder) as connection:
+        try:
+            identity = json.loads(connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                field=f"the store in {folder}",
+                expected="one that says of which run it is",
+                got=str(error),
+                fix=f"see what is left by `unlearn-audit store verify {folder}`",
+            ) from None
+        yield KeptChunks(folder=folder, identity=identity, connection=connection)
 
 
 def said_of(folder: Path) -> dict[str, str]:
@@ -210,15 +297,6 @@ def _at(connection: sqlite3.Connection, number: int) -> list[tuple[Row, bool]]:
         return []
 
 
-def _damaged(folder: Path, said: str) -> InvalidInputError:
-    return InvalidInputError(
-        field=f"the store in {folder}",
-        expected="whole",
-        got=f"a damaged file ({said})",
-        fix=f"see what is left by `unlearn-audit store verify {folder}`",
-    )
-
-
 @contextmanager
 def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     path = database(folder)
@@ -285,3 +363,12 @@ def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
             got=f"of version {version}" if application == APPLICATION else "another database",
             fix="use the version of unlearn-audit that made it",
         )
+
+
+def _damaged(folder: Path, said: str) -> InvalidInputError:
+    return InvalidInputError(
+        field=f"the store in {folder}",
+        expected="whole",
+        got=f"a damaged file ({said})",
+        fix=f"see what is left by `unlearn-audit store verify {folder}`",
+    )

@@ -46,7 +46,9 @@ _AT_ONCE = 256
 
 
 @contextmanager
-def opened(storage: Storage, identity: Callable[[], Identity], *, n_chunks: int) -> Iterator[Store]:
+def opened(
+    storage: Storage, identity: Callable[[], Identity], *, n_chunks: int, command: str | None = None
+) -> Iterator[Store]:
     """Yield the store of a run, which this process alone writes to until the block ends.
 
     Parameters
@@ -57,6 +59,8 @@ def opened(storage: Storage, identity: Callable[[], Identity], *, n_chunks: int)
         Makes what the run depends on; asked only for a store that lasts.
     n_chunks
         How many chunks the run has (at most, where it may stop early).
+    command
+        What runs it again; kept for whoever looks at the store.
 
     Raises
     ------
@@ -67,6 +71,8 @@ def opened(storage: Storage, identity: Callable[[], Identity], *, n_chunks: int)
     store = Store(connection, storage)
     try:
         if storage.folder is not None:
+            if command is not None:
+                connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('command', ?)", (command,))
             _mend(store, connection, storage.folder)
         yield store
     finally:

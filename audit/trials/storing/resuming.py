@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from audit.errors import TrialError
 from audit.trials.chunks import ChunkTask, draw_and_score, draw_chunk, score_chunk, trial_error
 from audit.trials.engines import Streams
 from audit.trials.rows import Row, RowKey, scored_chunk, scored_columns
-from audit.trials.store import Store
 from audit.trials.workers.pool import Failure
 from mechanisms.errors import UnlearnAuditError
 
@@ -36,6 +36,39 @@ _WAITING = 4
 # Seconds of a chunk beside which a commit takes no time.
 _LONG = 2.0
 _NONE: Array = np.empty(0)
+
+
+class Keeps(Protocol):
+    """What holds chunks: :class:`audit.trials.store.Store`, or one that is only read."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is; ``None`` in memory."""
+        ...
+
+    def read(self, key: RowKey) -> Row | None:
+        """Return a stored row, or ``None``."""
+        ...
+
+    def releases(self, row: Row) -> Array | None:
+        """Return the releases of a row, or ``None``."""
+        ...
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Return whether so many bytes of releases may be kept."""
+        ...
+
+    def put(self, row: Row, releases: Array | None = None) -> Future[None]:
+        """Store a row, and the releases beside it."""
+        ...
+
+    def noted(self, name: str) -> str | None:
+        """Return what was noted under a name, or ``None``."""
+        ...
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text that is no chunk."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,12 +84,20 @@ class Resuming:
     """
 
     engine: Streams
-    store: Store
+    store: Keeps
 
     @property
     def n_jobs(self) -> int:
         """Worker processes of the engine."""
         return self.engine.n_jobs
+
+    def noted(self, name: str) -> str | None:
+        """Return what the store holds under a name, or ``None``."""
+        return self.store.noted(name)
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text in the store, for when the run goes on."""
+        self.store.note(name, text)
 
     def limited(self, trial_timeout: float | None) -> Resuming:
         """Return the same with a limit on the seconds of a trial."""
@@ -69,7 +110,7 @@ class Resuming:
         :func:`~audit.trials.chunks.draw_and_score` are looked up; calls of other functions all run. A chunk that failed
         is stored as failed, and not tried again.
         """
-        if function not in _CHUNKS:
+        if function not in CHUNKS:
             yield from self.engine.stream(function, calls)
             return
         asked = [_asked(call) for call in calls]
@@ -166,6 +207,11 @@ class _Asked:
         return RowKey.of("fit" if self.attacks is None else "count", self.task)
 
 
+def key_of(call: tuple[Any, ...]) -> RowKey:
+    """Return which row holds what one of :data:`CHUNKS` gives for these arguments."""
+    return _asked(call).key
+
+
 def _asked(call: tuple[Any, ...]) -> _Asked:
     """Read the arguments of a function that draws chunks."""
     deletion, *rest = call
@@ -214,4 +260,4 @@ def timed(function: Callable[..., Any], *arguments: Any) -> Timed:
     return Timed(value=value, seconds=time.perf_counter() - began, worker=f"{socket.gethostname()}:{os.getpid()}")
 
 
-_CHUNKS = (draw_chunk, score_chunk, draw_and_score)
+CHUNKS = (draw_chunk, score_chunk, draw_and_score)

@@ -29,6 +29,8 @@ class HandingOut:
         Processes to use.
     limits
         The most seconds for each call; ``None`` for as long as it takes.
+    tries
+        How often a call is made before it has failed.
     """
 
     def __init__(
@@ -38,13 +40,15 @@ class HandingOut:
         *,
         n_workers: int,
         limits: Sequence[float | None],
+        tries: int = 2,
     ) -> None:
         self._packer = Packer(function, calls)
         self._limits = limits
         self._waiting = deque(range(len(calls)))
         # Calls that failed once, with the worker that is not to have them again.
         self._again: list[tuple[int, Worker | None]] = []
-        self._tried: set[int] = set()
+        # Those that may fail no more.
+        self._tried = set(range(len(calls))) if tries == 1 else set[int]()
         self._crew: list[Worker] = []
         self._n_workers = n_workers
         self._n_left = len(calls)

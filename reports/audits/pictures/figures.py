@@ -20,7 +20,7 @@ from mechanisms.claim import Claim, Direction
 from reports.audits.view import band, curves, direction, has_rare_events, near_diagonal
 from reports.page import drawing
 from reports.page.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Point
-from reports.page.numbers import Number
+from reports.page.numbers import Number, counted
 from reports.page.parts import SandwichView
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def trade_off(finding: Finding, prefix: str) -> str:
         else:
             ax.set(ylim=(-0.02, 1.02), aspect="equal", ylabel="event rate among unlearned models")
         drawing.legend(figure, ax)
-        words = f"Event rates in both worlds for {len(shown)} attacks, with the band that the claim allows"
+        words = f"Event rates in both worlds for {counted(len(shown), 'attack')}, with the band that the claim allows"
         return drawing.to_svg(figure, words, prefix)
 
 

@@ -1,7 +1,7 @@
 """Cost of handing out work, and what a lost worker costs, beside other pools, measured side by side in one run.
 
-    python benchmarks/engines.py                 # a minute
-    pip install pebble; python benchmarks/engines.py
+    python benchmarks/speed/engines.py                 # a minute
+    pip install pebble; python benchmarks/speed/engines.py
 
 Targets: two workers at least 90 % of ideal on a CPU-bound mechanism with chunks of 0.2 s; an ended worker costs its
 call and no other, whatever its exit code.

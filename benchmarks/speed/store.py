@@ -1,4 +1,4 @@
-"""What a store costs, and how fast a run goes on: ``python benchmarks/store.py [--out benchmarks/results/store.md]``.
+"""What a store costs, and how fast a run goes on: ``python benchmarks/speed/store.py [--out FILE.md]``.
 
 Three numbers, each beside the same work without a store, in one run: the time of chunks of 0.2 s, drawn in this process
 and by two workers; reading back 1,000,000 scores; and going on with an audit of which 1,000 chunks are stored.
@@ -21,7 +21,7 @@ import numpy as np
 
 import audit
 from audit.trials.chunks import ChunkTask, Source, Stream, score_chunk
-from audit.trials.engines import Streams
+from audit.trials.engines import Streams, results
 from audit.trials.rows import RowKey, scored_chunk
 from audit.trials.store import Storage, Store
 from audit.trials.storing.opening import database, opened
@@ -73,7 +73,7 @@ def store(folder: Path) -> Iterator[Store]:
 def seconds_of(engine: Streams, seconds: float, n: int) -> float:
     calls = [(Busy(seconds=seconds), {KEY: First()}, task(i)) for i in range(n)]
     began = time.perf_counter()
-    n_done = len(dict(engine.stream(score_chunk, calls)))
+    n_done = len(dict(results(engine.stream(score_chunk, calls))))
     return (time.perf_counter() - began) * n / n_done
 
 
@@ -105,13 +105,13 @@ def reading(folder: Path) -> tuple[float, float]:
     return statistics.median(times), bare
 
 
-def going_on(folder: Path) -> tuple[int, float, float, float]:
+def going_on(folder: Path, *, trials: int = 480_000) -> tuple[int, float, float, float]:
     """Return how many chunks are stored, and the seconds of a whole run, of going on, and of rendering its result."""
     rng = np.random.default_rng(0)
     data = from_arrays(rng.standard_normal((60, 4)), rng.standard_normal(60), name="noise")
     mechanism = RidgeLangevin(sigma_unlearn=0.05, n_learn=40, n_unlearn=5, sampler="closed_form")
     plan = audit.AuditPlan(
-        claims=(Claim(guarantee=GaussianDP(mu=2.0)),), forget=((3,),), attacks=("target_loss",), trials=480_000
+        claims=(Claim(guarantee=GaussianDP(mu=2.0)),), forget=((3,),), attacks=("target_loss",), trials=trials
     )
 
     def run() -> float:
