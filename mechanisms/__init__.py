@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
     from mechanisms.adapters.sklearn import from_estimator
     from mechanisms.adapters.stages import EmptyForgetSetError
+    from mechanisms.adapters.torch import from_torch
+    from mechanisms.adapters.torch_records import TorchRecords
     from mechanisms.claim import (
         Certificate,
         Claim,
@@ -70,6 +72,8 @@ else:
             "mechanisms.adapters.observed": "ObservedOutputs",
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",
+            "mechanisms.adapters.torch": "from_torch",
+            "mechanisms.adapters.torch_records": "TorchRecords",
             "mechanisms.claim": (
                 "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OneRecord PrivacyProfile Reference "
                 "ThisSet UpTo"
@@ -135,6 +139,7 @@ __all__ = [
     "RidgeLangevin",
     "ShowsLearned",
     "ThisSet",
+    "TorchRecords",
     "UnlearnAuditError",
     "UnreachableTargetError",
     "UpTo",
@@ -143,6 +148,7 @@ __all__ = [
     "from_arrays",
     "from_estimator",
     "from_functions",
+    "from_torch",
     "load_file",
     "load_named",
     "sample_by_stages",

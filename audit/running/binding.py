@@ -66,6 +66,18 @@ def default_plan(
     return replace(plan, attacks=default_attacks(context, n_fit=plan.n_smallest_fit))
 
 
+def with_declared_replay(plan: AuditPlan, mechanisms: Sequence[Mechanism]) -> AuditPlan:
+    """Return a plan that asks for replays as alike as the mechanisms say, where it says nothing but "exact" itself.
+
+    A mechanism may declare ``replay`` as a plan does (:func:`mechanisms.from_torch`); of several tolerances the widest
+    holds, and "off" before any.
+    """
+    declared = [replay for m in mechanisms if (replay := getattr(m, "replay", "exact")) != "exact"]
+    if plan.replay != "exact" or not declared:
+        return plan
+    return replace(plan, replay="off" if "off" in declared else max(declared))
+
+
 def make_context(deletion: Deletion, data: RecordSet, forget: tuple[int, ...]) -> AttackContext:
     """Return what attackers are granted about a deletion: data, public parameters and the claimed laws."""
     laws = {world: deletion.law(world) for world in World} if isinstance(deletion, HasLaw) else {}

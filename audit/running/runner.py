@@ -26,7 +26,7 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of
+from audit.running.binding import bind, check_attacks, check_inputs, default_plan, family_of, with_declared_replay
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
 from audit.statistics.multiplicity import Role, role_levels
@@ -41,7 +41,7 @@ from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
-from mechanisms.reading.records import RecordSet, require_records
+from mechanisms.reading.records import RecordSet, records_for
 from mechanisms.reading.scalars import flag
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
@@ -76,7 +76,8 @@ def run(
         What to audit.
     data
         The data set D: matrices (:class:`mechanisms.Dataset`), or any other records that the mechanism learns
-        (:class:`mechanisms.RecordSet`). Attacks that read numbers in records are refused where there are none.
+        (:class:`mechanisms.RecordSet`), or what it makes records of: a torch data set for
+        :func:`mechanisms.from_torch`. Attacks that read numbers in records are refused where there are none.
     plan
         Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
     forget, claim, trials, attacks, seed
@@ -118,7 +119,7 @@ def run(
             got=mechanism,
             fix="make one by mechanisms.from_functions",
         )
-    require_records(data)
+    data = records_for(mechanism, data)
     # Before any code of the user has run.
     audited_data = data_record(data)
     if plan is None:
@@ -132,6 +133,7 @@ def run(
         )
     if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
         plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
+    plan = with_declared_replay(plan, [mechanism])
     title = title or f"Audit of {mechanism.name} on {data.name}"
     storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
     n_chunks = _n_chunks(plan)
@@ -219,6 +221,8 @@ def run_services(
         As for :func:`run`; also when two services do not retrain alike.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    data = records_for(next(iter(services.values()), None), data)
+    plan = with_declared_replay(plan, list(services.values()))
     check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
     engine = (engine or Engine()).limited(plan.trial_timeout)
