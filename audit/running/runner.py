@@ -14,6 +14,7 @@ from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
 from audit.controls.replay import Replayed, replay
 from audit.controls.same_randomness import same_randomness_control
+from audit.controls.utility import utility_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
 from audit.gathering.contrast import Evidence, Key, Kind, Sample, gather, make_contrasts
@@ -377,6 +378,7 @@ def _judge(
         *unchanged_data_control(record.deletion, record.data, shown.seen, sha256=sha256, forget=forget, label=label),
         *reference_control(record.deletion, plan, index, forget, label, engine=engine),
         *same_randomness_control(record, seed=plan.seed, index=index, n_controls=len(plan.forget), engine=engine),
+        *utility_control(record.deletion, plan, index, forget, label, engine=engine),
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)

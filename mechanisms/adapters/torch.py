@@ -127,6 +127,7 @@ class TorchMechanism:
             learn=_Learning(function=self.learn, **running),
             unlearn=_Unlearning(function=self.unlearn, **running),
             observe=_Observing(asked=asked, sees=self.sees, columns=columns),
+            evaluate=None if self.evaluate is None else _Evaluating(function=self.evaluate, **running),
             release=release,
             reference=self.reference,
             name=self.name,
@@ -219,6 +220,21 @@ class _Observing:
             fix="build it with one size, such as nn.Linear(..., 10), whatever classes the records have: a size that "
             "follows the records gives a deletion away",
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Evaluating:
+    """The user's ``evaluate``, asked in evaluation mode, without gradients, from numbers of the trial."""
+
+    function: Callable[[Any], float]
+    device: str
+    exact: bool
+
+    def __call__(self, trained: Trained) -> Any:
+        from mechanisms.adapters.torch_models import undisturbed
+
+        with undisturbed(trained, device=self.device, exact=self.exact):
+            return self.function(trained.module)
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Any:

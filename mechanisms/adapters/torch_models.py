@@ -87,7 +87,7 @@ class Asked:
 
     def _answers(self, trained: Trained) -> Array:
         module = trained.module
-        with seeded(trained.words, device=self.device, exact=self.exact), torch.no_grad(), _evaluating(module):
+        with undisturbed(trained, device=self.device, exact=self.exact):
             if self.ask is not None:
                 return _matrix(self.ask(module, self.items), len(self.items), "what ask returns")
             device = next((p.device for p in module.parameters()), torch.device(self.device))
@@ -200,6 +200,13 @@ def _mended_network(module: nn.Module, device: str) -> tuple[str, str]:
 
 def _is_on(found: torch.device, wanted: torch.device) -> bool:
     return found.type == wanted.type and (wanted.index is None or found.index == wanted.index)
+
+
+@contextmanager
+def undisturbed(trained: Trained, *, device: str, exact: bool) -> Iterator[None]:
+    """Ask a network in evaluation mode, without gradients, from its own random numbers, and put it back as it was."""
+    with seeded(trained.words, device=device, exact=exact), torch.no_grad(), _evaluating(trained.module):
+        yield
 
 
 @contextmanager
