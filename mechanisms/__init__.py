@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
     from mechanisms.adapters.sklearn import from_estimator
     from mechanisms.adapters.stages import EmptyForgetSetError
+    from mechanisms.adapters.tables import TableRecords, from_table
     from mechanisms.adapters.torch import from_torch
     from mechanisms.adapters.torch_records import TorchRecords
     from mechanisms.claim import (
@@ -72,6 +73,7 @@ else:
             "mechanisms.adapters.observed": "ObservedOutputs",
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",
+            "mechanisms.adapters.tables": "TableRecords from_table",
             "mechanisms.adapters.torch": "from_torch",
             "mechanisms.adapters.torch_records": "TorchRecords",
             "mechanisms.claim": (
@@ -138,6 +140,7 @@ __all__ = [
     "Released",
     "RidgeLangevin",
     "ShowsLearned",
+    "TableRecords",
     "ThisSet",
     "TorchRecords",
     "UnlearnAuditError",
@@ -148,6 +151,7 @@ __all__ = [
     "from_arrays",
     "from_estimator",
     "from_functions",
+    "from_table",
     "from_torch",
     "load_file",
     "load_named",

@@ -43,9 +43,7 @@ def utility_control(
         f"By the function that was given, {N_MODELS} models a world are worth {_said(unlearned)} when unlearned and "
         f"{_said(retrained)} when retrained (mean ± standard deviation). This decides nothing."
     )
-    return (
-        Control(name="utility", forget=forget, label=label, as_expected=True, message=message, n_trials=N_MODELS),
-    )
+    return (Control(name="utility", forget=forget, label=label, as_expected=True, message=message, n_trials=N_MODELS),)
 
 
 def utility_chunk(deletion: HasUtility, world: World, plan: AuditPlan, record: int, chunk: int) -> Array:

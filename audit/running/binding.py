@@ -72,10 +72,11 @@ def with_declared_replay(plan: AuditPlan, mechanisms: Sequence[Mechanism]) -> Au
     A mechanism may declare ``replay`` as a plan does (:func:`mechanisms.from_torch`); of several tolerances the widest
     holds, and "off" before any.
     """
-    declared = [replay for m in mechanisms if (replay := getattr(m, "replay", "exact")) != "exact"]
-    if plan.replay != "exact" or not declared:
+    declared = [getattr(mechanism, "replay", "exact") for mechanism in mechanisms]
+    tolerances = [float(said) for said in declared if not isinstance(said, str)]
+    if plan.replay != "exact" or not ("off" in declared or tolerances):
         return plan
-    return replace(plan, replay="off" if "off" in declared else max(declared))
+    return replace(plan, replay="off" if "off" in declared else max(tolerances))
 
 
 def make_context(deletion: Deletion, data: RecordSet, forget: tuple[int, ...]) -> AttackContext:

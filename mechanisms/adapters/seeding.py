@@ -4,6 +4,9 @@ In the flow: :mod:`mechanisms.adapters.torch` calls the user's functions in here
 generator then belongs to their trial, and nobody else's generator is moved.
 """
 
+# numpy's global generator is what users' functions draw from.
+# ruff: noqa: NPY002
+
 from __future__ import annotations
 
 import functools
@@ -61,7 +64,8 @@ def seeded(words: Words, *, device: str, exact: bool) -> Iterator[Any]:
             _seed(torch.default_generator, for_torch)
             if on_cuda:
                 torch.cuda.manual_seed_all(int(for_torch.generate_state(1, np.uint64)[0]))
-            np.random.set_state(("MT19937", for_numpy.generate_state(_N_STATE), _N_STATE))
+            words_for_numpy: Any = for_numpy.generate_state(_N_STATE)
+            np.random.set_state(("MT19937", words_for_numpy, _N_STATE, 0, 0.0))
             random.seed(int.from_bytes(for_python.generate_state(N_WORDS).tobytes(), "little"))
             generator = torch.Generator()
             _seed(generator, for_user)

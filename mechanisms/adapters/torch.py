@@ -114,14 +114,12 @@ class TorchMechanism:
         if digest not in known:
             from mechanisms.adapters.torch_checks import columns_of
 
-            known[digest] = columns_of(
-                self._stages(asked, None), data, shown, sees=self.sees, replay=self.replay
-            )
+            known[digest] = columns_of(self._stages(asked, None), data, shown, sees=self.sees, replay=self.replay)
         return self._stages(asked, known[digest])
 
     def _stages(self, asked: Asked, columns: int | None) -> FunctionsMechanism:
         """Return the user's functions with everything round them; without columns, to see what they return."""
-        running = {"device": self.device, "exact": self.replay == "exact"}
+        running: dict[str, Any] = {"device": self.device, "exact": self.replay == "exact"}
         release = ReleaseSpec(shape=()) if columns is None else self._release(asked, columns)
         return from_functions(
             learn=_Learning(function=self.learn, **running),
@@ -141,9 +139,7 @@ class TorchMechanism:
         shape = (rows,) if self.sees == "labels" else (rows, columns)
         # Which records the rows are is filled in when the deletion is bound: the deleted ones first.
         outputs = Outputs(kind=self.sees)
-        return ReleaseSpec(
-            shape=shape, access=Access.BLACK_BOX, continuous=self.sees != "labels", outputs=outputs
-        )
+        return ReleaseSpec(shape=shape, access=Access.BLACK_BOX, continuous=self.sees != "labels", outputs=outputs)
 
     def _asked(self, data: RecordSet, shown: tuple[int, ...]) -> Asked:
         """Read the records that networks are asked about, once: what is drawn in reading them is the same for all."""
@@ -355,12 +351,15 @@ def from_torch(
 def _check_functions(**functions: Any) -> None:
     for name, function in functions.items():
         needed = name in ("learn", "unlearn")
-        fix = "pass a function: " + {
-            "learn": "learn(dataset, generator) -> network",
-            "unlearn": "unlearn(model, retained, forget, generator) -> network",
-            "ask": "ask(model, items) -> tensor",
-            "evaluate": "evaluate(model) -> number",
-        }[name]
+        fix = (
+            "pass a function: "
+            + {
+                "learn": "learn(dataset, generator) -> network",
+                "unlearn": "unlearn(model, retained, forget, generator) -> network",
+                "ask": "ask(model, items) -> tensor",
+                "evaluate": "evaluate(model) -> number",
+            }[name]
+        )
         is_network = hasattr(function, "state_dict")
         holds = (callable(function) and not is_network) or (function is None and not needed)
         require(holds, name, expected="a function", got=f"a {type(function).__name__}", fix=fix)

@@ -69,7 +69,7 @@ class Asked:
         """Inputs of the records, in order: stacked where they are of one shape, else one by one."""
         inputs = [_input_of(item) for item in self.items]
         if len({(x.shape, x.dtype) for x in inputs}) == 1:
-            return torch.stack(inputs).split(_BATCH)
+            return tuple(torch.stack(inputs).split(_BATCH))
         return tuple(x[None] for x in inputs)
 
     def logits(self, trained: Trained) -> Array:
@@ -129,7 +129,7 @@ def weights_of(trained: Trained) -> Array:
     if len(weights) <= MOST_WEIGHTS:
         return weights
     places, signs = _places_and_signs(len(weights))
-    return np.bincount(places, weights=weights * signs, minlength=_PROJECTED)
+    return np.asarray(np.bincount(places, weights=weights * signs, minlength=_PROJECTED), dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=1)
@@ -148,7 +148,7 @@ def checked(returned: Any, function: str, device: str) -> nn.Module:
     """
     got, fix = _mended(returned, device)
     if not fix:
-        return returned  # type: ignore[no-any-return]
+        return returned
     raise InvalidInputError(field=f"what {function} returns", expected=_NETWORK, got=got, fix=fix)
 
 
@@ -175,9 +175,15 @@ def _mended(value: Any, device: str) -> tuple[str, str]:
     if isinstance(value, torch.optim.Optimizer):
         return f"the optimiser {type(value).__name__}", "return the network that it trains"
     if isinstance(value, str | bytes):
-        return f"{kind} (the name of a file?)", "load the network: model.load_state_dict(torch.load(path)), return model"
+        return (
+            f"{kind} (the name of a file?)",
+            "load the network: model.load_state_dict(torch.load(path)), return model",
+        )
     if callable(value):
-        return f"a function ({getattr(value, '__name__', type(value).__name__)})", "return the nn.Module, not a call of it"
+        return (
+            f"a function ({getattr(value, '__name__', type(value).__name__)})",
+            "return the nn.Module, not a call of it",
+        )
     return kind, "return the trained nn.Module; for estimators of scikit-learn use mechanisms.from_estimator"
 
 
@@ -275,6 +281,5 @@ def _input_of(item: Any) -> torch.Tensor:
         field="a record",
         expected="(input, label) with a tensor as input",
         got=f"a {type(item).__name__}" + (f" of {len(item)}" if isinstance(item, list | tuple) else ""),
-        fix="say how a network is asked about records: from_torch(..., ask=lambda model, items: a tensor with a row for "
-        "each item)",
+        fix="say how a network is asked: from_torch(..., ask=lambda model, items: a tensor with a row for each item)",
     )

@@ -140,7 +140,7 @@ def torch_part(records: RecordSet) -> Any:
     if isinstance(records, TorchRecords):
         return records.part()
     if not isinstance(records, Dataset):
-        return Subset(records, range(len(records)))  # type: ignore[arg-type]
+        return Subset(records, range(len(records)))
     features = as_tensor(np.array(records.features), dtype=float32)
     if records.kind == "classification":
         y = records.targets
@@ -189,9 +189,9 @@ def _digest_of(dataset: Any) -> str:
     digest = hashlib.sha256()
     try:
         for part in parts_of(dataset):
-            array = None if isinstance(part, bytes) else np.ascontiguousarray(part)
-            body = part if array is None else array.view(np.uint8).data if array.ndim else array.tobytes()
-            digest.update(f"{'' if array is None else array.dtype.str}{len(body)}:".encode())
+            words = "" if isinstance(part, bytes) else f"{part.dtype.str}{part.shape}"
+            body = part if isinstance(part, bytes) else np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+            digest.update(f"{words}{len(body)}:".encode())
             digest.update(body)
     except OpaqueModelError as error:
         raise InvalidInputError(
