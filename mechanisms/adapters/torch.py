@@ -143,13 +143,13 @@ class TorchMechanism:
 
     def _asked(self, data: RecordSet, shown: tuple[int, ...]) -> Asked:
         """Read the records that networks are asked about, once: what is drawn in reading them is the same for all."""
-        from mechanisms.adapters.torch_models import Asked
+        from mechanisms.adapters.torch_models import Asked, copied
 
         exact = self.replay == "exact"
         with seeded(words_of(np.random.default_rng(0)), device="cpu", exact=False):
             deleted = torch_part(data.take(shown))
             probes = [] if self.probe is None else [torch_part(torch_records(self.probe))]
-            items = tuple(part[i] for part in (deleted, *probes) for i in range(len(part)))
+            items = tuple(copied(part[i]) for part in (deleted, *probes) for i in range(len(part)))
         return Asked(items=items, ask=self.ask, device=self.device, exact=exact)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mechanisms.adapters.functions import FunctionsMechanism
 from mechanisms.adapters.seeding import words_of
 from mechanisms.adapters.stages import FunctionsStages
-from mechanisms.adapters.torch_models import Asked, Trained
+from mechanisms.adapters.torch_models import Asked, Trained, weights_of
 from mechanisms.errors import InvalidInputError, UserFunctionError
 from mechanisms.reading.records import RecordSet
 
@@ -54,13 +54,14 @@ def columns_of(
     if sees != "weights":
         _check_answers(first, observe.asked)
     if replay != "off":
+        weights = weights_of(first)
         again = _learned(stages, 0)
-        if _share_memory(first, again):
+        if not np.array_equal(weights, weights_of(first)):
             raise InvalidInputError(
                 field="what learn returns",
                 expected="a network of its own for each call",
-                got="the network of the call before, trained further",
-                fix="build the network within learn",
+                got="the network of the call before, or a part of it, trained further",
+                fix="build the network within learn; a part that all share must stay as it is, in evaluation mode",
             )
         _check_alike(found, observe(again, None), replay)
     other = _learned(stages, 1)
@@ -119,11 +120,6 @@ def _check_answers(trained: Trained, asked: Asked) -> None:
 
 def _are_probabilities(rows: Array) -> bool:
     return rows.shape[1] > 1 and bool(np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1, atol=1e-5))
-
-
-def _share_memory(first: Trained, second: Trained) -> bool:
-    places = [{p.data_ptr() for p in trained.module.parameters() if p.numel()} for trained in (first, second)]
-    return first.module is second.module or bool(places[0] & places[1])
 
 
 def _check_alike(first: Array, again: Array, replay: str | float) -> None:

@@ -89,10 +89,27 @@ class Asked:
         module = trained.module
         with undisturbed(trained, device=self.device, exact=self.exact):
             if self.ask is not None:
-                return _matrix(self.ask(module, self.items), len(self.items), "what ask returns")
+                return _matrix(self.ask(module, copied(self.items)), len(self.items), "what ask returns")
             device = next((p.device for p in module.parameters()), torch.device(self.device))
-            parts = [_matrix(_tensor(module(batch.to(device))), len(batch), _ANSWER) for batch in self.batches]
-            return np.concatenate(parts)
+            # Copies: what a network does to its inputs in place would reach the next one.
+            batches = (batch.to(device, copy=True) for batch in self.batches)
+            return np.concatenate([_matrix(_tensor(module(batch)), len(batch), _ANSWER) for batch in batches])
+
+
+def copied(item: Any) -> Any:
+    """Return a record whose tensors and arrays are its own.
+
+    A part of a tensor would be sent to other processes with all of the tensor.
+    """
+    if isinstance(item, torch.Tensor):
+        return item.detach().clone()
+    if isinstance(item, np.ndarray):
+        return item.copy()
+    if type(item) in (list, tuple):
+        return type(item)(copied(part) for part in item)
+    if type(item) is dict:
+        return {key: copied(part) for key, part in item.items()}
+    return item
 
 
 def seen_of(logits: Array, sees: Sees) -> Array:

@@ -314,9 +314,39 @@ def test_a_network_that_is_trained_further_at_each_call_stops_after_two() -> Non
         calls.append(dataset)
         return trained(shared, dataset, generator)
 
-    with pytest.raises(InvalidInputError, match="trained further; build the network within learn"):
+    with pytest.raises(InvalidInputError, match=r"trained further; build the network within learn"):
         from_torch(further, keep).bind(images(), (3, 4))
     assert len(calls) == 2
+
+
+def test_networks_may_share_a_part_that_stays_as_it_is() -> None:
+    backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(9))
+
+    def on_top(mode: bool) -> Callable[[Any, Any], nn.Module]:
+        def learn(dataset: Any, generator: Any) -> nn.Module:
+            backbone.train(mode)
+            return trained(nn.Sequential(backbone, nn.Linear(9, 3)), dataset, generator, steps=1)
+
+        return learn
+
+    for weights in backbone.parameters():
+        weights.requires_grad_(False)
+    with pytest.raises(InvalidInputError, match=r"or a part of it, trained further.*stay as it is, in evaluation mode"):
+        from_torch(on_top(True), keep).bind(images(), (3, 4))
+    assert drawn(from_torch(on_top(False), keep)).shape == (1, 2, 3)
+
+
+def test_what_a_network_does_to_its_inputs_stays_with_it() -> None:
+    def learn(dataset: Any, generator: Any) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Hardtanh(-0.5, 0.5, inplace=True), nn.Linear(9, 3))
+
+    dataset = images()
+    deletion = from_torch(learn, keep).bind(dataset, (3, 4))
+    inputs = deletion.stages.observe_fn.asked.batches[0]  # type: ignore[union-attr]
+    deletion.sample(World.UNLEARNED, 1, rng=np.random.default_rng(0))
+    assert torch.equal(inputs, torch.stack([images()[i][0] for i in (3, 4)]))
+    # What is asked is sent to workers without the data set that it was read from.
+    assert all(x.untyped_storage().nbytes() == 36 for x, _ in deletion.stages.observe_fn.asked.items)  # type: ignore[union-attr]
 
 
 def test_a_fixed_seed_stops_after_three() -> None:
