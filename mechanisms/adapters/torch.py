@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mechanisms.adapters.functions import FunctionsDeletion, FunctionsMechanism, from_functions
 from mechanisms.adapters.seeding import seeded, words_of
 from mechanisms.adapters.stages import FunctionsStages
 from mechanisms.adapters.torch_records import TorchRecords, torch_part, torch_records
+from mechanisms.adapters.torch_stages import Evaluating, Learning, Observing, TorchLearnFn, TorchUnlearnFn, Unlearning
 from mechanisms.claim import Reference
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, require
@@ -27,12 +27,9 @@ from mechanisms.reading.scalars import real_number
 from mechanisms.stages import validate_requests
 
 if TYPE_CHECKING:
-    from mechanisms.adapters.torch_models import Asked, Sees, Trained
+    from mechanisms.adapters.torch_models import Asked, Sees
 
-Array = NDArray[np.float64]
 Replay = Literal["exact", "off"] | float
-TorchLearnFn = Callable[[Any, Any], Any]
-TorchUnlearnFn = Callable[[Any, Any, Any, Any], Any]
 _SEES = ("logits", "probabilities", "labels", "weights")
 
 __all__ = ["TorchMechanism", "TorchRecords", "from_torch"]
@@ -122,10 +119,10 @@ class TorchMechanism:
         running: dict[str, Any] = {"device": self.device, "exact": self.replay == "exact"}
         release = ReleaseSpec(shape=()) if columns is None else self._release(asked, columns)
         return from_functions(
-            learn=_Learning(function=self.learn, **running),
-            unlearn=_Unlearning(function=self.unlearn, **running),
-            observe=_Observing(asked=asked, sees=self.sees, columns=columns),
-            evaluate=None if self.evaluate is None else _Evaluating(function=self.evaluate, **running),
+            learn=Learning(function=self.learn, **running),
+            unlearn=Unlearning(function=self.unlearn, **running),
+            observe=Observing(asked=asked, sees=self.sees, columns=columns),
+            evaluate=None if self.evaluate is None else Evaluating(function=self.evaluate, **running),
             release=release,
             reference=self.reference,
             name=self.name,
@@ -151,98 +148,6 @@ class TorchMechanism:
             probes = [] if self.probe is None else [torch_part(torch_records(self.probe))]
             items = tuple(copied(part[i]) for part in (deleted, *probes) for i in range(len(part)))
         return Asked(items=items, ask=self.ask, device=self.device, exact=exact)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Learning:
-    """The user's ``learn``, run from the numbers of a trial."""
-
-    function: TorchLearnFn
-    device: str
-    exact: bool
-
-    def __call__(self, records: RecordSet, rng: np.random.Generator) -> Trained:
-        from mechanisms.adapters.torch_models import Trained, checked
-
-        dataset = torch_part(records)
-        with seeded(words_of(rng), device=self.device, exact=self.exact) as generator:
-            returned = _called(self.function, dataset, generator)
-        return Trained(module=checked(returned, "learn", self.device), words=words_of(rng))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Unlearning:
-    """The user's ``unlearn``, run from the numbers of a trial."""
-
-    function: TorchUnlearnFn
-    device: str
-    exact: bool
-
-    def __call__(self, model: Trained, retained: RecordSet, request: RecordSet, rng: np.random.Generator) -> Trained:
-        from mechanisms.adapters.torch_models import Trained, checked
-
-        datasets = torch_part(retained), torch_part(request)
-        with seeded(words_of(rng), device=self.device, exact=self.exact) as generator:
-            returned = _called(self.function, model.module, *datasets, generator)
-        return Trained(module=checked(returned, "unlearn", self.device), words=words_of(rng))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Observing:
-    """What an attacker sees of a network; ``columns`` is how many outputs, or weights, a network is known to have."""
-
-    asked: Asked
-    sees: Sees
-    columns: int | None
-
-    def __call__(self, trained: Trained, deleted: RecordSet) -> Array:
-        from mechanisms.adapters.torch_models import seen_of, weights_of
-
-        if self.sees == "weights":
-            found = weights_of(trained)
-            self._check(len(found), "weights")
-            return found
-        logits = self.asked.logits(trained)
-        self._check(logits.shape[1], "outputs a record")
-        return seen_of(logits, self.sees)
-
-    def _check(self, found: int, what: str) -> None:
-        if self.columns in (None, found):
-            return
-        raise InvalidInputError(
-            field="the network",
-            expected=f"of {self.columns} {what}, as the first one that learned all records",
-            got=f"{found}",
-            fix="build it with one size, such as nn.Linear(..., 10), whatever classes the records have: a size that "
-            "follows the records gives a deletion away",
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Evaluating:
-    """The user's ``evaluate``, asked in evaluation mode, without gradients, from numbers of the trial."""
-
-    function: Callable[[Any], float]
-    device: str
-    exact: bool
-
-    def __call__(self, trained: Trained) -> Any:
-        from mechanisms.adapters.torch_models import undisturbed
-
-        with undisturbed(trained, device=self.device, exact=self.exact):
-            return self.function(trained.module)
-
-
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except AttributeError as error:
-        if "'Subset' object" not in str(error):
-            raise
-        raise AttributeError(
-            f"{error}. In every world records come as a torch Subset of the data set: read them by dataset[i] or a "
-            "DataLoader, or take dataset.dataset at dataset.indices"
-        ) from error
 
 
 def from_torch(
