@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechanisms.dataset import Dataset
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, GaussianLaw, OutputKind, ReleaseSpec
-from mechanisms.reading.records import RecordSet
+from mechanisms.reading.records import HasLabels, RecordSet
 
 Array = NDArray[np.float64]
 
@@ -31,12 +31,15 @@ class Needs:
         Fewest trials of a world that it can be fitted on.
     matrices
         True when it reads the records as matrices of numbers (a :class:`~mechanisms.dataset.Dataset`).
+    labels
+        True when the classes of the deleted records will do instead, where a release shows answers.
     """
 
     access: tuple[Access, ...] = (Access.WHITE_BOX,)
     law: bool = False
     trials: int = 0
     matrices: bool = False
+    labels: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +197,14 @@ def unreadable(attack: Attack, records: RecordSet) -> str | None:
     """Return why an attack cannot read records, or ``None`` when it can or need not."""
     if not getattr(attack.needs, "matrices", False) or isinstance(records, Dataset):
         return None
+    if getattr(attack.needs, "labels", False) and labels_of(records) is not None:
+        return None
     return _no_matrices(attack.name, records)
+
+
+def labels_of(records: RecordSet) -> NDArray[np.int64] | None:
+    """Return the class of each record; ``None`` where records say none."""
+    return records.labels() if isinstance(records, HasLabels) else None
 
 
 def matrices(context: AttackContext, attack: str) -> tuple[Dataset, Dataset]:

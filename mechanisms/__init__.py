@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mechanisms.adapters.released import Coefficients, Predictions, Released, targets_for
     from mechanisms.adapters.sklearn import from_estimator
     from mechanisms.adapters.stages import EmptyForgetSetError
+    from mechanisms.adapters.tables import TableRecords, from_table
+    from mechanisms.adapters.torch import from_torch
+    from mechanisms.adapters.torch_records import TorchRecords
     from mechanisms.claim import (
         Certificate,
         Claim,
@@ -70,6 +73,9 @@ else:
             "mechanisms.adapters.observed": "ObservedOutputs",
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",
+            "mechanisms.adapters.tables": "TableRecords from_table",
+            "mechanisms.adapters.torch": "from_torch",
+            "mechanisms.adapters.torch_records": "TorchRecords",
             "mechanisms.claim": (
                 "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OneRecord PrivacyProfile Reference "
                 "ThisSet UpTo"
@@ -134,7 +140,9 @@ __all__ = [
     "Released",
     "RidgeLangevin",
     "ShowsLearned",
+    "TableRecords",
     "ThisSet",
+    "TorchRecords",
     "UnlearnAuditError",
     "UnreachableTargetError",
     "UpTo",
@@ -143,6 +151,8 @@ __all__ = [
     "from_arrays",
     "from_estimator",
     "from_functions",
+    "from_table",
+    "from_torch",
     "load_file",
     "load_named",
     "sample_by_stages",

@@ -300,6 +300,15 @@ class ShowsLearned(Protocol):
 
 
 @runtime_checkable
+class HasUtility(Protocol):
+    """A deletion whose models can be evaluated by a function of the user's: what they are good for."""
+
+    def utility(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
+        """Return a number for each of n independent models of a world, shape (n,); ``None`` without a function."""
+        ...
+
+
+@runtime_checkable
 class HasCertificates(Protocol):
     """A deletion that states certificates; they reach the auditor as data."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import logit, logsumexp
 
 from attacks.linear.geometry import linear_model, n_outputs
-from attacks.protocol import AttackContext, matrices
+from attacks.protocol import AttackContext, labels_of, matrices
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access, OutputKind
 
@@ -48,9 +48,12 @@ def target_statistics(releases: Array, context: AttackContext, attack: str) -> A
     ------
     NotApplicableError
         When the release shows no output of the deleted records, its shape is not that of such outputs, or the records
-        are no matrices, so that their targets are not known.
+        are no matrices and know no classes, so that their targets are not known.
     """
     kind, n = output_kind(context, attack), len(releases)
+    known = None if kind == "values" else labels_of(context.deleted)
+    if known is not None:
+        return _of_classes(_outputs(releases, context, attack), known, kind, attack)
     targets = matrices(context, attack)[1].targets
     outputs = _outputs(releases, context, attack)
     if kind == "values":
@@ -59,7 +62,12 @@ def target_statistics(releases: Array, context: AttackContext, attack: str) -> A
                 f"{attack} needs {targets.shape[1]} values a probe record, one a target, got {outputs.shape[2]}"
             )
         return np.asarray((outputs - targets).reshape(n, -1))
-    own = targets.argmax(axis=1) if targets.shape[1] > 1 else (targets[:, 0] > 0).astype(int)
+    own = targets.argmax(axis=1) if targets.shape[1] > 1 else (targets[:, 0] > 0).astype(np.int64)
+    return _of_classes(outputs, own, kind, attack)
+
+
+def _of_classes(outputs: Array, own: NDArray[np.int64], kind: OutputKind, attack: str) -> Array:
+    """Return the log odds of each record's own class, or whether its label is right, shape (n, records)."""
     if kind == "labels":
         return np.asarray((outputs[:, :, 0] == own).astype(np.float64))
     if kind == "probabilities":
@@ -67,7 +75,7 @@ def target_statistics(releases: Array, context: AttackContext, attack: str) -> A
     if outputs.shape[2] == 1:
         odds = outputs[:, :, 0] if kind == "logits" else logit(outputs[:, :, 0])
         return np.asarray(np.where(own == 1, odds, -odds))
-    if own.max() >= outputs.shape[2]:
+    if own.min() < 0 or own.max() >= outputs.shape[2]:
         raise NotApplicableError(f"{attack} needs an output for every class, got {outputs.shape[2]}")
     of_own = np.take_along_axis(outputs, own[None, :, None], axis=2)[:, :, 0]
     if kind == "probabilities":

@@ -38,7 +38,7 @@ class ULira:
     """
 
     name: str = "u_lira"
-    needs: Needs = Needs(access=(Access.BLACK_BOX, Access.WHITE_BOX), trials=2, matrices=True)
+    needs: Needs = Needs(access=(Access.BLACK_BOX, Access.WHITE_BOX), trials=2, matrices=True, labels=True)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator

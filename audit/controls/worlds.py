@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
+from audit.controls.replay import alike
 from audit.gathering.contrast import Evidence
 from audit.gathering.selection import claim_rows
 from audit.gathering.testing import IDENTICAL, best_test, run_tests
@@ -21,7 +20,8 @@ from mechanisms.protocol import Deletion, World
 
 
 def check_same_retraining(deletions: Sequence[Deletion], plan: AuditPlan, record: int) -> None:
-    """Refuse services that do not share a retrained world: for one random stream their releases must be equal.
+    """Refuse services that do not share a retrained world: for one random stream their releases must be as alike as
+    the plan asks of a replay.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def check_same_retraining(deletions: Sequence[Deletion], plan: AuditPlan, record
         for deletion in deletions
     )
     for i, other in enumerate(others, start=1):
-        if not np.array_equal(first, other):
+        if not alike(first, other, 0.0 if isinstance(plan.replay, str) else plan.replay):
             raise InvalidInputError(
                 field=f"services[{i}]",
                 expected="to retrain like the first service",

@@ -31,7 +31,7 @@ from mechanisms.claim import Claim, Reference
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, require
 from mechanisms.protocol import HasPools, HasStages
-from mechanisms.reading.records import RecordSet, require_records
+from mechanisms.reading.records import RecordSet, records_for
 from mechanisms.reading.scalars import whole_number
 
 Array = NDArray[np.float64]
@@ -138,6 +138,7 @@ def run_lots(
     """
     started, seed = time.monotonic(), checked_seed(seed)
     engine = engine or Engine()
+    data = records_for(mechanism, data)
     records, kind, paired = _checked_pool(mechanism, data, pool, draw, pairs)
     n_runs = whole_number(runs, "runs", fix="one model is enough where candidates are told apart")
     require(n_runs >= 1, "runs", expected="at least 1", got=n_runs, fix="1 is usual")
@@ -264,7 +265,6 @@ def _releases(
 def _checked_pool(
     mechanism: Any, data: RecordSet, pool: Sequence[int], draw: DrawKind, pairs: ArrayLike | None
 ) -> tuple[tuple[int, ...], Draw, NDArray[np.int64] | None]:
-    require_records(data)
     is_one_of("draw", draw, ("fair", "paired", "exactly_k", "one"))
     records = validate_forget(pool, len(data), field="pool")
     require(len(records) >= 2, "pool", expected="at least 2 candidates", got=len(records), fix="200 is usual")

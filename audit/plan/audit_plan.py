@@ -131,7 +131,8 @@ class AuditPlan:
         How alike two draws of one random stream must be before anything is counted. "exact": equal in every digit. A
         number in (0, 1), for training whose last digits differ from run to run (kernels of a GPU): by at most that
         share of the largest number of a release. "off": not asked, which reports say; nothing then shows whether trials
-        take all of their randomness from their stream.
+        take all of their randomness from their stream. What a mechanism declares (:func:`mechanisms.from_torch`) holds
+        in place of "exact".
     """
 
     claims: tuple[Claim | CertifiedClaim, ...]

@@ -28,6 +28,7 @@ ControlName = Literal[
     "precision",
     "reference",
     "same_randomness",
+    "utility",
 ]
 
 
@@ -50,7 +51,8 @@ class Control:
         its own. "unchanged_data": no trial changed the data. "paired_rows": given rows of one number in the two
         files do not depend on each other. "precision": given values of both worlds are stored in steps that are
         alike. "reference": unlearning nothing does not bring back what was deleted. "same_randomness": from the same
-        random numbers the two worlds differ by no more than the claims allow with the noise that they share.
+        random numbers the two worlds differ by no more than the claims allow with the noise that they share. "utility":
+        what models of both worlds are good for, by a function of the user's; always as expected.
     as_expected
         For "neglected", whether the ignored deletion was seen; it may be out of any audit's reach.
     p_value, level, n_trials

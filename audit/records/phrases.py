@@ -30,6 +30,7 @@ CONTROLS = {
     "same_randomness": "Same random numbers in both worlds",
     "reused_models": "Learned models",
     "unchanged_data": "Data unchanged",
+    "utility": "Utility",
     "paired_rows": "Rows of equal number in both files",
 }
 WHY = {

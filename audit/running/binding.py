@@ -99,7 +99,20 @@ def plan_of(
         )
     if flag(stop_when_decided, "stop_when_decided") and not isinstance(plan.counting, Sequential):
         plan = replace(plan, counting=Sequential(max_fit=plan.counting.max_fit))
-    return plan
+    return with_declared_replay(plan, [mechanism])
+
+
+def with_declared_replay(plan: AuditPlan, mechanisms: Sequence[Mechanism]) -> AuditPlan:
+    """Return a plan that asks for replays as alike as the mechanisms say, where it says nothing but "exact" itself.
+
+    A mechanism may declare ``replay`` as a plan does (:func:`mechanisms.from_torch`); of several tolerances the widest
+    holds, and "off" before any.
+    """
+    declared = [getattr(mechanism, "replay", "exact") for mechanism in mechanisms]
+    tolerances = [float(said) for said in declared if not isinstance(said, str)]
+    if plan.replay != "exact" or not ("off" in declared or tolerances):
+        return plan
+    return replace(plan, replay="off" if "off" in declared else max(tolerances))
 
 
 def make_context(deletion: Deletion, data: RecordSet, forget: tuple[int, ...]) -> AttackContext:

@@ -11,7 +11,7 @@ from audit.power.forecasts import Forecast
 from audit.running.binding import bind_once, check_inputs, family_of
 from audit.trials.engines import Engine, SetUp, results
 from mechanisms.protocol import Mechanism
-from mechanisms.reading.records import RecordSet
+from mechanisms.reading.records import RecordSet, records_for
 
 
 def forecast(
@@ -51,6 +51,7 @@ def forecast(
         When the mechanism fails.
     """
     check_margins(margins)
+    data = records_for(mechanism, data)
     check_inputs(plan, data)
     engine = engine or Engine()
     calls = [(mechanism, data, plan, SetUp(index=i)) for i in range(len(plan.forget))]

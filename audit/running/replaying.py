@@ -34,7 +34,7 @@ from audit.trials.workers.pool import Failure
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism, World
-from mechanisms.reading.records import RecordSet, require_records
+from mechanisms.reading.records import RecordSet, records_for
 
 T = TypeVar("T")
 # The step of chunks that attacks are fitted on.
@@ -118,7 +118,7 @@ def replay_chunk(
     TrialError
         When the mechanism cannot be bound or sent to another process.
     """
-    require_records(data)
+    data = records_for(mechanism, data)
     sha256 = data_record(data).sha256
     plan = plan_of(mechanism, data, plan, forget, claim, trials, attacks, seed, stop_when_decided)
     check_inputs(plan, data)

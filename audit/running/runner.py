@@ -14,6 +14,7 @@ from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
 from audit.controls.replay import Replayed, replay, replayed_of
 from audit.controls.same_randomness import same_randomness_control
+from audit.controls.utility import utility_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
 from audit.gathering.at_once import Fitted, gather
@@ -27,7 +28,7 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, machine, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind_once, check_inputs, family_of, plan_of
+from audit.running.binding import bind_once, check_inputs, family_of, plan_of, with_declared_replay
 from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
@@ -43,7 +44,7 @@ from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
-from mechanisms.reading.records import RecordSet, require_records
+from mechanisms.reading.records import RecordSet, records_for
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 Fits = Callable[[int, BoundRecord], Fitted]
@@ -78,7 +79,8 @@ def run(
         What to audit.
     data
         The data set D: matrices (:class:`mechanisms.Dataset`), or any other records that the mechanism learns
-        (:class:`mechanisms.RecordSet`). Attacks that read numbers in records are refused where there are none.
+        (:class:`mechanisms.RecordSet`), or what it makes records of: a torch data set for
+        :func:`mechanisms.from_torch`. Attacks that read numbers in records are refused where there are none.
     plan
         Everything that is decided before sampling. Without one, give ``forget`` and ``claim``.
     forget, claim, trials, attacks, seed
@@ -120,7 +122,7 @@ def run(
             got=mechanism,
             fix="make one by mechanisms.from_functions",
         )
-    require_records(data)
+    data = records_for(mechanism, data)
     # Before any code of the user has run.
     audited_data = data_record(data)
     plan = plan_of(mechanism, data, plan, forget, claim, trials, attacks, seed, stop_when_decided)
@@ -215,6 +217,8 @@ def run_services(
         As for :func:`run`; also when two services do not retrain alike.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    data = records_for(next(iter(services.values()), None), data)
+    plan = with_declared_replay(plan, list(services.values()))
     check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
     engine = (engine or Engine()).limited(plan.trial_timeout)
@@ -386,6 +390,7 @@ def _judge(
         *unchanged_data_control(record.deletion, record.data, shown.seen, sha256=sha256, forget=forget, label=label),
         *reference_control(record.deletion, plan, index, forget, label, engine=engine),
         *same_randomness_control(record, seed=plan.seed, index=index, n_controls=len(plan.forget), engine=engine),
+        *utility_control(record.deletion, plan, index, forget, label, engine=engine),
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
     estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)

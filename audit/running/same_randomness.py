@@ -14,7 +14,7 @@ from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
 from audit.records.provenance import data_record
 from audit.records.verdict import Verdict
-from audit.running.binding import bind
+from audit.running.binding import bind, with_declared_replay
 from audit.running.shared_noise import SameRandomness, SharedNoiseFinding
 from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
@@ -23,6 +23,7 @@ from mechanisms.claim import Claim
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism
+from mechanisms.reading.records import records_for
 
 STREAMS = 20
 
@@ -116,7 +117,8 @@ def same_randomness(
     'refuted'
     """
     started = time.monotonic()
-    plan = _resolved(plan, data, forget, claim, seed, significance)
+    data = records_for(mechanism, data)
+    plan = with_declared_replay(_resolved(plan, data, forget, claim, seed, significance), [mechanism])
     whole = isinstance(streams, int | np.integer) and streams >= MIN_STREAMS
     require(whole, "streams", expected=f"at least {MIN_STREAMS}", got=streams, fix="20 is usual")
     engine = engine or Engine()
@@ -196,7 +198,7 @@ def _resolved(
         fix = "write Claim(guarantee=GaussianDP(mu=0.5)), or with EpsilonDelta(epsilon=1.0, delta=1e-5)"
         require(is_claim, "claim", expected="a Claim", got=claim, fix=fix)
         records = forget if isinstance(forget, Sequence | np.ndarray) else (forget,)
-        plan = AuditPlan(claims=(claim,), forget=(validate_forget(records, data.n_records),))  # type: ignore[arg-type]
+        plan = AuditPlan(claims=(claim,), forget=(validate_forget(records, len(data)),))  # type: ignore[arg-type]
     elif forget is not None or claim is not None:
         raise InvalidInputError(
             field="plan", expected="given alone, without forget or claim", got="both", fix="put them into the plan"

@@ -43,6 +43,7 @@ class Stream(IntEnum):
     TIES = 23
     MODELS = 24
     REFERENCE = 25
+    UTILITY = 26
     TIMING = 30
     RECORDS = 40
     COMPARISON = 50

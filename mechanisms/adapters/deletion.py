@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.adapters.models import OpaqueModelError, fingerprint, numbers_of
-from mechanisms.adapters.stages import CalibrateFn, FunctionsStages, LearnFn, ObserveFn, UnlearnFn
+from mechanisms.adapters.stages import CalibrateFn, EvaluateFn, FunctionsStages, LearnFn, ObserveFn, UnlearnFn
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, NotApplicableError
@@ -37,6 +37,7 @@ class FunctionsMechanism:
     name: str
     public: Mapping[str, int | float | str] = field(default_factory=dict)
     observe: ObserveFn | None = None
+    evaluate: EvaluateFn | None = None
 
     def bind(self, data: RecordSet, forget: tuple[int, ...]) -> FunctionsDeletion:
         """Call ``calibrate`` once and freeze its value for all worlds.
@@ -91,6 +92,7 @@ class FunctionsMechanism:
             deleted=deleted,
             calibration=() if self.calibrate is None else (self.calibrate(data, deleted),),
             public=self.public,
+            evaluate_fn=self.evaluate,
         )
 
 
@@ -214,6 +216,25 @@ class FunctionsDeletion:
                 return None
             after.append(stages.seen(stages.unlearned(model, *self._asked(world), rng)))
         return np.stack(before), np.stack(after)
+
+    def utility(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
+        """Return what each of n models of a world is good for, shape (n,); ``None`` where no function was given.
+
+        Raises
+        ------
+        UserFunctionError, EmptyForgetSetError, InvalidInputError
+            As :meth:`sample`, and when the function raises or returns no finite number.
+        """
+        stages = self.stages
+        if stages.evaluate_fn is None:
+            return None
+        found = []
+        for _ in range(n):
+            model = self._model(world, rng)
+            if not (world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY):
+                model = stages.unlearned(model, *self._asked(world), rng)
+            found.append(stages.worth(model))
+        return np.array(found)
 
     def changed_data(self) -> tuple[str, ...]:
         """Return which parts of the data are no longer what they were when the deletion was bound, in words."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mechanisms.adapters.deletion import FunctionsDeletion, FunctionsMechanism
-from mechanisms.adapters.stages import CalibrateFn, EmptyForgetSetError, LearnFn, ObserveFn, UnlearnFn
+from mechanisms.adapters.stages import CalibrateFn, EmptyForgetSetError, EvaluateFn, LearnFn, ObserveFn, UnlearnFn
 from mechanisms.claim import Reference
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, ReleaseSpec
@@ -29,6 +29,7 @@ def from_functions(
     release: ReleaseSpec | tuple[int, ...] | int,
     observe: ObserveFn | None = None,
     calibrate: CalibrateFn | None = None,
+    evaluate: EvaluateFn | None = None,
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN,
     name: str = "user_functions",
     parameters: Mapping[str, int | float | str] | None = None,
@@ -59,6 +60,9 @@ def from_functions(
         retrained model, and an ignored deletion would agree with it. An audit measures how far the reference world is
         from what ``learn(retained)`` returns, and decides nothing where it moves more than half of the way back; less
         than that, or a change in other directions, is reported and not found.
+    evaluate
+        ``evaluate(model) -> number``, such as the accuracy on held-out records: what a model is good for. Mean and
+        spread over ten models of each world are printed beside the verdict and decide nothing.
     reference
         With ``RETRAIN_ONLY`` the retrained world releases what ``learn`` returns.
     name
@@ -115,4 +119,5 @@ def from_functions(
         name=name,
         public=dict(parameters or {}),
         observe=observe,
+        evaluate=evaluate,
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mechanisms.adapters.tables import TableRecords
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, OutputKind, Outputs, ReleaseSpec
@@ -20,7 +21,7 @@ OutputMethod = Literal["predict_proba", "decision_function", "predict"]
 class Released(Protocol):
     """What an attacker sees of a fitted estimator: :class:`Coefficients` or :class:`Predictions`."""
 
-    def of(self, model: Any, deleted: Dataset) -> Array:
+    def of(self, model: Any, deleted: Any) -> Array:
         """Return the release of a fitted estimator."""
         ...
 
@@ -41,7 +42,7 @@ class Coefficients:
 
     continuous: bool = True
 
-    def of(self, model: Any, deleted: Dataset) -> Array:
+    def of(self, model: Any, deleted: Any) -> Array:
         """Return the coefficients."""
         return coefficients_of(model)
 
@@ -61,7 +62,8 @@ class Predictions:
     method
         "predict_proba", "decision_function" or "predict" (values, or the positions of labels).
     probe
-        Features of further records that an attacker asks about, shape (m, p); ``None`` for the deleted ones alone.
+        Features of further records that an attacker asks about, shape (m, p), or a table with the same columns;
+        ``None`` for the deleted ones alone.
     continuous
         Whether independent releases never have equal outputs; by default true unless labels are released. False for
         estimators whose outputs take few values, such as trees, and for a service without any randomness.
@@ -80,8 +82,8 @@ class Predictions:
             fix="choose what the service answers with",
         )
 
-    def of(self, model: Any, deleted: Dataset) -> Array:
-        """Return the outputs.
+    def of(self, model: Any, deleted: Dataset | TableRecords) -> Array:
+        """Return the outputs; labels of a table as their positions among its classes.
 
         Raises
         ------
@@ -98,6 +100,8 @@ class Predictions:
                 fix="name another method, or set what enables it, as probability=True",
             )
         outputs = answer(self._asked(deleted))
+        if isinstance(deleted, TableRecords) and self._labels(model):
+            outputs = deleted.positions(outputs)
         # Several targets make a list of matrices.
         several = isinstance(outputs, list) and any(np.ndim(output) > 1 for output in outputs)
         matrix = np.empty(()) if several else real_numbers(outputs, "releases")
@@ -113,21 +117,27 @@ class Predictions:
 
     def spec(self, model: Any, release: Array, forget: tuple[int, ...]) -> ReleaseSpec:
         """Return a black-box release of that shape, with what its rows and columns are where that is known."""
-        kind = self._kind(model, release)
-        records = (*forget, *[-1] * (len(release) - len(forget)))
+        columns = release.shape[1] if release.ndim > 1 else 1
+        classes = tuple(range(max(columns, 2)))
         return ReleaseSpec(
             shape=release.shape,
             access=Access.BLACK_BOX,
             continuous=not self._labels(model) if self.continuous is None else self.continuous,
-            outputs=None if kind is None else Outputs(records=records, kind=kind),
+            outputs=self.outputs(model, release, forget, classes),
         )
+
+    def outputs(self, model: Any, release: Array, forget: tuple[int, ...], classes: tuple[Any, ...]) -> Outputs | None:
+        """Return what rows and columns are, where the model's classes are these, in order; ``None`` where not known."""
+        kind = self._kind(model, release, classes)
+        records = (*forget, *[-1] * (len(release) - len(forget)))
+        return None if kind is None else Outputs(records=records, kind=kind)
 
     def _labels(self, model: Any) -> bool:
         from sklearn.base import is_classifier
 
         return self.method == "predict" and is_classifier(model)
 
-    def _kind(self, model: Any, release: Array) -> OutputKind | None:
+    def _kind(self, model: Any, release: Array, classes: tuple[Any, ...]) -> OutputKind | None:
         from sklearn.base import is_classifier, is_regressor
 
         if self._labels(model):
@@ -136,13 +146,16 @@ class Predictions:
             return "values" if is_regressor(model) else None
         # A column for each class in order, or one for the second of two; for each pair of classes is something else.
         columns = release.shape[1]
-        if not is_classifier(model) or list(model.classes_) != list(range(max(columns, 2))):
+        fits = columns == len(classes) or (columns == 1 and len(classes) == 2)
+        if not is_classifier(model) or not fits or list(model.classes_) != list(classes):
             return None
         return "probabilities" if self.method == "predict_proba" else "logits"
 
-    def _asked(self, deleted: Dataset) -> Array:
+    def _asked(self, deleted: Dataset | TableRecords) -> Any:
         if self.probe is None:
             return deleted.features
+        if isinstance(deleted, TableRecords):
+            return _joined(deleted.features, self.probe)
         probe = real_numbers(self.probe, "releases.probe")
         p = deleted.features.shape[1]
         if probe.ndim != 2 or probe.shape[1] != p or not np.all(np.isfinite(probe)):
@@ -155,7 +168,21 @@ class Predictions:
         return np.concatenate([deleted.features, probe])
 
 
-def targets_for(estimator: Any, data: Dataset) -> NDArray[Any]:
+def _joined(features: Any, probe: Any) -> Any:
+    """Return a table with the rows of both."""
+    import pandas as pd
+
+    if not isinstance(probe, pd.DataFrame) or list(probe.columns) != list(features.columns):
+        raise InvalidInputError(
+            field="releases.probe",
+            expected=f"a table with the columns {list(features.columns)}",
+            got=f"columns {list(probe.columns)}" if isinstance(probe, pd.DataFrame) else f"a {type(probe).__name__}",
+            fix="give rows of the table without its target",
+        )
+    return pd.concat([features, probe])
+
+
+def targets_for(estimator: Any, data: Dataset | TableRecords) -> Any:
     """Return the targets that an estimator is fitted on.
 
     Parameters
@@ -167,12 +194,14 @@ def targets_for(estimator: Any, data: Dataset) -> NDArray[Any]:
 
     Returns
     -------
-    NDArray
-        Shape (n,), or (n, q) for several columns of numbers.
+    NDArray or Series
+        Shape (n,), or (n, q) for several columns of numbers; of a table the target as it is.
     """
     from sklearn.base import is_classifier
 
     targets = data.targets
+    if isinstance(data, TableRecords):
+        return targets
     if is_classifier(estimator) and targets.shape[1] > 1:
         labels: NDArray[Any] = targets.argmax(axis=1)
         return labels
@@ -192,7 +221,8 @@ def coefficients_of(model: Any) -> Array:
             field="estimator",
             expected="a linear model with coef_ after fit",
             got=type(model).__name__,
-            fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline",
+            fix="use for example Ridge, LinearRegression or LogisticRegression, not a pipeline, or release answers by "
+            'releases=Predictions(method="predict_proba")',
         )
     weights = np.atleast_2d(real_numbers(model.coef_, "coef_")).T
     if getattr(model, "fit_intercept", False):

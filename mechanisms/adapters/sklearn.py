@@ -25,6 +25,7 @@ from mechanisms.adapters.functions import (
 from mechanisms.adapters.released import Coefficients, Predictions, Released, coefficients_of, targets_for
 from mechanisms.adapters.shapes import with_all_classes
 from mechanisms.adapters.stages import FunctionsStages
+from mechanisms.adapters.tables import TableRecords
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError
@@ -32,6 +33,7 @@ from mechanisms.protocol import ReleaseSpec
 from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]
+Learnable = Dataset | TableRecords
 
 __all__ = [
     "Coefficients",
@@ -60,7 +62,7 @@ class EstimatorMechanism:
     classes: tuple[Any, ...] | None = None
     public: Mapping[str, int | float | str] = field(default_factory=dict)
 
-    def bind(self, data: Dataset, forget: tuple[int, ...]) -> FunctionsDeletion:
+    def bind(self, data: Learnable, forget: tuple[int, ...]) -> FunctionsDeletion:
         """Fit with and without the forget set to learn the shape of a release, and call ``calibrate`` once.
 
         Where the two shapes differ, the shape is part of the release (:class:`mechanisms.protocol.ReleaseSpec`).
@@ -71,11 +73,11 @@ class EstimatorMechanism:
             For a forget set out of range; when the estimator does not offer what is to be released, or knows classes
             that ``classes`` lacks; with ``fit_once``, when two fits of the same data differ.
         """
-        data = matrices(data, self.name)
+        data = _fitted_on(data, self.name)
         fresh = _Fit(estimator=self.estimator)
         bound = self._functions(fresh, ReleaseSpec(shape=())).bind(data, forget)
         # The very objects that trials learn from, so that models that were fitted once are found without a digest.
-        retained, deleted = (matrices(part, self.name) for part in (bound.stages.retained, bound.stages.deleted))
+        retained, deleted = (_fitted_on(part, self.name) for part in (bound.stages.retained, bound.stages.deleted))
         # These generators decide shapes and whether fits agree; no trial draws from them.
         full, without = (fresh(part, np.random.default_rng(0)) for part in (data, retained))
         first, other = self._checked_release(full, deleted), self._seen(without, deleted)
@@ -84,7 +86,7 @@ class EstimatorMechanism:
             again = fresh(data, np.random.default_rng(1))
             _check_same_fit(first, self._seen(again, deleted))
             learn = _FittedOnce(fitted=((data, full), (retained, without)), fit=fresh)
-        spec, shapes = self.releases.spec(full, first, validate_forget(forget, data.n_records)), {}
+        spec, shapes = self._spec(full, first, validate_forget(forget, len(data)), data), {}
         if first.shape != other.shape:
             spec = _of_any_shape(spec, first, other)
             shapes = {"release_shapes": f"{first.shape} with the deleted records, {other.shape} without"}
@@ -92,7 +94,7 @@ class EstimatorMechanism:
         stages = replace(bound.stages, learn_fn=learn, release=spec, public=mechanism.public)
         return replace(bound, stages=stages)
 
-    def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> FunctionsStages:
+    def bind_pool(self, data: Learnable, pool: tuple[int, ...]) -> FunctionsStages:
         """Fit with and without the whole pool to learn the shape of a release, and call ``calibrate`` once with both.
 
         Raises
@@ -102,7 +104,7 @@ class EstimatorMechanism:
         """
         return self.bind(data, validate_forget(pool, len(data), field="pool")).stages
 
-    def bind_stream(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> FunctionsStages:
+    def bind_stream(self, data: Learnable, requests: tuple[tuple[int, ...], ...]) -> FunctionsStages:
         """Bind as :meth:`bind_pool` does, to the records of all requests.
 
         Raises
@@ -111,6 +113,12 @@ class EstimatorMechanism:
             As :meth:`bind`, for the requests; for a record that is asked for twice.
         """
         return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
+
+    def _spec(self, model: Any, release: Array, forget: tuple[int, ...], data: Learnable) -> ReleaseSpec:
+        spec = self.releases.spec(model, release, forget)
+        if isinstance(data, TableRecords) and isinstance(self.releases, Predictions):
+            return replace(spec, outputs=self.releases.outputs(model, release, forget, data.classes))
+        return spec
 
     def _functions(
         self, learn: LearnFn, release: ReleaseSpec, known: Mapping[str, str] | None = None
@@ -126,7 +134,7 @@ class EstimatorMechanism:
             parameters={**self.public, **(known or {})},
         )
 
-    def _observe(self, model: Any, deleted: Dataset) -> Array:
+    def _observe(self, model: Any, deleted: Learnable) -> Array:
         if not hasattr(model, "get_params"):
             raise InvalidInputError(
                 field="unlearn",
@@ -136,11 +144,11 @@ class EstimatorMechanism:
             )
         return self._seen(model, deleted)
 
-    def _seen(self, model: Any, deleted: Dataset) -> Array:
+    def _seen(self, model: Any, deleted: Learnable) -> Array:
         release = self.releases.of(model, deleted)
         return release if self.classes is None else with_all_classes(release, model, self.classes)
 
-    def _checked_release(self, model: Any, deleted: Dataset) -> Array:
+    def _checked_release(self, model: Any, deleted: Learnable) -> Array:
         release = self._seen(model, deleted)
         if not np.all(np.isfinite(release)):
             raise InvalidInputError(
@@ -152,13 +160,18 @@ class EstimatorMechanism:
         return release
 
 
+def _fitted_on(data: Any, name: str) -> Learnable:
+    """Return data that an estimator can be fitted on: matrices of numbers, or a table."""
+    return data if isinstance(data, TableRecords) else matrices(data, name)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fit:
     """Learn by fitting a clone anew; every ``random_state`` that is None is drawn from the trial's generator."""
 
     estimator: Any
 
-    def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
+    def __call__(self, data: Learnable, rng: np.random.Generator) -> Any:
         from sklearn.base import clone
 
         model = clone(self.estimator)
@@ -177,10 +190,10 @@ class _Fit:
 class _FittedOnce:
     """Learn by copying the model that was fitted on the same records when the deletion was bound; fit on others."""
 
-    fitted: tuple[tuple[Dataset, Any], ...]
+    fitted: tuple[tuple[Learnable, Any], ...]
     fit: _Fit
 
-    def __call__(self, data: Dataset, rng: np.random.Generator) -> Any:
+    def __call__(self, data: Learnable, rng: np.random.Generator) -> Any:
         for records, model in self.fitted:
             if data is records or (len(data) == len(records) and data.sha256() == records.sha256()):
                 # A copy: the user's function may change the model that it is given.
@@ -231,7 +244,8 @@ def from_estimator(
         and part of what is audited.
     unlearn
         ``unlearn(fitted_estimator, retained, deleted, rng[, calibration]) -> fitted_estimator``. The data are
-        :class:`~mechanisms.dataset.Dataset` (:func:`targets_for` gives the labels). It may change the estimator that
+        :class:`~mechanisms.dataset.Dataset`, or tables of :func:`from_table` (:func:`targets_for` gives what is
+        fitted). It may change the estimator that
         it is given, and must take every random number from ``rng``. In the reference world ``retrain_then_unlearn``
         it is called with the retrained estimator and an empty ``deleted``, and must add the same noise.
     releases
@@ -244,7 +258,8 @@ def from_estimator(
     fit_once
         True when fitting is deterministic: models are then fitted once for each deletion and copied for every trial.
     classes
-        All labels that a classifier may know, 0 to q - 1 for the classes of a :class:`~mechanisms.dataset.Dataset`.
+        All labels that a classifier may know, 0 to q - 1 for the classes of a :class:`~mechanisms.dataset.Dataset`,
+        ``table.classes`` for a table.
         Releases then have a column for each: outputs, probabilities or weights 0 where a model does not know a class.
         Without it, deleting the last record of a class gives away the world by the shape of a release, and the audit
         says so: that shape is part of the release.

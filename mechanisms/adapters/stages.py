@@ -26,6 +26,7 @@ LearnFn = Callable[[Any, np.random.Generator], Any]
 UnlearnFn = Callable[..., Any]
 CalibrateFn = Callable[[Any, Any], Any]
 ObserveFn = Callable[[Any, Any], Any]
+EvaluateFn = Callable[[Any], float]
 # How often a failure on an empty forget set is tried again before it is called a failure of every call.
 _RETRIES = 3
 
@@ -50,6 +51,8 @@ class FunctionsStages:
         All records; those that no request can hold; the others, in the order in which ``observe`` is given them.
     calibration
         Empty, or the one value that ``unlearn`` is given.
+    evaluate_fn
+        What a model is good for, as a number, or ``None``.
     """
 
     learn_fn: LearnFn
@@ -62,6 +65,7 @@ class FunctionsStages:
     deleted: RecordSet
     calibration: tuple[Any, ...] = ()
     public: Mapping[str, int | float | str] = field(default_factory=dict)
+    evaluate_fn: EvaluateFn | None = None
 
     @property
     def at_once(self) -> int:
@@ -151,6 +155,32 @@ class FunctionsStages:
                 field="release", expected="finite numbers", got="NaN or infinity", fix="mend learn or unlearn"
             )
         return array
+
+    def worth(self, model: Any) -> float:
+        """Return what a model is good for.
+
+        Raises
+        ------
+        UserFunctionError
+            When ``evaluate`` raises.
+        InvalidInputError
+            When it returns no finite number.
+        """
+        if self.evaluate_fn is None:
+            return float("nan")
+        try:
+            found = self.evaluate_fn(model)
+        except (Exception, SystemExit) as error:
+            raise UserFunctionError(f"evaluate raised {_said(error)}") from error
+        array = real_numbers(found, "what evaluate returns")
+        if array.size != 1 or not np.all(np.isfinite(array)):
+            raise InvalidInputError(
+                field="what evaluate returns",
+                expected="one finite number",
+                got=f"shape {array.shape}" if array.size != 1 else "NaN or infinity",
+                fix="return for example the accuracy on held-out records",
+            )
+        return float(array.ravel()[0])
 
     def _never_unlearns_nothing(self) -> bool:
         """Return whether ``unlearn`` fails each time with nothing to delete, and works where something is deleted.

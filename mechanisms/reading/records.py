@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mechanisms.errors import InvalidInputError, require
 
@@ -49,6 +50,15 @@ class RecordSet(Protocol):
 
         Asked again after every chunk of trials, to see whether a trial changed the records.
         """
+        ...
+
+
+@runtime_checkable
+class HasLabels(Protocol):
+    """Records that know their classes, so that attacks on answers need no matrices of numbers."""
+
+    def labels(self) -> NDArray[np.int64] | None:
+        """Return the class of each record, by its position among a model's outputs; ``None`` where there is none."""
         ...
 
 
@@ -161,6 +171,21 @@ def _add(digest: Any, item: Any) -> None:
             got=f"none, and a record that is a {type(item).__name__}",
             fix="pass digest=..., a text that tells these records from others, such as the SHA-256 of their file",
         )
+
+
+def records_for(mechanism: Any, data: Any) -> Any:
+    """Return data as a mechanism takes them: records as they are, and what else it reads by its ``records(data)``.
+
+    Raises
+    ------
+    InvalidInputError
+        When they are no set of records for it.
+    """
+    reads = getattr(mechanism, "records", None)
+    is_records = isinstance(data, RecordSet) and not isinstance(data, type)
+    data = reads(data) if callable(reads) and not is_records else data
+    require_records(data)
+    return data
 
 
 def require_records(data: Any) -> None:

@@ -32,6 +32,7 @@ HOW_TO = (
     "docs/own_mechanism.md",
     "docs/scores.md",
     "docs/selftest.md",
+    "docs/torch.md",
 )
 WITHOUT_CODE = ("docs/development.md", "docs/verdicts.md")
 # What other tests, or continuous integration itself, run: these begin with another environment.
@@ -44,6 +45,7 @@ LONGER = (
     "python examples/black_box_logistic_regression.py",
     "python examples/lira_layout.py",
     "python examples/stop_when_decided.py",
+    "python my_network.py",
     "pytest ",
     "unlearn-audit certify plan.toml --records 757,465",
     "unlearn-audit collect out/shards",
