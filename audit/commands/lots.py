@@ -16,7 +16,7 @@ from audit.errors import ExitCode, SchemaError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
 if TYPE_CHECKING:
-    from audit.lots.folders import Opened
+    from audit.lots.files.folders import Opened
     from audit.lots.result import LotsResult
     from mechanisms.claim import Claim
 
@@ -52,7 +52,7 @@ def prepare(pool: Path, runs: int, draw: str, k: int | None, out: Path) -> int:
     service/ goes to whoever trains, scoring/ to whoever scores, auditor/ stays here. All hold the commitment to the
     coins.
     """
-    from audit.lots.folders import prepare as make
+    from audit.lots.files.folders import prepare as make
 
     check_writable(out, contents=("service/", "scoring/", "auditor/"))
     made = make(pool, out, runs=runs, draw=draw, k=k)  # type: ignore[arg-type]
@@ -146,8 +146,8 @@ def check(
     The draw is read from the manifest. Whatever differs from what was committed to is refused by name.
     """
     from audit.lots.auditing import from_lots, which_record
-    from audit.lots.folders import opened
-    from audit.lots.score_files import read_lot_scores
+    from audit.lots.files.folders import opened
+    from audit.lots.files.score_files import read_lot_scores
 
     check_writable(out, {"--junit": junit}, contents=CONTENTS)
     out, junit = settled(out), settled(junit)
@@ -213,8 +213,8 @@ def stream(
     The first release states the claim with --epsilon; later ones keep it.
     """
     from audit.lots.auditing import follow_stream
-    from audit.lots.folders import opened
-    from audit.lots.score_files import read_lot_scores
+    from audit.lots.files.folders import opened
+    from audit.lots.files.score_files import read_lot_scores
     from reports.writing import write_texts
 
     check_writable(out, {"--junit": junit, "--state": state}, contents=CONTENTS)

@@ -38,13 +38,31 @@ def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_
     Returns
     -------
     dict
-        The plan (chunk size included), the data, the mechanism, the imported files of the user's in the folders of the
-        mechanism's and the attacks' modules, and the source of this project's packages.
+        The plan (chunk size included), and what :func:`identity_with` adds.
+    """
+    # How long a trial may take changes none that is drawn, and is found out when one hangs.
+    return identity_with(mechanism, data, described(replace(plan, trial_timeout=None)), data_sha256=data_sha256)
+
+
+def identity_with(mechanism: Any, data: RecordSet, plan: Any, *, data_sha256: str) -> Identity:
+    """Return what trials depend on, where the plan is described already.
+
+    Parameters
+    ----------
+    mechanism, data, data_sha256
+        As for :func:`identity_of`.
+    plan
+        Plain data: everything else that was decided before.
+
+    Returns
+    -------
+    dict
+        The plan, the data, the mechanism, the imported files of the user's in the folders of the mechanism's and the
+        attacks' modules, and the source of this project's packages.
     """
     found = described(mechanism)
     identity: Identity = {
-        # How long a trial may take changes none that is drawn, and is found out when one hangs.
-        "plan": described(replace(plan, trial_timeout=None)),
+        "plan": plan,
         "data": {
             "name": data.name,
             "kind": data.kind if isinstance(data, Dataset) else type(data).__name__,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.lots.coins import commitment, draw_coins
-from audit.lots.manifest import DRAWN, NAME, NEVER_GIVEN, TASKS, Manifest, Role, read_manifest, same_experiment
-from audit.lots.pools import PoolFile, read_pool
+from audit.lots.files.manifest import DRAWN, NAME, NEVER_GIVEN, TASKS, Manifest, Role, read_manifest, same_experiment
+from audit.lots.files.pools import PoolFile, read_pool
 from audit.lots.result import DrawKind
 from audit.lots.subsets import Draw
 from audit.records import json_text

@@ -1,8 +1,8 @@
 """Files of candidates: read row by row, copied as they are, and parts of them written in the same format.
 
-In the flow: :mod:`audit.lots.folders` hands parts of a pool to a service in whatever language, so that nothing here
-knows what a record is. CSV keeps its header line; JSON is a list, JSON lines a record a line, .npy an array with a row
-each.
+In the flow: :mod:`audit.lots.files.folders` hands parts of a pool to a service in whatever language, so that nothing
+here knows what a record is. CSV keeps its header line; JSON is a list, JSON lines a record a line, .npy an array with a
+row each.
 """
 
 from __future__ import annotations
