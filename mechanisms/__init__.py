@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EpsilonDelta,
         Exactly,
         GaussianDP,
+        OnAverage,
         OneRecord,
         PrivacyProfile,
         Reference,
@@ -71,8 +72,8 @@ else:
             "mechanisms.adapters.released": "Coefficients Predictions Released targets_for",
             "mechanisms.adapters.sklearn": "from_estimator",
             "mechanisms.claim": (
-                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OneRecord PrivacyProfile Reference "
-                "ThisSet UpTo"
+                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OnAverage OneRecord PrivacyProfile "
+                "Reference ThisSet UpTo"
             ),
             "mechanisms.dataset": "Dataset from_arrays",
             "mechanisms.errors": (
@@ -122,6 +123,7 @@ __all__ = [
     "NewtonRemoval",
     "NotApplicableError",
     "ObservedOutputs",
+    "OnAverage",
     "OneRecord",
     "OutputPerturbation",
     "Outputs",

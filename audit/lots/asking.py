@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attacks.lots.protocol import LotAttack
+from audit.lots.averaging import AveragedClaim, claim_of_draws
 from audit.lots.coins import read_pairs
-from audit.lots.inputs import check_claim, check_named_claims, checked_seed, is_one_of
+from audit.lots.inputs import check_claim, check_named_claims, checked_seed, checked_significance, is_one_of
 from audit.lots.noise import certified_singles
 from audit.lots.result import DrawKind
 from audit.lots.subsets import Draw, Statistic
 from audit.plan.audit_plan import CertifiedClaim
+from audit.trials.engines import Streams
 from mechanisms.claim import Claim
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, require
@@ -79,8 +81,9 @@ class Asked:
 def asked_for(
     mechanism: Any,
     data: RecordSet,
-    claim: Claim | CertifiedClaim | Sequence[Claim],
+    claim: Claim | CertifiedClaim | AveragedClaim | Sequence[Claim],
     *,
+    engine: Streams,
     pool: Sequence[int],
     draw: DrawKind,
     k: int | None,
@@ -116,6 +119,16 @@ def asked_for(
                 'state the claim, or audit single deletions with draw="one"',
             )
         mechanism, claim = certified_singles(mechanism, data, records, claim.method)
+    seed = checked_seed(seed)
+    if isinstance(claim, AveragedClaim):
+        alpha = checked_significance(judging["significance"])
+        fix = 'state the mean for draw="fair", "paired" or "exactly_k"; single deletions have claims of their own'
+        require(draw != "one", "claim", expected="a Claim about single records", got="an AveragedClaim", fix=fix)
+        level = claim.share * alpha
+        mechanism, claim = claim_of_draws(
+            mechanism, data, records, claim, draw=kind, pairs=paired, k=k, level=level, seed=seed, engine=engine
+        )
+        judging["significance"] = alpha - level
     asked = Asked(
         pool=records,
         claims=_check_claims(claim, draw, kind, m, k),
@@ -125,7 +138,7 @@ def asked_for(
         runs=n_runs,
         references=n_references,
         attack=attack,
-        seed=checked_seed(seed),
+        seed=seed,
         **judging,
     )
     return mechanism, asked

@@ -17,6 +17,7 @@ from attacks.lots.protocol import LotAttack, LotScorer, Rehearsal
 from attacks.protocol import AttackContext
 from audit.lots.asking import Asked, asked_for
 from audit.lots.auditing import from_lots, which_record
+from audit.lots.averaging import AveragedClaim
 from audit.lots.coins import commitment, draw_coins
 from audit.lots.experiment import AUDITED, REHEARSED, WITHOUT, Experiment, bound_to_pool, check_independent, releases_of
 from audit.lots.freezing import check_calibrate
@@ -49,7 +50,7 @@ def run_lots(
     data: RecordSet,
     *,
     pool: Sequence[int],
-    claim: Claim | CertifiedClaim | Sequence[Claim],
+    claim: Claim | CertifiedClaim | AveragedClaim | Sequence[Claim],
     runs: int = 1,
     draw: DrawKind = "fair",
     k: int | None = None,
@@ -82,7 +83,8 @@ def run_lots(
     claim
         Of every set that the coins can give (``covers=UpTo(k=m)`` for fair coins); for ``draw="one"`` about single
         records, one for all or one for each candidate, or ``CertifiedClaim(method="exact")``: then the mechanism's own
-        certificates, with one noise for all candidates.
+        certificates, with one noise for all candidates. ``AveragedClaim(epsilon=1.0)``: the mean over draws of what the
+        mechanism certifies of each drawn set, at one noise; it takes a tenth of the significance.
     runs
         How many models.
     draw, k, pairs
@@ -136,10 +138,12 @@ def run_lots(
     sha256 = data.sha256()
     given = mechanism
     storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
+    engine = engine or Engine()
     mechanism, asked = asked_for(
         mechanism,
         data,
         claim,
+        engine=engine,
         pool=pool,
         draw=draw,
         k=k,
@@ -162,7 +166,7 @@ def run_lots(
             return replace(LotsResult.from_json(finished), title=title)
         if kept.n_stored:
             kept.say(f"Going on: {kept.n_stored:,} of {n_runs:,} runs are stored in {storage.folder}.")
-        keeping = Keeping(engine=engine or Engine(), store=kept)
+        keeping = Keeping(engine=engine, store=kept)
         result = _audited(mechanism, data, asked, keeping, progress, title=title, command=command)
         result = replace(result, seconds=round(time.monotonic() - started, 3))
         if storage.folder is not None:
