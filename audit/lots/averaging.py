@@ -37,7 +37,7 @@ from mechanisms.reading.records import RecordSet
 from mechanisms.reading.scalars import real_number, whole_number
 
 Flags = NDArray[np.bool_]
-_STEPS = 200
+_STEPS = 100
 _AT_ONCE = 10
 # Smaller deltas of a set are taken to be this one.
 _LEAST_LOG = -600.0
