@@ -63,6 +63,7 @@ def test_results_are_those_of_one_process(engine: DaskEngine, plan: AuditPlan) -
     assert found(engine, plan) == found(audit.Engine(), plan)
 
 
+@pytest.mark.slow
 def test_audits_by_lot_are_those_of_one_process(engine: DaskEngine) -> None:
     stepwise = replace(MECHANISM, sampler="stepwise")
     claim = Claim(guarantee=GaussianDP(mu=1.0), covers=UpTo(k=30))

@@ -44,7 +44,9 @@ def test_coins_that_follow_a_covariate_are_refused_by_name(draw: Any) -> None:
     audit.from_lots(rng.normal(size=m), coins, covariates={"weight": rng.normal(size=m)}, **options)
 
 
-@pytest.mark.parametrize(("draw", "k"), [("fair", 0), ("paired", 0), ("exactly_k", 1), ("exactly_k", 5)])
+@pytest.mark.parametrize(
+    ("draw", "k"), [("fair", 0), ("paired", 0), ("exactly_k", 1), pytest.param("exactly_k", 5, marks=pytest.mark.slow)]
+)
 def test_fair_coins_follow_a_covariate_no_more_often_than_is_said(draw: Any, k: int) -> None:
     """The bound itself, at every level that was seen: against columns with ties, outliers, and few values."""
     rng, m, runs, replicates = np.random.default_rng(4), 24, 2, 600

@@ -129,7 +129,7 @@ def test_a_rehearsal_that_shows_nothing_or_all() -> None:
 def test_the_command_reads_a_rehearsal(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(rehearsal(200, 0.7, 3).to_json(), encoding="utf-8")
-    given = ["power", "--lots", "200", "--epsilon", "1", "--rehearsal", str(path)]
+    given = ["power", "--lots", "40", "--epsilon", "1", "--rehearsal", str(path)]
     done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.output
     words = " ".join(done.output.split())
