@@ -174,8 +174,8 @@ def _lots_sentences(result: SelftestResult) -> list[str]:
         "A secret half of 64 candidates (40 of logistic regression) is learned and asked to be deleted; claimed and "
         "true ε are of deleting all of them, at δ = 1e-5. Right: of one model's surest guesses. Hits: models whose "
         "guesses are as good as 2 % of those of a service that deletes. Expected: with three quarters of the "
-        "candidates a rehearsed rate of right guesses has a planned power of at least 0.95. Faults of the noise alone "
-        "are seen in two worlds: who was deleted shows less there.",
+        "candidates a rehearsed rate of right guesses has a planned power of at least 0.95. Most faults of the noise "
+        "alone show too little of who was deleted, and are seen in two worlds.",
     ]
 
 
