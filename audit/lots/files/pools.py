@@ -142,13 +142,13 @@ def _plain(row: Any) -> bytes:
     return row.encode() if isinstance(row, str) else json.dumps(row, sort_keys=True).encode()
 
 
-def _columns(pool: PoolFile) -> Iterator[tuple[str, Sequence[Any]]]:
+def _columns(pool: PoolFile) -> Iterator[tuple[str, Any]]:
     """Yield the names and the values of what looks like columns."""
     if pool.kind == ".csv":
         yield from ((name, [row[j] for row in pool.rows]) for j, name in enumerate(pool.header))
     elif pool.kind == ".npy":
         table = np.asarray(pool.rows).reshape(len(pool.rows), -1)
-        yield from ((str(j + 1), table[:, j].tolist()) for j in range(table.shape[1]))
+        yield from ((str(j + 1), table[:, j]) for j in range(table.shape[1]))
     else:
         rows = [json.loads(row) if isinstance(row, str) and pool.kind == ".jsonl" else row for row in pool.rows]
         if all(isinstance(row, dict) for row in rows):
@@ -156,9 +156,9 @@ def _columns(pool: PoolFile) -> Iterator[tuple[str, Sequence[Any]]]:
             yield from ((name, [row[name] for row in rows]) for name in shared)
 
 
-def _numbers(values: Sequence[Any]) -> NDArray[np.float64] | None:
+def _numbers(values: Any) -> NDArray[np.float64] | None:
     try:
-        found = np.asarray([float(value) for value in values])
+        found = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if bool(np.all(np.isfinite(found))) else None
+    return found if found.ndim == 1 and bool(np.all(np.isfinite(found))) else None
