@@ -191,10 +191,10 @@ def test_less_noise_than_certified_is_refuted() -> None:
 @pytest.mark.slow
 def test_an_exact_service_is_seldom_refuted() -> None:
     replicates, claim = 200, AveragedClaim(epsilon=0.5, draws=200, share=0.5)
-    alarms = sum(
-        audited(Toy(noise=2.0), claim, seed=seed, references=0).verdict is Verdict.REFUTED for seed in range(replicates)
-    )
-    assert alarms <= binomial_limits(replicates, 0.05)[1]
+    found = [audited(Toy(noise=4.0), claim, seed=seed, references=0).verdict for seed in range(replicates)]
+    assert found.count(Verdict.REFUTED) <= binomial_limits(replicates, 0.05)[1]
+    # Not vacuous: each of them could have been refuted.
+    assert Verdict.INCONCLUSIVE not in found
 
 
 def test_what_is_certified_must_be_of_the_process_that_runs() -> None:
