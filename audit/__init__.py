@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores
     from audit.lots.auditing import follow_stream, from_lots, which_record
+    from audit.lots.averaging import AveragedClaim, averaged_claim
     from audit.lots.result import LotsResult
     from audit.lots.running import run_lots
     from audit.models.assigning import Assignment, assign_status
@@ -48,6 +49,7 @@ else:
             "audit.given.auditing": "from_scores",
             "audit.given.files": "read_scores",
             "audit.lots.auditing": "follow_stream from_lots which_record",
+            "audit.lots.averaging": "AveragedClaim averaged_claim",
             "audit.lots.result": "LotsResult",
             "audit.lots.running": "run_lots",
             "audit.models.assigning": "Assignment assign_status",
@@ -84,6 +86,7 @@ __all__ = [
     "AuditPlan",
     "AuditResult",
     "Auditable",
+    "AveragedClaim",
     "Bonferroni",
     "CertifiedClaim",
     "Comparison",
@@ -107,6 +110,7 @@ __all__ = [
     "StoredModels",
     "Verdict",
     "assign_status",
+    "averaged_claim",
     "compare",
     "count_frozen_events",
     "follow_stream",

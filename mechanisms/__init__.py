@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         EpsilonDelta,
         Exactly,
         GaussianDP,
+        OnAverage,
         OneRecord,
         PrivacyProfile,
         Reference,
@@ -77,8 +78,8 @@ else:
             "mechanisms.adapters.torch": "from_torch",
             "mechanisms.adapters.torch_records": "TorchRecords",
             "mechanisms.claim": (
-                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OneRecord PrivacyProfile Reference "
-                "ThisSet UpTo"
+                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OnAverage OneRecord PrivacyProfile "
+                "Reference ThisSet UpTo"
             ),
             "mechanisms.dataset": "Dataset from_arrays",
             "mechanisms.errors": (
@@ -128,6 +129,7 @@ __all__ = [
     "NewtonRemoval",
     "NotApplicableError",
     "ObservedOutputs",
+    "OnAverage",
     "OneRecord",
     "OutputPerturbation",
     "Outputs",

@@ -288,13 +288,54 @@ class UpTo:
         return 1 <= n_deleted <= self.k
 
 
-Covers = ThisSet | OneRecord | Exactly | UpTo
+@dataclass(frozen=True, kw_only=True)
+class OnAverage:
+    """The claim is about the sets that coins draw, in the mean over the draws; it says nothing of any one of them.
+
+    For each set there may be another delta, of which the claim's is the mean: enough where the auditor draws the set
+    (:func:`audit.from_lots`), and nowhere else.
+
+    Parameters
+    ----------
+    candidates
+        How many records the coins draw from, at least 2.
+    draw
+        "fair" (a coin each), "paired" (one of each pair), or "exactly_k", with k.
+    k
+        How many "exactly_k" draws.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    candidates: int
+    draw: Literal["fair", "paired", "exactly_k"] = "fair"
+    k: int | None = None
+    kind: Literal["on_average"] = "on_average"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "candidates", _size(self.candidates, "covers.candidates"))
+        known = self.draw in ("fair", "paired", "exactly_k")
+        require(known, "covers.draw", expected="fair, paired or exactly_k", got=self.draw, fix="name the draw")
+        given = self.k is not None if self.draw == "exactly_k" else self.k is None
+        require(given, "covers.k", expected='given for "exactly_k" alone', got=self.k, fix="say how many are drawn")
+
+    @property
+    def words(self) -> str:
+        """Return "sets drawn by fair coins from 200 records, in the mean over the draws"."""
+        how = {"fair": "drawn by fair coins", "paired": "of one of each pair"}.get(self.draw, f"of {self.k}")
+        return f"sets {how} from {_records(self.candidates)}, in the mean over the draws"
+
+    def includes(self, n_deleted: int) -> bool:
+        """Return ``False``: of no single set is anything said."""
+        return False
 
 
-def _size(k: Any) -> int:
-    fix = "say how many records are deleted"
-    size = whole_number(k, "covers.k", fix=fix)
-    require(size >= 1, "covers.k", expected="at least 1", got=size, fix=fix)
+Covers = ThisSet | OneRecord | Exactly | UpTo | OnAverage
+
+
+def _size(k: Any, field: str = "covers.k") -> int:
+    fix = "say how many records are deleted" if field == "covers.k" else "say how many records coins draw from"
+    size = whole_number(k, field, fix=fix)
+    require(size >= 1, field, expected="at least 1", got=size, fix=fix)
     return size
 
 
@@ -320,7 +361,8 @@ class Claim:
         Sentences that the derivation rests on; printed in every report.
     covers
         Which deletions: the forget set that is audited (:class:`ThisSet`), any one record (:class:`OneRecord`), any set
-        of exactly k (:class:`Exactly`) or of up to k (:class:`UpTo`). An audit of a set that is not covered is refused:
+        of exactly k (:class:`Exactly`) or of up to k (:class:`UpTo`), or those that coins draw in the mean
+        (:class:`OnAverage`). An audit of a set that is not covered is refused:
         what is claimed of single deletions says nothing of a set that is deleted at once.
     """
 
@@ -350,7 +392,7 @@ class Claim:
         require(
             isinstance(self.covers, Covers),
             "covers",
-            expected="ThisSet, OneRecord, Exactly or UpTo",
+            expected="ThisSet, OneRecord, Exactly, UpTo or OnAverage",
             got=self.covers,
             fix="write UpTo(k=2)",
         )

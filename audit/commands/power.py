@@ -16,6 +16,7 @@ from mechanisms.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from audit.commands.plan_file.reading import ResolvedPlan
+    from audit.lots.power import Rehearsed
     from audit.plan.audit_plan import AuditPlan
     from audit.plan.bound_record import BoundRecord
     from audit.power.forecasts import Forecast
@@ -42,6 +43,12 @@ margin_option = click.option(
 @click.option("--lots", type=int, default=None, help="Of deletions drawn by lot: how many candidates there are.")
 @click.option("--runs", type=int, default=None, help="With --lots: trained models; 1.")
 @click.option("--auc", type=float, default=None, help="With --lots: how well each candidate is told apart, above 0.5.")
+@click.option(
+    "--rehearsal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="With --lots: report.json of an audit by lot that was made already, instead of --auc.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON on standard output.")
 @mechanism_option("Forecast the audit of this object of yours")
 def power(
@@ -55,6 +62,7 @@ def power(
     lots: int | None,
     runs: int | None,
     auc: float | None,
+    rehearsal: Path | None,
     as_json: bool,
     own: str | None,
 ) -> int:
@@ -66,7 +74,7 @@ def power(
     """
     if lots is not None:
         others = {"PLAN": plan, "--tests": tests, "--trials": trials, "--margin": margin, "--mechanism": own}
-        return _by_lot(others, lots, runs, auc, epsilon, delta, significance, as_json)
+        return _by_lot(others, lots, runs, auc, rehearsal, epsilon, delta, significance, as_json)
     from audit.power.forecasting import forecast_numbers
     from audit.running.forecast_plan import forecast
 
@@ -105,29 +113,50 @@ def _by_lot(
     lots: int,
     runs: int | None,
     auc: float | None,
+    rehearsal: Path | None,
     epsilon: float | None,
     delta: float | None,
     significance: float | None,
     as_json: bool,
 ) -> int:
     from audit.lots.power import AUCS, forecast_lots
-    from reports.lots.forecast import lots_forecast_summary
+    from reports.lots.forecast import lots_forecast_summary, rehearsal_words
 
     for name, value in others.items():
         if value is not None:
             raise InvalidInputError(field=name, expected="left out with --lots", got=value, fix="say --runs and --auc")
     if epsilon is None:
         raise InvalidInputError(field="--epsilon", expected="given", got="nothing", fix="say what is claimed")
+    if rehearsal is not None and auc is not None:
+        raise InvalidInputError(field="--auc", expected="left out with --rehearsal", got=auc, fix="drop one of them")
+    seen = None if rehearsal is None else _rehearsed(rehearsal)
+    aucs = AUCS if auc is None else (auc,)
     found = forecast_lots(
         candidates=lots,
         runs=1 if runs is None else runs,
         epsilon=epsilon,
         delta=1e-5 if delta is None else delta,
         significance=0.05 if significance is None else significance,
-        aucs=AUCS if auc is None else (auc,),
+        aucs=aucs if seen is None else (seen.cautious, seen.likely),
     )
+    if seen is not None:
+        click.echo(rehearsal_words(seen), err=as_json)
     click.echo(found.to_json() if as_json else lots_forecast_summary(found), nl=as_json)
     return ExitCode.OK
+
+
+def _rehearsed(path: Path) -> Rehearsed:
+    from audit.errors import SchemaError
+    from audit.lots.power import rehearsed
+    from audit.lots.result import LotsResult
+
+    try:
+        result = LotsResult.from_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, SchemaError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        fix = "name report.json of an audit by lot"
+        raise InvalidInputError(field=str(path), expected="a stored audit by lot", got=said, fix=fix) from None
+    return rehearsed(result)
 
 
 def dry_run(read: ResolvedPlan, plan: Path, *, margin: float | None, engine: Streams, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audit.lots.betting import Bet, next_bet
 from audit.lots.coins import checked_guesses, read_coins, read_pairs
+from audit.lots.covariates import check_covariates
 from audit.lots.inputs import (
     check_claim,
     check_named_claims,
@@ -63,6 +64,7 @@ def from_lots(
     guesses: int | None = None,
     runs_threshold: float | None = None,
     run_seeds: ArrayLike | None = None,
+    covariates: Mapping[str, ArrayLike] | None = None,
     significance: float = 0.05,
     delta: float | None = None,
     seed: int = 0,
@@ -99,6 +101,9 @@ def from_lots(
         quarter of the runs chooses it, and does not count.
     run_seeds
         Of several runs: the seeds that they were made from, where they are known; equal ones are refused.
+    covariates
+        What is known of the candidates without any score: a number each, by name, such as a column of the records or
+        the score of a model that never saw the pool. Coins that follow one are refused.
     significance
         In (0, 0.5).
     delta
@@ -143,7 +148,7 @@ def from_lots(
     started = time.monotonic()
     rows = read_scores(scores)
     check_seeds(run_seeds, len(rows))
-    runs = _runs_of(rows, coins, claim, draw, pairs, statistic, guesses, checked_seed(seed))
+    runs = _runs_of(rows, coins, claim, draw, pairs, statistic, guesses, covariates, checked_seed(seed))
     alpha, at = checked_significance(significance), checked_delta(delta, claim)
     fitting, log_threshold = 0, None
     if len(runs) > 1 or runs_threshold is not None:
@@ -182,6 +187,7 @@ def which_record(
     names: int = 1,
     among: ArrayLike | None = None,
     run_seeds: ArrayLike | None = None,
+    covariates: Mapping[str, ArrayLike] | None = None,
     significance: float = 0.05,
     delta: float | None = None,
     seed: int = 0,
@@ -207,7 +213,7 @@ def which_record(
     among
         Where other records of the pool are retained in every run: flags, shape (m,), of those that could be drawn. Only
         they are named, and m counts only them.
-    run_seeds, significance, delta, seed, title, command, commitment
+    run_seeds, covariates, significance, delta, seed, title, command, commitment
         As for :func:`from_lots`.
 
     Returns
@@ -241,6 +247,10 @@ def which_record(
     known = bool(np.all((places >= 0) & (places < rows.shape[1]))) and bool(np.all(inside[places.astype(int)]))
     require(known, "drawn", expected="positions of candidates that could be drawn", got=places.tolist()[:5], fix=fix)
     m = int(inside.sum())
+    given = np.zeros(rows.shape, dtype=bool)
+    given[np.arange(len(rows)), places.astype(int)] = True
+    known_of = {name: np.asarray(values)[inside] for name, values in (covariates or {}).items()}
+    check_covariates(known_of, given[:, inside], draw="exactly_k")
     k = checked_guesses(names, 1, m - 1)
     positions = np.flatnonzero(inside)
     runs = []
@@ -276,6 +286,7 @@ def follow_stream(
     pairs: ArrayLike | None = None,
     statistic: Statistic = "count",
     guesses: int | None = None,
+    covariates: Mapping[str, ArrayLike] | None = None,
     significance: float = 0.05,
     delta: float | None = None,
     seed: int = 0,
@@ -295,7 +306,7 @@ def follow_stream(
         What is claimed of every release, given those before; needed for the first.
     state
         What was returned for the release before (:meth:`LotsResult.from_json` reads it from a file).
-    draw, pairs, statistic, guesses, seed, title, command
+    draw, pairs, statistic, guesses, covariates, seed, title, command
         As for :func:`from_lots`; draw and statistic are those of the first release.
     significance, delta
         Of the first release; later ones keep them.
@@ -336,7 +347,7 @@ def follow_stream(
     tie_seed = checked_seed(seed)
     # Bets are made before the release is looked at.
     log_a, share = next_bet(past, claim, alpha)
-    (run,) = _runs_of(rows, coins, claim, draw, pairs, statistic, guesses, tie_seed, first=len(past))
+    (run,) = _runs_of(rows, coins, claim, draw, pairs, statistic, guesses, covariates, tie_seed, first=len(past))
     bets = (*past, Bet(log_chance=log_a, share=share, log_p=run.log_p))
     return _made(
         title or (state.title if state else "Deletions by lot, release after release"),
@@ -381,6 +392,7 @@ def _runs_of(
     pairs: ArrayLike | None,
     statistic: Statistic,
     guesses: int | None,
+    covariates: Mapping[str, ArrayLike] | None,
     seed: int,
     first: int = 0,
 ) -> list[LotsRun]:
@@ -390,6 +402,7 @@ def _runs_of(
     m = rows.shape[1]
     paired = read_pairs(pairs, draw, m)
     flags = read_coins(coins, draw=draw, pairs=paired, shape=(rows.shape[0], m))
+    check_covariates(covariates, flags, draw=draw, pairs=paired)
     k = int(flags[0].sum())
     check_claim(claim, draw, candidates=m, k=k)
     counted = statistic == "count" or draw != "exactly_k"

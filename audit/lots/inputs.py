@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from audit.lots.judging import DIRECTION
 from audit.lots.subsets import Draw
-from mechanisms.claim import Claim, EpsilonDelta
+from mechanisms.claim import Claim, EpsilonDelta, OnAverage
 from mechanisms.errors import require
 from mechanisms.reading.arrays import real_numbers
 from mechanisms.reading.scalars import real_number, whole_number
@@ -63,6 +63,12 @@ def check_claim(claim: Claim, draw: Draw, *, candidates: int, k: int) -> None:
     """
     _check_kind(claim)
     largest = {"fair": candidates, "paired": candidates // 2, "exactly_k": k}[draw]
+    if isinstance(claim.covers, OnAverage):
+        same = claim.covers == OnAverage(candidates=candidates, draw=draw, k=k if draw == "exactly_k" else None)
+        fix = "average over the draws that are made here: for another draw the mean is another one"
+        got = f"a claim about {claim.covers.words}"
+        require(same, "claim.covers", expected=f"about this draw, {draw} from {candidates} records", got=got, fix=fix)
+        return
     # Of the empty set nothing is claimed, and such a run counts for nothing.
     sizes = range(1, largest + 1) if draw == "fair" else (largest,)
     kind = claim.covers.kind

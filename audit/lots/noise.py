@@ -6,12 +6,12 @@ Certificates of "all records, delete one" are about other data than runs that ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from mechanisms.claim import Claim, EpsilonDelta, OneRecord, Reference
-from mechanisms.errors import InvalidInputError
+from mechanisms.claim import Certificate, Claim, EpsilonDelta, OneRecord, Reference
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import HasCertificates, HasParameters
 from mechanisms.reading.records import RecordSet
 
@@ -44,7 +44,7 @@ def certified_singles(
     every candidate's target; what is certified of each is then computed with it. The step size is that of all records,
     as in the runs.
     """
-    calibrated = _calibrated_fields(mechanism)
+    calibrated = calibrated_fields(mechanism)
     if calibrated and mechanism.reference is Reference.RETRAIN_ONLY:
         raise InvalidInputError(
             field=calibrated[0],
@@ -53,16 +53,34 @@ def certified_singles(
             fix="epsilon does not fall with the noise there, so that no noise serves all candidates: choose one, and "
             "its epsilon is computed for each",
         )
-    frozen = replace(mechanism, **dict.fromkeys(calibrated, 0.0)).bind_pool(data, tuple(pool))
-    step = frozen.parameters().get(_STEP) if isinstance(frozen, HasParameters) else None
-    common = replace(mechanism, **{_STEP: step}) if step is not None and hasattr(mechanism, _STEP) else mechanism
+    common = with_frozen_step(mechanism, data, pool)
     for name in calibrated:
-        noises = [float(_bound(common, data, pool, i).parameters()[name]) for i in range(len(pool))]
+        noises = [float(bound_to_draw(common, data, pool, (i,)).parameters()[name]) for i in range(len(pool))]
         common = replace(common, **{name: max(noises)})
-    return common, tuple(_certified(_bound(common, data, pool, i), method) for i in range(len(pool)))
+    published = parameters_of(common.bind_pool(data, tuple(pool)))
+    claims = []
+    for i in range(len(pool)):
+        deletion = bound_to_draw(common, data, pool, (i,))
+        check_same_process(published, deletion)
+        claims.append(_certified(deletion, method))
+    return common, tuple(claims)
 
 
-def _calibrated_fields(mechanism: Any) -> list[str]:
+def parameters_of(bound: Any) -> dict[str, Any]:
+    """Return the public parameters of what is bound."""
+    return dict(bound.parameters()) if isinstance(bound, HasParameters) else {}
+
+
+def with_frozen_step(mechanism: Any, data: RecordSet, pool: Sequence[int]) -> Any:
+    """Return the mechanism with the step size that it freezes from all records, where it has one."""
+    calibrated = calibrated_fields(mechanism)
+    frozen = replace(mechanism, **dict.fromkeys(calibrated, 0.0)) if calibrated else mechanism
+    bound = frozen.bind_pool(data, tuple(pool))
+    step = bound.parameters().get(_STEP) if isinstance(bound, HasParameters) else None
+    return replace(mechanism, **{_STEP: step}) if step is not None and hasattr(mechanism, _STEP) else mechanism
+
+
+def calibrated_fields(mechanism: Any) -> list[str]:
     """Return the fields that hold a target (epsilon and delta) instead of a number."""
     if not is_dataclass(mechanism):
         return []
@@ -70,14 +88,41 @@ def _calibrated_fields(mechanism: Any) -> list[str]:
     return [name for name, value in values.items() if hasattr(value, "epsilon") and hasattr(value, "delta")]
 
 
-def _bound(mechanism: Any, data: RecordSet, pool: Sequence[int], i: int) -> Any:
-    """Return the mechanism bound to what a run is given that drew candidate i."""
-    others = [record for record in pool if record != pool[i]]
-    position = pool[i] - sum(record < pool[i] for record in others)
-    return mechanism.bind(data.without(others), (position,))
+def bound_to_draw(mechanism: Any, data: RecordSet, pool: Sequence[int], drawn: Sequence[int]) -> Any:
+    """Return the mechanism bound to what a run is given that drew these candidates, by their places in the pool."""
+    inside = {pool[i] for i in drawn}
+    others = [record for record in pool if record not in inside]
+    positions = tuple(record - sum(other < record for other in others) for record in sorted(inside))
+    return mechanism.bind(data.without(others), positions)
 
 
-def _certified(deletion: Any, method: str) -> Claim:
+def check_same_process(published: Mapping[str, Any], deletion: Any) -> None:
+    """Refuse certificates of another process than the one that runs: bound to a draw it publishes other parameters.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the parameter.
+    """
+    found = parameters_of(deletion)
+    for name in sorted({*found} & {*published}):
+        require(
+            found[name] == published[name],
+            f"parameters: {name}",
+            expected=f"{published[name]}, as when the pool was bound",
+            got=found[name],
+            fix="what is certified of a draw is then of another process than its run: freeze it, or state the claim",
+        )
+
+
+def stated_by(deletion: Any, method: str) -> Certificate:
+    """Return one of a deletion's certificates.
+
+    Raises
+    ------
+    InvalidInputError
+        When it states none of this name.
+    """
     stated = {c.method: c for c in deletion.certificates()} if isinstance(deletion, HasCertificates) else {}
     if method not in stated:
         raise InvalidInputError(
@@ -86,5 +131,9 @@ def _certified(deletion: Any, method: str) -> Claim:
             got=method,
             fix="name one of them, or give the claim itself",
         )
-    found = stated[method]
+    return stated[method]
+
+
+def _certified(deletion: Any, method: str) -> Claim:
+    found = stated_by(deletion, method)
     return replace(found.claim, guarantee=EpsilonDelta(epsilon=found.epsilon, delta=found.delta), covers=OneRecord())

@@ -6,7 +6,7 @@ In the flow: the command line prints a forecast; nothing that decides a verdict 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from audit.lots.judging import bound_at, fitted_threshold, n_fit
+from audit.lots.result import LotsResult
 from audit.lots.settling import least_of, settle_sets
 from audit.lots.subsets import Draw, judge_run, usual_guesses
+from audit.lots.tails import least_chance
 from audit.records import json_text
 from audit.statistics.bounds import ceiling
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta, UpTo
@@ -33,6 +35,9 @@ _SIMULATED = 400
 _SIMULATED_TOGETHER = 100
 # Audits of this size take long to simulate, and vary little.
 _LARGE, _SIMULATED_LARGE = 5_000, 40
+# Of a rehearsal: with this probability its rate of right guesses is lower than is reckoned with.
+_CAUTION = 0.25
+_LARGEST_AUC = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +159,83 @@ def forecast_lots(
     if n > 1:
         best = max(settle_sets(claim, [least] * n, **_options(blank, [least] * n, least)).judgement.ceiling, 0.0)
     return replace(blank, ceiling=best, powers=tuple(powers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """How well candidates were told apart in models that were trained already.
+
+    Parameters
+    ----------
+    right, guesses
+        Of all models together.
+    likely, cautious
+        AUC of a candidate that gives so many right guesses, and of a rate that is exceeded with probability 3/4.
+    """
+
+    right: int
+    guesses: int
+    likely: float
+    cautious: float
+
+
+def rehearsed(result: LotsResult) -> Rehearsed:
+    """Return how well candidates were told apart in an audit by lot that was made already.
+
+    Parameters
+    ----------
+    result
+        Of fair coins or pairs; any number of models, from another pool or the same.
+
+    Raises
+    ------
+    InvalidInputError
+        For other draws, whose guesses are of another kind.
+
+    Notes
+    -----
+    Under Gaussian scores the share of right guesses among the surest grows with the AUC; it is simulated with the same
+    random numbers for each AUC, and solved for the share that was seen.
+    """
+    drawn = result.draw in ("fair", "paired")
+    fix = "rehearse with fair coins or pairs"
+    require(drawn, "--rehearsal", expected="a result of fair coins or pairs", got=result.draw, fix=fix)
+    runs = [run for run in result.runs if run.inserted]
+    right, guesses = sum(run.right for run in runs), sum(run.guesses for run in runs)
+    require(guesses > 0, "--rehearsal", expected="guesses", got="none", fix=fix)
+    coins = result.candidates // 2 if result.draw == "paired" else result.candidates
+    # A pair's difference is told apart better by sqrt(2) than a candidate.
+    wider = math.sqrt(2) if result.draw == "paired" else 1.0
+    share = _shares(coins, runs[0].guesses, wider)
+    rates = (right / guesses, least_chance(right, guesses, _CAUTION))
+    likely, cautious = (_auc_of(rate, share) for rate in rates)
+    return Rehearsed(right=right, guesses=guesses, likely=likely, cautious=cautious)
+
+
+def _shares(coins: int, guesses: int, wider: float) -> Callable[[float], float]:
+    """Return the function from AUC to the mean share of right guesses, on one set of random numbers."""
+    rng = np.random.default_rng(0)
+    n = max(4, 40_000 // coins)
+    tossed, noise = rng.random((n, coins)) < 0.5, rng.standard_normal((n, coins))
+
+    def share(auc: float) -> float:
+        lean = noise + wider * math.sqrt(2) * float(ndtri(auc)) * (tossed - 0.5)
+        lean = lean if wider > 1 else lean - np.median(lean, axis=1, keepdims=True)
+        surest = np.argpartition(-np.abs(lean), guesses - 1, axis=1)[:, :guesses]
+        rows = np.arange(n)[:, None]
+        return float(np.mean((lean[rows, surest] > 0) == tossed[rows, surest]))
+
+    return share
+
+
+def _auc_of(rate: float, share: Callable[[float], float]) -> float:
+    low, high = 0.5, _LARGEST_AUC
+    if share(high) <= rate:
+        return high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if share(middle) <= rate else (low, middle)
+    return low
 
 
 def _power(

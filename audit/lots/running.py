@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,46 +15,34 @@ from attacks.lots.filters import JointFilter
 from attacks.lots.outputs import OutputScores
 from attacks.lots.protocol import LotAttack, LotScorer, Rehearsal
 from attacks.protocol import AttackContext
-from audit.errors import TrialError
+from audit.lots.asking import Asked, asked_for
 from audit.lots.auditing import from_lots, which_record
-from audit.lots.coins import commitment, draw_coins, read_pairs
-from audit.lots.freezing import check_calibrate, check_frozen, public
-from audit.lots.inputs import check_claim, check_named_claims, checked_seed, is_one_of
-from audit.lots.noise import certified_singles
-from audit.lots.result import DrawKind, LotsResult, LotsRun
-from audit.lots.subsets import Draw, Statistic
+from audit.lots.averaging import AveragedClaim
+from audit.lots.coins import commitment, draw_coins
+from audit.lots.experiment import AUDITED, REHEARSED, WITHOUT, Experiment, bound_to_pool, check_independent, releases_of
+from audit.lots.freezing import check_calibrate
+from audit.lots.keeping import Keeping
+from audit.lots.result import DrawKind, LotsResult
+from audit.lots.subsets import Statistic
 from audit.plan.audit_plan import CertifiedClaim
 from audit.records.provenance import data_record
 from audit.running.binding import make_context
 from audit.trials.chunks import Stream, make_generator
-from audit.trials.engines import Engine, Progress, Streams, results, worker_limits
-from mechanisms.claim import Claim, Reference
-from mechanisms.dataset import validate_forget
-from mechanisms.errors import InvalidInputError, NotApplicableError, UnlearnAuditError, require
-from mechanisms.protocol import HasPools, HasStages
+from audit.trials.engines import Engine, Progress, Streams
+from audit.trials.identity.described import described
+from audit.trials.identity.of_runs import Identity, identity_with
+from audit.trials.store import Storage
+from audit.trials.storing.opening import opened
+from mechanisms.claim import Claim
+from mechanisms.errors import NotApplicableError
 from mechanisms.reading.records import RecordSet, records_for
-from mechanisms.reading.scalars import whole_number
 
 Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 MADE_HERE = (
     "Runs were made here, each from a random stream of its own; everything that the mechanism freezes was computed "
     "once, from the data with the whole pool."
 )
-# Third keys of the streams of runs: audited, rehearsed, without the pool.
-_AUDITED, _REHEARSED, _WITHOUT = 0, 1, 2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Experiment:
-    """A mechanism bound to the data with the whole pool, what it published then, and what a run needs besides coins."""
-
-    bound: HasStages
-    data: RecordSet
-    pool: tuple[int, ...]
-    seed: int
-    parameters: Mapping[str, Any]
 
 
 def run_lots(
@@ -61,7 +50,7 @@ def run_lots(
     data: RecordSet,
     *,
     pool: Sequence[int],
-    claim: Claim | CertifiedClaim | Sequence[Claim],
+    claim: Claim | CertifiedClaim | AveragedClaim | Sequence[Claim],
     runs: int = 1,
     draw: DrawKind = "fair",
     k: int | None = None,
@@ -75,6 +64,7 @@ def run_lots(
     references: int = 2,
     seed: int = 0,
     engine: Streams | None = None,
+    store: str | Path | Storage | None = None,
     progress: Progress | None = None,
     title: str | None = None,
     command: str | None = None,
@@ -93,7 +83,8 @@ def run_lots(
     claim
         Of every set that the coins can give (``covers=UpTo(k=m)`` for fair coins); for ``draw="one"`` about single
         records, one for all or one for each candidate, or ``CertifiedClaim(method="exact")``: then the mechanism's own
-        certificates, with one noise for all candidates.
+        certificates, with one noise for all candidates. ``AveragedClaim(epsilon=1.0)``: the mean over draws of what the
+        mechanism certifies of each drawn set, at one noise; it takes a tenth of the significance.
     runs
         How many models.
     draw, k, pairs
@@ -109,7 +100,11 @@ def run_lots(
     seed
         The only source of randomness: of coins, runs and ties.
     engine, progress
-        Worker processes, which share the runs; called with (phase, done, in all).
+        Worker processes, or a Dask cluster, which share the runs; called with (phase, done, in all).
+    store
+        A folder in which finished runs are kept, or :class:`audit.Storage` with more to say about it. The same audit,
+        stopped, goes on there with the result that it would have had; a finished one gives its result again and trains
+        nothing. By default nothing is kept.
     title, command
         For the result.
 
@@ -121,7 +116,8 @@ def run_lots(
     ------
     InvalidInputError
         For input out of range, a mechanism that cannot be bound to a pool, claims that do not cover the draw, and
-        anything that was found to depend on the draw though it should be frozen.
+        anything that was found to depend on the draw though it should be frozen; also when the store is of another
+        audit, is written to by another process, or is damaged.
     NotApplicableError
         When the attack cannot work on such releases.
     TrialError
@@ -136,225 +132,136 @@ def run_lots(
     ----------
     :func:`audit.from_lots`.
     """
-    started, seed = time.monotonic(), checked_seed(seed)
-    engine = engine or Engine()
+    started = time.monotonic()
     data = records_for(mechanism, data)
-    records, kind, paired = _checked_pool(mechanism, data, pool, draw, pairs)
-    n_runs = whole_number(runs, "runs", fix="one model is enough where candidates are told apart")
-    require(n_runs >= 1, "runs", expected="at least 1", got=n_runs, fix="1 is usual")
-    m, k = len(records), 1 if draw == "one" else k
-    _check_k(draw, m, k)
-    if isinstance(claim, CertifiedClaim):
-        if draw != "one":
-            raise InvalidInputError(
-                field="claim",
-                expected="a Claim of yours, about every set that can be drawn",
-                got=f"the {claim.method} certificates, which are of one set each",
-                fix="what is certified of the whole pool says nothing of its parts: two records may cancel each other; "
-                'state the claim, or audit single deletions with draw="one"',
-            )
-        mechanism, claim = certified_singles(mechanism, data, records, claim.method)
-    claims = _check_claims(claim, draw, kind, m, k)
-    coins_rng = make_generator(seed, Stream.LOTS_COINS)
-    coins = draw_coins(kind, candidates=m, runs=n_runs, rng=coins_rng, pairs=paired, k=k)
+    # Before any code of the user has run.
+    sha256 = data.sha256()
+    given = mechanism
+    storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
+    engine = engine or Engine()
+    mechanism, asked = asked_for(
+        mechanism,
+        data,
+        claim,
+        engine=engine,
+        pool=pool,
+        draw=draw,
+        k=k,
+        pairs=pairs,
+        runs=runs,
+        references=references,
+        attack=attack,
+        seed=seed,
+        statistic=statistic,
+        guesses=guesses,
+        runs_threshold=runs_threshold,
+        significance=significance,
+        delta=delta,
+    )
+    title = title or f"Deletions by lot: {mechanism.name} on {data.name}"
+    n_runs = asked.runs + asked.references + asked.rehearsals
+    with opened(storage, lambda: _identity(given, data, asked, claim, sha256), n_chunks=n_runs) as kept:
+        if (finished := kept.result) is not None:
+            kept.say(f"This audit is finished: its result is read from {storage.folder}, and nothing is trained.")
+            return replace(LotsResult.from_json(finished), title=title)
+        if kept.n_stored:
+            kept.say(f"Going on: {kept.n_stored:,} of {n_runs:,} runs are stored in {storage.folder}.")
+        keeping = Keeping(engine=engine, store=kept)
+        result = _audited(mechanism, data, asked, keeping, progress, title=title, command=command)
+        result = replace(result, seconds=round(time.monotonic() - started, 3))
+        if storage.folder is not None:
+            kept.finish(result.to_json())
+    return result
+
+
+def _identity(mechanism: Any, data: RecordSet, asked: Asked, claim: Any, sha256: str) -> Identity:
+    """Return what the runs depend on; ``trials`` and ``seed`` are shown by ``unlearn-audit store ls``."""
+    plan = {"trials": asked.runs, **described(asked), "claim": described(claim)}
+    # Computed from the mechanism where it is not as given, and then not to the last digit the same on every machine.
+    del plan["claims"]
+    return identity_with(mechanism, data, data_sha256=sha256, plan=plan)
+
+
+def _audited(
+    mechanism: Any,
+    data: RecordSet,
+    asked: Asked,
+    engine: Streams,
+    progress: Progress | None,
+    *,
+    title: str,
+    command: str | None,
+) -> LotsResult:
+    """Return the verdict of an audit that no store holds."""
+    m, draw = len(asked.pool), asked.draw
+    coins_rng = make_generator(asked.seed, Stream.LOTS_COINS)
+    coins = draw_coins(asked.kind, candidates=m, runs=asked.runs, rng=coins_rng, pairs=asked.pairs, k=asked.k)
     salt = coins_rng.bytes(32)
-    experiment = _bound(mechanism, data, records, seed, claims)
+    experiment = bound_to_pool(mechanism, data, asked.pool, seed=asked.seed, claims=asked.claims)
     mixed = next((row for row in coins if 0 < row.sum() < m), np.arange(m) % 2 == 0)
-    calibrated = check_calibrate(mechanism, data, records, mixed)
-    without = _releases(experiment, np.zeros((references, m), dtype=bool), _WITHOUT, engine, progress)[0]
-    _check_independent(without, experiment, n_runs)
-    context = make_context(experiment.bound, data, records)  # type: ignore[arg-type]
-    scorer = _prepared(attack, context, experiment, without, draw, k, engine, progress)
-    releases, before = _releases(experiment, coins, _AUDITED, engine, progress)
-    check_calibrate(mechanism, data, records, mixed, before=calibrated)
-    scores = np.stack([scorer.scores(release) for release in releases])
+    calibrated = check_calibrate(mechanism, data, asked.pool, mixed)
+    nobody = np.zeros((asked.references, m), dtype=bool)
+    without = releases_of(experiment, nobody, WITHOUT, engine=engine, progress=progress)[0]
+    check_independent(without, experiment, asked.runs)
+    context = make_context(experiment.bound, data, asked.pool)  # type: ignore[arg-type]
+    scorer = _prepared(asked, context, experiment, without, engine, progress)
+    releases, before = releases_of(experiment, coins, AUDITED, engine=engine, progress=progress)
+    check_calibrate(mechanism, data, asked.pool, mixed, before=calibrated)
     told: dict[str, Any] = {
-        "significance": significance,
-        "delta": delta,
-        "seed": seed,
-        "title": title or f"Deletions by lot: {mechanism.name} on {data.name}",
+        "significance": asked.significance,
+        "delta": asked.delta,
+        "seed": asked.seed,
+        "title": title,
         "command": command,
         "commitment": commitment(coins, salt),
     }
 
-    def judged(values: Array) -> LotsResult:
+    def judged(shown: Array) -> LotsResult:
+        scores = np.stack([scorer.scores(release) for release in shown])
         if draw == "one":
-            one = claims if len(claims) > 1 else claims[0]
-            return which_record(values, coins.argmax(axis=1), claim=one, names=guesses or 1, **told)
-        options = {"draw": kind, "pairs": paired, "statistic": statistic, "guesses": guesses}
-        return from_lots(values, coins, claim=claims[0], runs_threshold=runs_threshold, **options, **told)  # type: ignore[arg-type]
+            one = asked.claims if len(asked.claims) > 1 else asked.claims[0]
+            return which_record(scores, coins.argmax(axis=1), claim=one, names=asked.guesses or 1, **told)
+        options = {"draw": asked.kind, "pairs": asked.pairs, "statistic": asked.statistic, "guesses": asked.guesses}
+        return from_lots(
+            scores,
+            coins,
+            claim=asked.claims[0],
+            runs_threshold=asked.runs_threshold,
+            **options,  # type: ignore[arg-type]
+            **told,
+        )
 
-    seen = () if before is None else judged(np.stack([scorer.scores(release) for release in before])).runs
-    return _told(judged(scores), mechanism, data, seen, started)
-
-
-def _told(
-    result: LotsResult, mechanism: Any, data: RecordSet, before: tuple[LotsRun, ...], started: float
-) -> LotsResult:
-    """Return the result with where it comes from: runs that were made here need no condition on independence."""
+    result = judged(releases)
+    # Runs that were made here need no condition on independence.
     conditions = tuple(text for text in result.conditions if not text.startswith("Conditional on independent runs"))
     return replace(
         result,
         conditions=(*conditions, MADE_HERE),
         mechanism=mechanism.name,
         data=data_record(data, mechanism),
-        before=before,
-        seconds=round(time.monotonic() - started, 3),
-    )
-
-
-def made_run(experiment: Experiment, coins: Flags, stream: int, run: int) -> tuple[Array, Array | None]:
-    """Return what one run releases after the deletion and before it, from the run's own random stream.
-
-    Raises
-    ------
-    TrialError
-        When the mechanism raises; names the run.
-    InvalidInputError
-        When a parameter changed that should be frozen.
-    """
-    bound, data = experiment.bound, experiment.data
-    left_out = [record for record, coin in zip(experiment.pool, coins, strict=True) if not coin]
-    drawn = sorted(record for record, coin in zip(experiment.pool, coins, strict=True) if coin)
-    given = data.without(left_out)
-    gone = np.sort(np.asarray(left_out, dtype=int))
-    places = [int(record - np.searchsorted(gone, record)) for record in drawn]
-    rng = make_generator(experiment.seed, Stream.LOTS_RUNS, stream, run)
-    try:
-        with worker_limits():
-            models = bound.learn(given, 1, rng)
-            before = _seen(bound, models)
-            models = bound.unlearn(models, given.without(places), given.take(places), rng)
-            release = np.asarray(bound.released(models), dtype=np.float64)[0]
-    except UnlearnAuditError:
-        raise
-    except Exception as error:
-        raise TrialError(f"The mechanism raised {type(error).__name__} in run {run + 1}: {error}") from error
-    check_frozen(experiment.parameters, bound, run)
-    return release, before
-
-
-def _seen(bound: HasStages, models: Any) -> Array | None:
-    """Return the release of models before the deletion; ``None`` where they have no such form."""
-    try:
-        shown: Array = np.asarray(bound.released(models), dtype=np.float64)[0]
-    except Exception:
-        return None
-    return shown
-
-
-def _releases(
-    experiment: Experiment, coins: Flags, stream: int, engine: Streams, progress: Progress | None
-) -> tuple[Array, Array | None]:
-    """Return what runs with these coins release, shape (n, *release.shape), and what they would have before."""
-    calls = [(experiment, row, stream, j) for j, row in enumerate(coins)]
-    made: dict[int, tuple[Array, Array | None]] = {}
-    phase = {_AUDITED: "runs", _REHEARSED: "rehearsals", _WITHOUT: "models without the pool"}[stream]
-    for i, release in results(engine.stream(made_run, calls), doing=phase):
-        made[i] = release
-        if progress is not None:
-            progress(phase, len(made), len(calls))
-    if not calls:
-        return np.empty((0, *experiment.bound.release.shape)), None
-    after = np.stack([made[i][0] for i in range(len(calls))])
-    before = [made[i][1] for i in range(len(calls))]
-    shown = [each for each in before if each is not None]
-    return after, np.stack(shown) if len(shown) == len(calls) else None
-
-
-def _checked_pool(
-    mechanism: Any, data: RecordSet, pool: Sequence[int], draw: DrawKind, pairs: ArrayLike | None
-) -> tuple[tuple[int, ...], Draw, NDArray[np.int64] | None]:
-    is_one_of("draw", draw, ("fair", "paired", "exactly_k", "one"))
-    records = validate_forget(pool, len(data), field="pool")
-    require(len(records) >= 2, "pool", expected="at least 2 candidates", got=len(records), fix="200 is usual")
-    if not isinstance(mechanism, HasPools):
-        raise InvalidInputError(
-            field="mechanism",
-            expected="one with bind_pool(data, pool), which freezes everything for every draw",
-            got=f"a {type(mechanism).__name__}",
-            fix="what bind freezes for one deletion follows the draw: build the mechanism with from_functions, or "
-            "score its models yourself (audit.from_lots)",
-        )
-    kind: Draw = "exactly_k" if draw == "one" else draw
-    return records, kind, read_pairs(pairs, kind, len(records))
-
-
-def _check_k(draw: DrawKind, m: int, k: int | None) -> None:
-    if draw == "exactly_k":
-        fix = "say how many candidates a run draws"
-        found = None if k is None else whole_number(k, "k", fix=fix)
-        require(found is not None and 1 <= found < m, "k", expected=f"in [1, {m - 1}]", got=k, fix=fix)
-    elif draw != "one":
-        require(k is None, "k", expected='given for draw="exactly_k" alone', got=k, fix="leave it out")
-
-
-def _check_claims(
-    claim: Claim | Sequence[Claim], draw: DrawKind, kind: Draw, m: int, k: int | None
-) -> tuple[Claim, ...]:
-    if draw == "one":
-        return check_named_claims(claim, m)
-    check_claim(claim, kind, candidates=m, k=k or 0)  # type: ignore[arg-type]
-    return (claim,)  # type: ignore[return-value]
-
-
-def _bound(mechanism: Any, data: RecordSet, pool: tuple[int, ...], seed: int, claims: Sequence[Claim]) -> Experiment:
-    try:
-        with worker_limits():
-            bound = mechanism.bind_pool(data, pool)
-    except UnlearnAuditError:
-        raise
-    except Exception as error:
-        raise TrialError(f"The mechanism raised {type(error).__name__} while binding the pool: {error}") from error
-    for claim in claims:
-        require(
-            claim.reference in (bound.reference, Reference.CERTIFYING),
-            "claim.reference",
-            expected=f"{bound.reference.value}, the reference world of the mechanism, or certifying",
-            got=claim.reference.value,
-            fix="make the two agree",
-        )
-    return Experiment(bound=bound, data=data, pool=pool, seed=seed, parameters=public(bound))
-
-
-def _check_independent(without: Array, experiment: Experiment, runs: int) -> None:
-    """Refuse several runs of a mechanism whose models without the pool are equal, from different streams."""
-    if runs == 1 or len(without) < 2 or not experiment.bound.release.continuous:
-        return
-    require(
-        not np.array_equal(without[0], without[1]),
-        "runs",
-        expected="independent: two models from different random streams differ",
-        got="two equal ones",
-        fix="draw every random number from rng: with one seed for all runs, runs that each meet a claim refute it "
-        "together (or declare ReleaseSpec(continuous=False) for a service without any randomness)",
+        before=() if before is None else judged(before).runs,
     )
 
 
 def _prepared(
-    attack: LotAttack | None,
+    asked: Asked,
     context: AttackContext,
     experiment: Experiment,
     without: Array,
-    draw: DrawKind,
-    k: int | None,
     engine: Streams,
     progress: Progress | None,
 ) -> LotScorer:
     """Return the attack, fitted on rehearsals with coins of their own where it asks for them."""
-    alone = draw == "one"
+    alone, attack = asked.draw == "one", asked.attack
     if attack is None:
         return _usual(context, without, alone)
-    for name in ("name", "rehearsals", "prepare"):
-        fix = "choose one of attacks.lots, or see attacks.lots.LotAttack"
-        require(hasattr(attack, name), "attack", expected="an attack by lot", got=type(attack).__name__, fix=fix)
-    m, n = len(experiment.pool), whole_number(attack.rehearsals, "attack.rehearsals", fix="0 for none")
+    m, n = len(asked.pool), asked.rehearsals
     rehearsed: tuple[Rehearsal, ...] = ()
     if n:
-        rng = make_generator(experiment.seed, Stream.LOTS_COINS, 1)
+        rng = make_generator(asked.seed, Stream.LOTS_COINS, 1)
         # Fair coins, whatever the draw: an attack learns directions from them.
         coins = draw_coins("fair", candidates=m, runs=n, rng=rng)
-        releases = _releases(experiment, coins, _REHEARSED, engine, progress)[0]
+        releases = releases_of(experiment, coins, REHEARSED, engine=engine, progress=progress)[0]
         rehearsed = tuple(Rehearsal(release=r, coins=c) for r, c in zip(releases, coins, strict=True))
     return attack.prepare(context, without, rehearsed, alone=alone)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 from attacks.protocol import Attack
 from attacks.registry import resolve
 from audit.plan.split import Counting, Sequential, Split
-from mechanisms.claim import JSON_CONFIG, Claim, Reference
+from mechanisms.claim import JSON_CONFIG, Claim, OnAverage, Reference
 from mechanisms.errors import require
 from mechanisms.protocol import Access
 from mechanisms.reading.scalars import real_number, whole_number
@@ -210,6 +210,15 @@ class AuditPlan:
             got=Reference.CERTIFYING.value,
             fix="nobody can draw from a law that is only said to exist: audit by lot (audit.from_lots), or state the "
             "claim against retrain_then_unlearn or retrain_only",
+        )
+        averaged = [c for c in claims if isinstance(c, Claim) and isinstance(c.covers, OnAverage)]
+        require(
+            not averaged,
+            "claim.covers",
+            expected="about the deletion that is audited",
+            got=averaged[0].covers.words if averaged else "",
+            fix="a mean over draws says nothing of one set: audit by lot (audit.from_lots), or state what is claimed "
+            "of the set",
         )
         kinds: dict[str, tuple[Any, str]] = {
             "counting": (Counting, "write Split() or Sequential()"),

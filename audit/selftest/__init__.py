@@ -11,18 +11,19 @@ from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
     from audit.selftest.audits import SelftestSettings, run_selftest
-    from audit.selftest.result import Expectation, SelftestResult, SelftestRow
+    from audit.selftest.result import Expectation, LotsRow, SelftestResult, SelftestRow
 else:
     __getattr__, __dir__ = lend(
         __name__,
         {
             "audit.selftest.audits": "SelftestSettings run_selftest",
-            "audit.selftest.result": "Expectation SelftestResult SelftestRow",
+            "audit.selftest.result": "Expectation LotsRow SelftestResult SelftestRow",
         },
     )
 
 __all__ = [
     "Expectation",
+    "LotsRow",
     "SelftestResult",
     "SelftestRow",
     "SelftestSettings",

@@ -25,7 +25,8 @@ from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from audit.running.findings import roles_of
 from audit.running.runner import run
-from audit.selftest.result import Expectation, SelftestResult, SelftestRow
+from audit.selftest.by_lot import LEVEL, ONE, SEVERAL, audit_by_lot
+from audit.selftest.result import Expectation, LotsRow, SelftestResult, SelftestRow
 from audit.selftest.truth import Truth, truth_of
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, results, worker_limits
@@ -92,12 +93,13 @@ class SelftestSettings:
 
 
 def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progress | None = None) -> SelftestResult:
-    """Audit every fault of the catalogue and every harmless variant; return the table.
+    """Audit every fault of the catalogue and every harmless variant, in two worlds and by lot; return the tables.
 
     Notes
     -----
     Each audit is a family of its own, at an equal share of the significance, so that the chance of refuting any true
-    claim of the table is at most the significance (Bonferroni). The same for any number of workers.
+    claim of the table is at most the significance (Bonferroni); the table of audits by lot has as much of its own. The
+    same for any number of workers.
     """
     clock = time.monotonic()
     faults = settings.faults()
@@ -110,6 +112,13 @@ def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progre
         rows[order[position]] = row
         if progress is not None:
             progress("audits of faulty services", done, len(faults))
+    by_lot: dict[int, LotsRow] = {}
+    for done, (position, found) in enumerate(
+        results(engine.stream(audit_by_lot, [(fault, settings.seed) for fault in faults])), start=1
+    ):
+        by_lot[position] = found
+        if progress is not None:
+            progress("the same by lot", done, len(faults))
     return SelftestResult(
         seed=settings.seed,
         quick=settings.quick,
@@ -118,6 +127,9 @@ def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progre
         rows=tuple(rows[i] for i in range(len(faults))),
         command=settings.command,
         seconds=time.monotonic() - clock,
+        lots=tuple(by_lot[i] for i in range(len(faults))),
+        lots_runs=(ONE, SEVERAL),
+        lots_each=LEVEL,
     )
 
 

@@ -89,6 +89,48 @@ class SelftestRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LotsRow:
+    """The same fault by deletions drawn by lot; of pairs the first is of one trained model, the second of several.
+
+    Parameters
+    ----------
+    name, harmless
+        The fault.
+    candidates
+        Size of the pool.
+    delta
+        Where the epsilons are.
+    true_epsilon, claimed
+        Of deleting the whole pool: exact, ``None`` where it is not known; and what the service states.
+    guesses, right
+        Of the one model.
+    hits
+        Of the several: how many told as much as few do of a service that deletes; ``None`` where they were refused
+        because they were equal.
+    bounds, planned_powers, expected, verdicts
+        Lower bounds on epsilon, and as for :class:`SelftestRow`.
+    as_expected
+        What the audits said.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    name: str
+    harmless: bool
+    candidates: int
+    delta: float
+    true_epsilon: float | None
+    claimed: float
+    guesses: int
+    right: int
+    hits: int | None
+    bounds: tuple[float, float]
+    planned_powers: tuple[float, float]
+    expected: tuple[Expectation, Expectation]
+    verdicts: tuple[Verdict, Verdict]
+    as_expected: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SelftestResult:
     """The table.
 
@@ -98,6 +140,10 @@ class SelftestResult:
         Of the whole table: true claims of harmless variants are refuted with at most this probability.
     each
         Significance of each audit, its equal share.
+    rows, lots
+        Audits of two worlds, and of deletions drawn by lot, which are a table of their own at the same significance.
+    lots_runs, lots_each
+        How many models the audits by lot train, and the significance of each.
     seconds
         How long it took; the only field that differs between two runs.
     """
@@ -110,12 +156,15 @@ class SelftestResult:
     rows: tuple[SelftestRow, ...]
     command: str
     seconds: float
+    lots: tuple[LotsRow, ...] = ()
+    lots_runs: tuple[int, int] = (1, 16)
+    lots_each: float | None = None
     schema: Literal["unlearn-audit/selftest/1"] = SELFTEST_SCHEMA
 
     @property
     def as_expected(self) -> bool:
         """Whether every row came out as expected."""
-        return all(row.as_expected for row in self.rows)
+        return all(row.as_expected for row in self.rows) and all(row.as_expected for row in self.lots)
 
     def to_json(self) -> str:
         """Return the result as JSON text; :meth:`from_json` gives back an equal object."""

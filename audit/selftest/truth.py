@@ -86,7 +86,7 @@ def truth_of(bound: BoundFault, *, n_oracle: int, rng: np.random.Generator) -> T
         fpr=certain[0] if pair.disjoint else fpr,
         tpr=certain[1] if pair.disjoint else 1 - fnr,
         epsilon=epsilon,
-        holds=_holds(bound.claim, pair),
+        holds=holds_exactly(bound.claim, pair),
         constant=not laws[0].covariance.any(),
     )
 
@@ -95,7 +95,7 @@ def _side(pair: GaussianPair, direction: Direction) -> GaussianPair:
     return pair if direction is Direction.UNLEARNED_FROM_RETRAINED else pair.reversed()
 
 
-def _holds(claim: Claim, pair: GaussianPair) -> bool:
+def holds_exactly(claim: Claim, pair: GaussianPair) -> bool:
     """Return whether every row of a claim is at least the exact delta there."""
     for direction in claim.directions:
         points = [point for point in claim.points(direction) if math.isfinite(point.epsilon) and point.delta > 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.lots.power import LotsForecast, LotsPower
+from audit.lots.power import LotsForecast, LotsPower, Rehearsed
 from audit.records.rounding import counted, down, nearest, up
 from reports.page.parts import NONE, TableView
 from reports.page.terminal import printed
@@ -30,6 +30,14 @@ def lots_forecast_summary(forecast: LotsForecast, *, width: int = 110) -> str:
     top = f"Ceiling: no claim above ε = {up(forecast.ceiling)} can be refuted, even when every guess is right."
     about = "AUC: how often a candidate that was in scores above one that was not. Simulated Gaussian scores."
     return printed([head, top, table, about, comparison(forecast)], width)
+
+
+def rehearsal_words(seen: Rehearsed) -> str:
+    """Return what a rehearsal showed, and what is reckoned with."""
+    return (
+        f"Rehearsed: {seen.right:,} of {seen.guesses:,} guesses right, as at an AUC of {nearest(seen.likely)} a "
+        f"candidate; with caution {nearest(seen.cautious)}."
+    )
 
 
 def comparison(forecast: LotsForecast) -> str:

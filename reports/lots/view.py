@@ -39,7 +39,7 @@ def page(result: LotsResult) -> LotsPage:
         verdict=VerdictView(key=result.verdict.value, text=name(result.verdict), symbol=SYMBOLS[result.verdict]),
         headline=judged,
         points=tuple(points),
-        conditions=result.conditions,
+        conditions=(*result.conditions, *(result.claim.assumptions if len(result.claims) == 1 else ())),
         limits=LIMITS,
         numbers=numbers(result),
         runs=runs(result),

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 from audit.records.phrases import spoken
-from audit.records.rounding import total
-from audit.selftest.result import Expectation, SelftestResult, SelftestRow
+from audit.records.rounding import counted, total
+from audit.records.verdict import Verdict
+from audit.selftest.result import Expectation, LotsRow, SelftestResult, SelftestRow
 from reports.page.markdown import escape
 from reports.page.numbers import INFINITE, down, nearest, up
 from reports.page.parts import NONE, TableView, plain
@@ -16,22 +17,44 @@ from reports.writing import write_texts
 
 COLUMNS = ("fault", "δ", "true ε", "claimed ε", "lower bound", "verdict", "fired", "expected", "ok")
 _NUMERIC = (False, True, True, True, True, False, False, False, False)
+LOTS_COLUMNS = (
+    "by lot",
+    "true ε",
+    "claimed ε",
+    "right",
+    "bound",
+    "one model",
+    "expected",
+    "hits",
+    "bound",
+    "several",
+    "expected",
+    "ok",
+)
+_LOTS_NUMERIC = (False, True, True, True, True, False, False, True, True, False, False, False)
 
 
 def selftest_summary(result: SelftestResult, *, width: int = 160) -> str:
     """Return the table and what it says, as plain text."""
-    return printed([_table(result), *_sentences(result)], width)
+    by_lot: list[str | TableView] = [_by_lot(result), *_lots_sentences(result)] if result.lots else []
+    return printed([_table(result), *_sentences(result), *by_lot, _ending(result)], width)
 
 
 def selftest_markdown(result: SelftestResult) -> str:
     """Return the same as Markdown, with what each fault does."""
-    view = _table(result)
-    lines = ["# Self-test", "", _code(result.command), "", "| " + " | ".join(view.columns) + " |"]
-    lines.append("|" + "|".join("---:" if numeric else "---" for numeric in view.numeric) + "|")
-    lines += ["| " + " | ".join(map(escape, row)) + " |" for row in view.rows]
-    lines += ["", *(f"{escape(sentence)}\n" for sentence in _sentences(result)), "## What each service does", ""]
+    lines = ["# Self-test", "", _code(result.command), "", *_in_markdown(_table(result), _sentences(result))]
+    if result.lots:
+        lines += ["## Deletions by lot", "", *_in_markdown(_by_lot(result), _lots_sentences(result))]
+    lines += [escape(_ending(result)), "", "## What each service does", ""]
     lines += [f"* {_code(row.name)} ({escape(row.mechanism)}): {escape(row.description)}" for row in result.rows]
     return "\n".join(lines) + "\n"
+
+
+def _in_markdown(view: TableView, sentences: list[str]) -> list[str]:
+    lines = ["| " + " | ".join(view.columns) + " |"]
+    lines.append("|" + "|".join("---:" if numeric else "---" for numeric in view.numeric) + "|")
+    lines += ["| " + " | ".join(map(escape, row)) + " |" for row in view.rows]
+    return [*lines, "", *(f"{escape(sentence)}\n" for sentence in sentences)]
 
 
 def _code(text: str) -> str:
@@ -89,7 +112,6 @@ def _sentences(result: SelftestResult) -> list[str]:
     refuted = [row for row in faults if row.verdict.value == "refuted"]
     harmless = [row for row in result.rows if row.harmless]
     alarms = [row for row in harmless if row.verdict.value == "refuted"]
-    unmet = [row.name for row in result.rows if not row.as_expected]
     seen = sum(row.verdict.value == "refuted" for row in sure)
     return [
         f"{len(faults)} faults: {len(refuted)} refuted; of the {len(sure)} that the planner calls all but certain, "
@@ -100,6 +122,64 @@ def _sentences(result: SelftestResult) -> list[str]:
         "bound from an oracle's trials. Fired: families of attacks that refuted the claim, strongest first, or the "
         "control that stopped the audit. Expected (family): "
         "with half of the trials the most powerful attack has a planned power of at least 0.95.",
-        f"Seed {result.seed}, {result.seconds:.0f} s. "
-        + (f"NOT as expected: {', '.join(unmet)}." if unmet else "Everything is as expected."),
     ]
+
+
+def _ending(result: SelftestResult) -> str:
+    unmet = [row.name for row in result.rows if not row.as_expected]
+    unmet += [f"{row.name} (by lot)" for row in result.lots if not row.as_expected]
+    said = f"NOT as expected: {', '.join(unmet)}." if unmet else "Everything is as expected."
+    return f"Seed {result.seed}, {result.seconds:.0f} s. {said}"
+
+
+def _by_lot(result: SelftestResult) -> TableView:
+    rows = sorted(result.lots, key=lambda row: row.harmless)
+    cells = tuple(map(_lots_cells, rows))
+    return TableView(title="", caption="", columns=LOTS_COLUMNS, rows=cells, numeric=_LOTS_NUMERIC)
+
+
+def _lots_cells(row: LotsRow) -> tuple[str, ...]:
+    one, several = (
+        (down(bound), spoken(verdict).lower(), _wanted(expected, power))
+        for bound, verdict, expected, power in zip(
+            row.bounds, row.verdicts, row.expected, row.planned_powers, strict=True
+        )
+    )
+    return (
+        row.name,
+        _number(row.true_epsilon, exact=True),
+        _number(row.claimed, exact=True),
+        f"{row.right}/{row.guesses}",
+        *one,
+        NONE if row.hits is None else str(row.hits),
+        *several,
+        "yes" if row.as_expected else "NO",
+    )
+
+
+def _lots_sentences(result: SelftestResult) -> list[str]:
+    faults = [row for row in result.lots if not row.harmless]
+    harmless = [row for row in result.lots if row.harmless]
+    counts = [
+        f"{sum(row.verdicts[i] is Verdict.REFUTED for row in faults)} of {len(faults)} faults refuted by "
+        f"{counted(runs, 'model')} ({sum(row.expected[i] is Expectation.REFUTED for row in faults)} all but certain)"
+        for i, runs in enumerate(result.lots_runs)
+    ]
+    alarms = sum(verdict is Verdict.REFUTED for row in harmless for verdict in row.verdicts)
+    each = result.lots_each or 0.0
+    return [
+        f"By lot: {', '.join(counts)}; of the {len(harmless)} harmless variants {alarms} refuted. Each verdict at "
+        f"level {up(each)}; the chance that any harmless variant is refuted is at most "
+        f"{up(total([each] * (2 * len(harmless))))}.",
+        "A secret half of 64 candidates (40 of logistic regression) is learned and asked to be deleted; claimed and "
+        "true ε are of deleting all of them, at δ = 1e-5. Right: of one model's surest guesses. Hits: models whose "
+        "guesses are as good as 2 % of those of a service that deletes. Expected: with three quarters of the "
+        "candidates a rehearsed rate of right guesses has a planned power of at least 0.95. Most faults of the noise "
+        "alone show too little of who was deleted, and are seen in two worlds.",
+    ]
+
+
+def _wanted(expected: Expectation, power: float) -> str:
+    if expected is Expectation.EITHER:
+        return f"either ({power:.2f})"
+    return str(expected.value).replace("_", " ")

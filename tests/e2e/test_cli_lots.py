@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,24 @@ def test_a_stream_release_after_release(folder: Path, capsys: pytest.CaptureFixt
     assert guarded(["lots", "prepare", "pool.csv", "--out", "batch_3"]) == 0
     assert guarded(["lots", "stream", "batch_3", "s.csv", "--state", "stream.json"]) == 2
     assert "stream.json" in capsys.readouterr().err
+
+
+def test_coins_that_follow_a_column_of_the_pool_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything agrees with its commitment; but whoever made the coins looked at the records."""
+    from audit.lots.coins import commitment
+    from audit.lots.files.folders import _write
+    from audit.lots.files.manifest import read_manifest
+    from audit.lots.files.pools import read_pool
+
+    pool = read_pool(Path("pool.csv"))
+    x = np.asarray([float(row[1]) for row in pool.rows])
+    coins, salt = (x > np.median(x))[None, :], b"s" * 32
+    told = replace(
+        read_manifest(Path("study"), "auditor"),
+        commitment=commitment(coins, salt),
+        salt_sha256=hashlib.sha256(salt).hexdigest(),
+    )
+    _write(Path("study"), pool, told, coins, salt)
+    save_scores("blind.csv", 0.0)
+    assert guarded(["lots", "check", "study", "blind.csv", *CLAIM]) == 2
+    assert "independent of the column x" in " ".join(capsys.readouterr().err.split())

@@ -19,7 +19,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Sequential
 from audit.trials.cluster import DaskEngine
 from audit.trials.workers.pool import Failure
-from mechanisms import Claim, GaussianDP, load_named
+from mechanisms import Claim, GaussianDP, UpTo, load_named
 from mechanisms.errors import InvalidInputError
 from mechanisms.ridge import RidgeLangevin
 from tests.e2e.command_line import run
@@ -61,6 +61,16 @@ def found(engine: Any, plan: AuditPlan = PLAN) -> dict[str, Any]:
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, counting=Sequential(first_fit=80))], ids=["fixed", "sequential"])
 def test_results_are_those_of_one_process(engine: DaskEngine, plan: AuditPlan) -> None:
     assert found(engine, plan) == found(audit.Engine(), plan)
+
+
+@pytest.mark.slow
+def test_audits_by_lot_are_those_of_one_process(engine: DaskEngine) -> None:
+    stepwise = replace(MECHANISM, sampler="stepwise")
+    claim = Claim(guarantee=GaussianDP(mu=1.0), covers=UpTo(k=30))
+    options: dict[str, Any] = {"pool": tuple(range(30)), "claim": claim, "runs": 3, "seed": 2}
+    data = load_named("digits", rows=150)
+    shared, alone = (audit.run_lots(stepwise, data, engine=each, **options) for each in (engine, audit.Engine()))
+    assert replace(shared, seconds=0.0) == replace(alone, seconds=0.0)
 
 
 def test_a_worker_that_is_killed_changes_nothing(cluster: Any, engine: DaskEngine) -> None:

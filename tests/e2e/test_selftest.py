@@ -54,6 +54,8 @@ def test_a_tiny_selftest(result: SelftestResult) -> None:
     assert (constant.expected, constant.verdict) == (Expectation.INCONCLUSIVE, Verdict.INCONCLUSIVE)
     assert constant.controls == ("duplicates",)
     assert result.as_expected
+    assert [row.name for row in result.lots] == list(TINY)
+    assert result.lots[1].expected == (Expectation.NEVER_REFUTED,) * 2
     assert result.each == pytest.approx(SIGNIFICANCE / len(CATALOGUE))
 
 
@@ -72,6 +74,12 @@ def test_the_table_says_what_is_not_as_expected(result: SelftestResult) -> None:
     text = selftest_summary(result)
     assert "Everything is as expected." in text
     assert all(name in text for name in TINY)
+    assert "faults refuted by 1 model" in " ".join(text.split())
+    assert "| right |" in selftest_markdown(result)
+    by_lot = replace(result, lots=(replace(result.lots[0], as_expected=False), *result.lots[1:]))
+    assert not by_lot.as_expected
+    assert f"NOT as expected: {TINY[0]} (by lot)" in selftest_summary(by_lot)
+    assert selftest_summary(replace(result, lots=())).count("refuted") < text.count("refuted")
     missed = replace(result, rows=(replace(result.rows[0], as_expected=False), *result.rows[1:]))
     assert not missed.as_expected
     assert f"NOT as expected: {TINY[0]}" in selftest_summary(missed)

@@ -103,7 +103,7 @@ def test_a_number_of_records_is_a_whole_number(k: Any) -> None:
     for kind in (Exactly, UpTo):
         with pytest.raises(InvalidInputError, match=r"covers\.k.*(a whole number|at least 1)"):
             kind(k=k)
-    with pytest.raises(InvalidInputError, match=r"covers.*ThisSet, OneRecord, Exactly or UpTo"):
+    with pytest.raises(InvalidInputError, match=r"covers.*ThisSet, OneRecord, Exactly, UpTo or OnAverage"):
         Claim(guarantee=POINT, covers=k)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from scipy.special import ndtri
 
 import audit
 from audit.cli import guarded, main
-from audit.lots.power import forecast_lots
+from audit.lots.power import forecast_lots, rehearsed
 from audit.statistics.bounds import ceiling
 from mechanisms import Claim, EpsilonDelta, UpTo
 from mechanisms.errors import InvalidInputError
@@ -93,3 +95,49 @@ def test_every_forecast_says_which_needs_fewer_models() -> None:
     assert 2.0**-n * math.e + 1e-5 <= 0.05 < 2.0 ** -(n - 1) * math.e + 1e-5
     assert fewest_candidates(1.0, 0.05, 0.05) == fewest_in_two_worlds(1.0, 0.05, 0.05) == 0
     assert fewest_in_two_worlds(math.inf, 1e-5, 0.05) == 0
+
+
+def rehearsal(m: int, auc: float, runs: int, draw: str = "fair", seed: int = 1) -> audit.LotsResult:
+    rng, apart = np.random.default_rng(seed), math.sqrt(2) * float(ndtri(auc))
+    coins = rng.random((runs, m)) < 0.5
+    pairs = None
+    if draw == "paired":
+        pairs, coins = np.arange(m).reshape(-1, 2), np.repeat(coins[:, ::2], 2, axis=1) ^ (np.arange(m) % 2 == 1)
+    claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5), covers=UpTo(k=m))
+    scores = rng.standard_normal((runs, m)) + apart * coins
+    return audit.from_lots(scores, coins, claim=claim, draw=draw, pairs=pairs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("auc", "draw"), [(0.6, "fair"), (0.8, "fair"), (0.95, "fair"), (0.7, "paired")])
+def test_a_rehearsal_says_how_well_candidates_are_told_apart(auc: float, draw: str) -> None:
+    found = rehearsed(rehearsal(400, auc, 100, draw))
+    assert found.likely == pytest.approx(auc, abs=0.01)
+    assert auc - 0.03 < found.cautious < found.likely
+
+
+def test_a_rehearsal_that_shows_nothing_or_all() -> None:
+    chance = rehearsed(rehearsal(100, 0.5, 4, seed=2))
+    assert 0.5 <= chance.cautious < 0.53
+    sure = rehearsal(100, 0.5, 1)
+    all_right = replace(sure, runs=(replace(sure.runs[0], right=sure.runs[0].guesses),))
+    assert rehearsed(all_right).likely > 0.95
+    one = audit.which_record(np.eye(3), np.arange(3), claim=Claim(guarantee=sure.claim.guarantee, covers=UpTo(k=1)))
+    with pytest.raises(InvalidInputError, match="--rehearsal"):
+        rehearsed(one)
+
+
+def test_the_command_reads_a_rehearsal(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(rehearsal(200, 0.7, 3).to_json(), encoding="utf-8")
+    given = ["power", "--lots", "40", "--epsilon", "1", "--rehearsal", str(path)]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 0, done.output
+    words = " ".join(done.output.split())
+    assert "Rehearsed: " in words
+    assert "with caution 0.6" in words
+    found = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
+    assert [power["auc"] for power in found["powers"]] == sorted(power["auc"] for power in found["powers"])
+    assert guarded([*given, "--auc", "0.7"]) == 2
+    path.write_text("{}", encoding="utf-8")
+    assert guarded(given) == 2
+    assert guarded([*given[:-1], str(tmp_path / "none.json")]) == 2

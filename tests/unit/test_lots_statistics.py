@@ -84,13 +84,22 @@ SIZES: list[tuple[Draw, Statistic, int, int, int]] = [
     *(("paired", "weighted", m, 1, 0) for m in (2, 12)),
     *(("exactly_k", "count", m, r, k) for m, r, k in ((2, 1, 1), (6, 2, 3), (9, 4, 2), (8, 4, 4))),
 ]
+# Every size up to 12, with one guess, half of them and all.
 LARGER: list[tuple[Draw, Statistic, int, int, int]] = [
-    *(("fair", "count", 12, r, 0) for r in (6, 12)),
-    ("fair", "weighted", 12, 1, 0),
-    ("fair", "both", 12, 7, 0),
-    ("exactly_k", "count", 12, 6, 6),
+    *(("fair", "count", m, r, 0) for m in range(1, 13) for r in sorted({1, (m + 1) // 2, m})),
+    *(("fair", "weighted", m, 1, 0) for m in range(1, 13)),
+    *(("fair", "both", m, (m + 1) // 2, 0) for m in range(1, 13)),
+    *(("paired", "count", m, r, 0) for m in range(2, 13, 2) for r in range(1, m // 2 + 1)),
+    *(("paired", "weighted", m, 1, 0) for m in range(2, 13, 2)),
+    *(("paired", "both", m, (m // 2 + 1) // 2, 0) for m in range(2, 13, 2)),
+    *(
+        ("exactly_k", "count", m, r, k)
+        for m in range(2, 13)
+        for k in sorted({1, m // 2, m - 1})
+        for r in sorted({1, k, m - 1})
+    ),
 ]
-ALL = [*SIZES, *(pytest.param(*size, marks=pytest.mark.slow) for size in LARGER)]
+ALL = [*SIZES, *(pytest.param(*size, marks=pytest.mark.slow) for size in LARGER if size not in SIZES)]
 
 
 @pytest.mark.parametrize(("draw", "statistic", "m", "guesses", "k"), ALL)

@@ -38,8 +38,7 @@ def identity_of(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, *, data_
     Returns
     -------
     dict
-        The plan (chunk size included), the data, the mechanism, the imported files of the user's in the folders of the
-        mechanism's and the attacks' modules, and the source of this project's packages.
+        The plan (chunk size included), and what :func:`identity_with` adds.
     """
     # How long a trial may take changes none that is drawn, and is found out when one hangs.
     plan = replace(plan, trial_timeout=None)

@@ -1,8 +1,8 @@
 """Files of candidates: read row by row, copied as they are, and parts of them written in the same format.
 
-In the flow: :mod:`audit.lots.folders` hands parts of a pool to a service in whatever language, so that nothing here
-knows what a record is. CSV keeps its header line; JSON is a list, JSON lines a record a line, .npy an array with a row
-each.
+In the flow: :mod:`audit.lots.files.folders` hands parts of a pool to a service in whatever language, so that nothing
+here knows what a record is. CSV keeps its header line; JSON is a list, JSON lines a record a line, .npy an array with a
+row each.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.reading.numpy_files import read_arrays
@@ -53,6 +54,18 @@ class PoolFile:
     def digests(self) -> tuple[str, ...]:
         """Return a short digest of each row, so that a changed one can be named."""
         return tuple(hashlib.sha256(_plain(row)).hexdigest()[:16] for row in self.rows)
+
+    def covariates(self) -> dict[str, NDArray[np.float64]]:
+        """Return what a number is in every row, by name: columns of CSV and arrays, keys of objects; the row's place.
+
+        None of them can depend on coins that were tossed in secret.
+        """
+        found = {"the order of the rows": np.arange(len(self.rows), dtype=np.float64)}
+        for name, values in _columns(self):
+            numbers = _numbers(values)
+            if numbers is not None:
+                found[f"the column {name}"] = numbers
+        return found
 
     def part(self, places: Sequence[int]) -> bytes:
         """Return a file of the rows at these places, in the format of the pool."""
@@ -127,3 +140,25 @@ def _plain(row: Any) -> bytes:
     if isinstance(row, np.ndarray | np.generic):
         return np.ascontiguousarray(row).tobytes()
     return row.encode() if isinstance(row, str) else json.dumps(row, sort_keys=True).encode()
+
+
+def _columns(pool: PoolFile) -> Iterator[tuple[str, Any]]:
+    """Yield the names and the values of what looks like columns."""
+    if pool.kind == ".csv":
+        yield from ((name, [row[j] for row in pool.rows]) for j, name in enumerate(pool.header))
+    elif pool.kind == ".npy":
+        table = np.asarray(pool.rows).reshape(len(pool.rows), -1)
+        yield from ((str(j + 1), table[:, j]) for j in range(table.shape[1]))
+    else:
+        rows = [json.loads(row) if isinstance(row, str) and pool.kind == ".jsonl" else row for row in pool.rows]
+        if all(isinstance(row, dict) for row in rows):
+            shared = sorted(set.intersection(*(set(row) for row in rows)))
+            yield from ((name, [row[name] for row in rows]) for name in shared)
+
+
+def _numbers(values: Any) -> NDArray[np.float64] | None:
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if found.ndim == 1 and bool(np.all(np.isfinite(found))) else None

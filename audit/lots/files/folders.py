@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.lots.coins import commitment, draw_coins
-from audit.lots.manifest import DRAWN, NAME, NEVER_GIVEN, TASKS, Manifest, Role, read_manifest, same_experiment
-from audit.lots.pools import PoolFile, read_pool
+from audit.lots.files.manifest import DRAWN, NAME, NEVER_GIVEN, TASKS, Manifest, Role, read_manifest, same_experiment
+from audit.lots.files.pools import PoolFile, read_pool
 from audit.lots.result import DrawKind
 from audit.lots.subsets import Draw
 from audit.records import json_text
@@ -38,6 +38,7 @@ class Opened:
     manifest: Manifest
     coins: Flags
     candidates: tuple[str, ...]
+    covariates: dict[str, NDArray[np.float64]]
 
 
 def prepare(pool: Path, out: Path, *, runs: int = 1, draw: DrawKind = "fair", k: int | None = None) -> Manifest:
@@ -111,7 +112,7 @@ def opened(folder: Path) -> Opened:
         # It may have gone to whoever trains.
         same_experiment(manifest, read_manifest(folder, "service"))
         _check_service(folder / "service", pool, coins)
-    return Opened(manifest=manifest, coins=coins, candidates=names)
+    return Opened(manifest=manifest, coins=coins, candidates=names, covariates=pool.covariates())
 
 
 def names_of(candidates: int) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Experiments by lot in files, for whoever trains and scores in another language: folders, pools, scores."""
