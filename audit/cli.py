@@ -15,7 +15,7 @@ import click
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.lots import lots
 from audit.commands.models import models
-from audit.commands.options import (
+from audit.commands.options.common import (
     jobs_option,
     json_option,
     max_failed_option,
@@ -25,6 +25,8 @@ from audit.commands.options import (
     trial_timeout_option,
     trials_option,
 )
+from audit.commands.output.saying import finish_streams, prepare_streams, say, say_result
+from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
 from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
@@ -33,12 +35,10 @@ from audit.commands.replay import replay
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
-from audit.commands.saying import finish_streams, prepare_streams, say, say_result
 from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.shards import collect, draw
 from audit.commands.store import store
-from audit.commands.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
 from mechanisms.errors import (
@@ -190,8 +190,8 @@ def run(
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
+    from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import limit_in, read_plan
-    from audit.commands.saying import say_notes
     from audit.running.runner import run as run_audit
     from audit.trials.engines import setup_limit
     from audit.trials.progress import show_progress
@@ -336,8 +336,8 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
+    from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import read_plan
-    from audit.commands.saying import say_notes
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from reports.certificates.writing import certification_summary, write_certification

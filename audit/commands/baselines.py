@@ -9,9 +9,9 @@ from typing import Literal
 
 from audit.certificates.certification import Certification
 from audit.certificates.certifying import ALL_ROUTES, Request, certify
+from audit.commands.output.saying import say_notes
 from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.commands.processes.user_code import load_mechanism
-from audit.commands.saying import say_notes
 from audit.errors import SchemaError
 from audit.plan.split import Sequential
 from audit.records.json_text import schema_of

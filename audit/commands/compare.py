@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.saying import say, say_result
-from audit.commands.writable import check_writable, settled
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import check_writable, settled
 from audit.errors import ExitCode
 from audit.trials.workers.cores import usable_cores
 

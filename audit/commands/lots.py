@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from audit.commands.lot_options import (
+from audit.commands.options.lots import (
     A_FILE,
     A_FOLDER,
     claim_of,
@@ -19,9 +19,9 @@ from audit.commands.lot_options import (
     state_of,
     words_of,
 )
+from audit.commands.output.saying import say_result
+from audit.commands.output.writable import check_writable, settled
 from audit.commands.report import exit_code
-from audit.commands.saying import say_result
-from audit.commands.writable import check_writable, settled
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.claiming import claim_options
+from audit.commands.options.claims import claim_options
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import MODELS, check_writable, display, settled
 from audit.commands.report import junit_option, redact_option
-from audit.commands.saying import say, say_result
-from audit.commands.writable import MODELS, check_writable, display, settled
 
 if TYPE_CHECKING:
     from audit.records.models import ModelsResult
@@ -86,7 +86,7 @@ def audit_models(
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
-    from audit.commands.claiming import covers_of
+    from audit.commands.options.claims import covers_of
     from audit.commands.report import exit_code
     from audit.models.reading import read_models
     from mechanisms.claim import Claim, EpsilonDelta, Reference

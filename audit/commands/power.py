@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.output.saying import say, say_result
 from audit.commands.processes.supervised import user_code
-from audit.commands.saying import say, say_result
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
@@ -81,8 +81,8 @@ def power(
     numbers = {"--epsilon": epsilon, "--delta": delta, "--significance": significance, "--tests": tests}
     if plan is not None:
         _refuse(numbers)
+        from audit.commands.output.saying import say_notes
         from audit.commands.plan_file.reading import read_plan
-        from audit.commands.saying import say_notes
 
         read = read_plan(plan, trials=trials, mechanism=own_mechanism(own))
         say_notes(read)

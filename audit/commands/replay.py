@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.output.saying import say, say_result
 from audit.commands.processes.supervised import user_code
-from audit.commands.saying import say, say_result
 from audit.commands.store import folder_argument
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError, printable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.saying import say, say_result
-from audit.commands.writable import display
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import display
 from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.output.saying import say_result
 from audit.commands.processes.supervised import user_code
-from audit.commands.saying import say_result
 from audit.trials.workers.cores import usable_cores
 
 
@@ -33,9 +33,9 @@ def same_randomness(
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 does not apply.
     """
+    from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import read_plan
     from audit.commands.report import exit_code
-    from audit.commands.saying import say_notes
     from audit.running.same_randomness import same_randomness as look
     from audit.trials.engines import Engine
     from audit.trials.progress import show_progress

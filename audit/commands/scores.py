@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from audit.commands.claiming import claim_options
+from audit.commands.options.claims import claim_options
+from audit.commands.output.saying import say
+from audit.commands.output.writable import check_writable, settled
 from audit.commands.report import junit_option, redact_option
-from audit.commands.saying import say
-from audit.commands.writable import check_writable, settled
 
 file_type = click.Path(path_type=Path, dir_okay=False)
 
@@ -76,7 +76,7 @@ def scores(
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
     may then have a header. For outputs on many records, a column a record, use unlearn-audit models.
     """
-    from audit.commands.claiming import covers_of
+    from audit.commands.options.claims import covers_of
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from audit.commands.saying import say, say_result
-from audit.commands.writable import SELFTEST, check_writable, display, settled
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import SELFTEST, check_writable, display, settled
 from audit.errors import ExitCode
 from audit.trials.workers.cores import usable_cores
 

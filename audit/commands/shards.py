@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
-from audit.commands.options import (
+from audit.commands.options.common import (
     jobs_option,
     json_option,
     max_failed_option,
@@ -18,6 +18,8 @@ from audit.commands.options import (
     trial_timeout_option,
     trials_option,
 )
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import check_writable, display, settled
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import goes_on
 from audit.commands.processes.supervised import user_code
@@ -29,8 +31,6 @@ from audit.commands.report import (
     redact_option,
     show_records_option,
 )
-from audit.commands.saying import say, say_result
-from audit.commands.writable import check_writable, display, settled
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
@@ -259,8 +259,8 @@ def _command(folder: Path, own: str | None) -> str:
 
 def _read(plan: Path, overrides: Overrides, own: str | None) -> ResolvedPlan:
     """Return the objects of a plan's file, titled as `run` does."""
+    from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import read_plan
-    from audit.commands.saying import say_notes
 
     mechanism = own_mechanism(own)
     resolved = read_plan(

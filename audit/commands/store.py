@@ -70,7 +70,7 @@ def verify(folder: Path) -> int:
 )
 def export(folder: Path, form: str, target: Path | None) -> int:
     """Write the scores of every chunk that can be read, one row a score (CSV) or one object a chunk (JSON)."""
-    from audit.commands.writable import check_writable
+    from audit.commands.output.writable import check_writable
     from audit.trials.storing.inspection import rows_in
 
     check_writable(None, {"--to": target})

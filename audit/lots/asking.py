@@ -19,7 +19,7 @@ from audit.lots.coins import read_pairs
 from audit.lots.inputs import check_claim, check_named_claims, checked_seed, checked_significance, is_one_of
 from audit.lots.noise import certified_singles
 from audit.lots.result import DrawKind
-from audit.lots.subsets import Draw, Statistic
+from audit.lots.statistics.subsets import Draw, Statistic
 from audit.plan.audit_plan import CertifiedClaim
 from audit.trials.engines import Streams
 from mechanisms.claim import Claim

@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.lots.betting import Bet, next_bet
 from audit.lots.coins import checked_guesses, read_coins, read_pairs
 from audit.lots.covariates import check_covariates
 from audit.lots.inputs import (
@@ -27,9 +26,10 @@ from audit.lots.inputs import (
     is_one_of,
     read_scores,
 )
-from audit.lots.judging import fitted_threshold, n_fit
 from audit.lots.result import DrawKind, LotsResult, LotsRun, with_verdict
-from audit.lots.subsets import Draw, Statistic, highest, judge_run, usual_guesses
+from audit.lots.statistics.betting import Bet, next_bet
+from audit.lots.statistics.judging import fitted_threshold, n_fit
+from audit.lots.statistics.subsets import Draw, Statistic, highest, judge_run, usual_guesses
 from audit.records.verdict import Verdict
 from audit.trials.chunks import Stream, make_generator
 from mechanisms.claim import Claim
@@ -233,7 +233,8 @@ def which_record(
 
     References
     ----------
-    Clopper, Pearson 1934, Biometrika 26; see :func:`audit.lots.judging.log_allowed_apart` for claims of their own.
+    Clopper, Pearson 1934, Biometrika 26; claims of their own: see
+    :func:`audit.lots.statistics.judging.log_allowed_apart`.
     """
     started = time.monotonic()
     rows = read_scores(scores)
@@ -330,7 +331,7 @@ def follow_stream(
 
     References
     ----------
-    Ville 1939; :mod:`audit.lots.betting`.
+    Ville 1939; :mod:`audit.lots.statistics.betting`.
     """
     started = time.monotonic()
     claim, past, alpha, at = _going_on(claim, state, significance, delta)

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
 from audit.lots.coins import draw_coins
-from audit.lots.judging import DIRECTION
 from audit.lots.noise import (
     bound_to_draw,
     calibrated_fields,
@@ -27,7 +26,8 @@ from audit.lots.noise import (
     stated_by,
     with_frozen_step,
 )
-from audit.lots.subsets import Draw
+from audit.lots.statistics.judging import DIRECTION
+from audit.lots.statistics.subsets import Draw
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Streams, results, worker_limits
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, OnAverage, Reference

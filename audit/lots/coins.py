@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.lots.subsets import Draw
-from audit.lots.tails import log_half_tail
+from audit.lots.statistics.subsets import Draw
+from audit.lots.statistics.tails import log_half_tail
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.reading.arrays import real_array

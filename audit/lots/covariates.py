@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.lots.subsets import Draw
+from audit.lots.statistics.subsets import Draw
 from audit.trials.independence import FALSE_ALARM
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.reading.arrays import real_array

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from audit.lots.judging import DIRECTION
-from audit.lots.subsets import Draw
+from audit.lots.statistics.judging import DIRECTION
+from audit.lots.statistics.subsets import Draw
 from mechanisms.claim import Claim, EpsilonDelta, OnAverage
 from mechanisms.errors import require
 from mechanisms.reading.arrays import real_numbers

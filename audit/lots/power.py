@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from audit.lots.judging import bound_at, fitted_threshold, n_fit
 from audit.lots.result import LotsResult
 from audit.lots.settling import least_of, settle_sets
-from audit.lots.subsets import Draw, judge_run, usual_guesses
-from audit.lots.tails import least_chance
+from audit.lots.statistics.judging import bound_at, fitted_threshold, n_fit
+from audit.lots.statistics.subsets import Draw, judge_run, usual_guesses
+from audit.lots.statistics.tails import least_chance
 from audit.records import json_text
 from audit.statistics.bounds import ceiling
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta, UpTo

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
-from audit.lots.betting import Bet
-from audit.lots.judging import log_allowed, log_allowed_apart
 from audit.lots.settling import Settled, least_of, settle_names, settle_sets, settle_stream
-from audit.lots.subsets import Draw, RunEvidence, Statistic
-from audit.lots.tails import log_half_tail, log_hypergeometric_tail
+from audit.lots.statistics.betting import Bet
+from audit.lots.statistics.judging import log_allowed, log_allowed_apart
+from audit.lots.statistics.subsets import Draw, RunEvidence, Statistic
+from audit.lots.statistics.tails import log_half_tail, log_hypergeometric_tail
 from audit.plan.ranges import FIX, check
 from audit.records import json_text
 from audit.records.ledger import DataRecord

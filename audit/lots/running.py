@@ -23,7 +23,7 @@ from audit.lots.experiment import AUDITED, REHEARSED, WITHOUT, Experiment, bound
 from audit.lots.freezing import check_calibrate
 from audit.lots.keeping import Keeping
 from audit.lots.result import DrawKind, LotsResult
-from audit.lots.subsets import Statistic
+from audit.lots.statistics.subsets import Statistic
 from audit.plan.audit_plan import CertifiedClaim
 from audit.records.provenance import data_record
 from audit.running.binding import make_context

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from audit.lots.betting import Bet, log_capital, running_bound
-from audit.lots.judging import Judgement, judge_hits, judge_one
-from audit.lots.subsets import Draw, Statistic, log_least
+from audit.lots.statistics.betting import Bet, log_capital, running_bound
+from audit.lots.statistics.judging import Judgement, judge_hits, judge_one
+from audit.lots.statistics.subsets import Draw, Statistic, log_least
 from audit.records.verdict import Reason, Verdict, decide
 from mechanisms.claim import Claim
 

@@ -14,7 +14,7 @@ import pytest
 
 import audit.certificates.certifying as certifying
 from audit.certificates.certification import Certification
-from audit.commands.writable import CERTIFICATES_STORE
+from audit.commands.output.writable import CERTIFICATES_STORE
 from audit.trials.storing.inspection import damage_in, summary_of
 from audit.trials.storing.opening import database
 from mechanisms import from_arrays

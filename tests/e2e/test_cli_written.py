@@ -16,7 +16,7 @@ import pytest
 
 import audit
 from audit.cli import guarded
-from audit.commands import saying
+from audit.commands.output import saying
 from reports.page import files
 from tests.e2e.command_line import COMMAND
 

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from audit.lots.betting import Bet, log_capital, next_bet
-from audit.lots.judging import judge_hits, judge_one, log_allowed
-from audit.lots.subsets import judge_run
-from audit.lots.tails import log_half_tail
+from audit.lots.statistics.betting import Bet, log_capital, next_bet
+from audit.lots.statistics.judging import judge_hits, judge_one, log_allowed
+from audit.lots.statistics.subsets import judge_run
+from audit.lots.statistics.tails import log_half_tail
 from mechanisms.claim import Claim, EpsilonDelta, UpTo
 from tests.statistical.budget import binomial_limits
 

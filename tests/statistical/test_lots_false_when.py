@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import audit
 from attacks.lots import MatchedFilter
-from audit.lots.subsets import judge_run
-from audit.lots.tails import log_half_tail
+from audit.lots.statistics.subsets import judge_run
+from audit.lots.statistics.tails import log_half_tail
 from audit.records.verdict import Verdict
 from mechanisms import Claim, EpsilonDelta, Reference, RidgeLangevin, UpTo, from_arrays, from_functions, load_named
 from mechanisms.errors import InvalidInputError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import audit
 from audit.cli import main
-from audit.commands.claiming import covers_of
+from audit.commands.options.claims import covers_of
 from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError
 from audit.plan.audit_plan import AuditPlan

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import audit
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
 from audit.lots.coins import commitment, draw_coins
-from audit.lots.tails import log_half_tail
+from audit.lots.statistics.tails import log_half_tail
 from audit.plan.audit_plan import AuditPlan
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import (

@@ -14,8 +14,8 @@ from scipy.special import ndtr
 
 import audit
 from audit.lots.averaging import AveragedClaim, delta_at, upper_mean
-from audit.lots.judging import DIRECTION
-from audit.lots.subsets import judge_run
+from audit.lots.statistics.judging import DIRECTION
+from audit.lots.statistics.subsets import judge_run
 from audit.plan.audit_plan import AuditPlan
 from audit.records.phrases import claim_text
 from audit.records.verdict import Verdict

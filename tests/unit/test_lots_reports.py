@@ -17,7 +17,7 @@ import audit
 import reports
 from audit.cli import main
 from audit.lots.result import LotsRun, with_verdict
-from audit.lots.tails import log_half_tail
+from audit.lots.statistics.tails import log_half_tail
 from audit.records.verdict import Verdict
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, OneRecord, UpTo
 from reports.lots.words import chance

@@ -14,10 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audit.lots.betting import Bet, log_capital, next_bet, running_bound
-from audit.lots.judging import bound_at, fitted_threshold, judge_hits, judge_one, log_allowed, log_allowed_apart
-from audit.lots.subsets import Draw, RunEvidence, Statistic, judge_run, log_least, usual_guesses
-from audit.lots.tails import (
+from audit.lots.statistics.betting import Bet, log_capital, next_bet, running_bound
+from audit.lots.statistics.judging import (
+    bound_at,
+    fitted_threshold,
+    judge_hits,
+    judge_one,
+    log_allowed,
+    log_allowed_apart,
+)
+from audit.lots.statistics.subsets import Draw, RunEvidence, Statistic, judge_run, log_least, usual_guesses
+from audit.lots.statistics.tails import (
     LARGEST_CONVOLVED,
     LARGEST_WHOLE,
     log_chernoff,

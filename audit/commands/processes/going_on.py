@@ -12,8 +12,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from audit.commands.output.saying import say
 from audit.commands.report import record_crash
-from audit.commands.saying import say
 from audit.errors import ExitCode, TrialError
 from mechanisms.errors import InvalidInputError
 

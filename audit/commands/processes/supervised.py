@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from audit.commands.output.saying import finish_streams, prepare_streams, say
 from audit.commands.report import record_crash
-from audit.commands.saying import finish_streams, prepare_streams, say
 from audit.errors import ExitCode
 from audit.trials.signals import ENDING, ending_signals
 from audit.trials.workers.worker import end_with, tidy

@@ -20,7 +20,7 @@ from audit.lots.coins import commitment, draw_coins
 from audit.lots.files.manifest import DRAWN, NAME, NEVER_GIVEN, TASKS, Manifest, Role, read_manifest, same_experiment
 from audit.lots.files.pools import PoolFile, read_pool
 from audit.lots.result import DrawKind
-from audit.lots.subsets import Draw
+from audit.lots.statistics.subsets import Draw
 from audit.records import json_text
 from mechanisms.errors import InvalidInputError, require
 

@@ -1,7 +1,7 @@
 """Tail probabilities of guessing by chance, in logarithms: how often nobody who knows nothing is right so often.
 
-In the flow: :mod:`audit.lots.subsets` and :mod:`audit.lots.naming` count, and ask here how likely the count is where a
-release tells nothing of the coins. Every function rounds up, never down.
+In the flow: :mod:`audit.lots.statistics.subsets` counts, and asks here how likely the count is where a release tells
+nothing of the coins. Every function rounds up, never down.
 """
 
 from __future__ import annotations

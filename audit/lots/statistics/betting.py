@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.lots.judging import log_allowed
+from audit.lots.statistics.judging import log_allowed
 from audit.plan.ranges import check
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta
 

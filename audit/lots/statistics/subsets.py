@@ -1,8 +1,8 @@
 """How surely one release tells which candidates were given: one p-value a run, for sets that coins drew.
 
 In the flow: scores and coins in, the logarithm of a p-value of "the release tells nothing of the coins" out;
-:mod:`audit.lots.judging` turns it into one of a claim. Which candidates are guessed, and how much each weighs, depends
-on the release alone, never on the coins.
+:mod:`audit.lots.statistics.judging` turns it into one of a claim. Which candidates are guessed, and how much each
+weighs, depends on the release alone, never on the coins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.lots.tails import log_half_tail, log_hypergeometric_tail, log_signs_tail, whole_weights
+from audit.lots.statistics.tails import log_half_tail, log_hypergeometric_tail, log_signs_tail, whole_weights
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

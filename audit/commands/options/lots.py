@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audit.commands.output.saying import say, say_result
+from audit.commands.output.writable import display
 from audit.commands.report import junit_option, redact_option
-from audit.commands.saying import say, say_result
-from audit.commands.writable import display
 from audit.errors import SchemaError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
@@ -113,7 +113,7 @@ def state_of(path: Path) -> LotsResult | None:
 
 def claim_of(found: Opened, epsilon: float, delta: float, reference: str, covers: str | None) -> Claim:
     """Return the claim of a command line; by default about all sets that the coins could draw."""
-    from audit.commands.claiming import covers_of
+    from audit.commands.options.claims import covers_of
     from mechanisms.claim import Claim, EpsilonDelta, OneRecord, Reference, UpTo
 
     manifest = found.manifest

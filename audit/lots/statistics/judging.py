@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.lots.tails import least_chance, log_count_tail
+from audit.lots.statistics.tails import least_chance, log_count_tail
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP
 
 DIRECTION = Direction.UNLEARNED_FROM_RETRAINED

@@ -1,0 +1,1 @@
+"""Options that commands share: of runs, of claims, of audits by lot."""

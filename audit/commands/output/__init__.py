@@ -1,0 +1,1 @@
+"""What commands say, and the places that they write to."""
