@@ -135,6 +135,7 @@ def test_labels_of_a_table_are_released_by_their_positions() -> None:
     assert set(deletion.sample(World.UNLEARNED, 2, rng=np.random.default_rng(0)).ravel()) <= {0.0, 1.0, 2.0}
 
 
+@pytest.mark.slow
 def test_gradient_boosting_on_a_table_is_audited() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 

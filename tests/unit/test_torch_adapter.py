@@ -467,6 +467,7 @@ def memorised(part: Any, generator: Any) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 def test_a_deletion_that_is_ignored_is_refuted_and_retraining_is_not() -> None:
     def retrain(model: nn.Module, retained: Any, forget: Any, generator: Any) -> nn.Module:
         return memorised(retained, generator)
