@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
+from audit.commands.filing.case_file import case_option, filed_case
+from audit.commands.filing.verify import verify
 from audit.commands.lots import lots
 from audit.commands.models import models
 from audit.commands.options.common import (
@@ -76,6 +78,7 @@ main.add_command(same_randomness)
 main.add_command(scores)
 main.add_command(selftest)
 main.add_command(store)
+main.add_command(verify)
 
 
 @main.command()
@@ -164,6 +167,7 @@ def list_(what: str) -> int:
 @junit_option
 @redact_option
 @show_records_option
+@case_option
 @goes_on
 def run(
     plan: Path,
@@ -187,9 +191,11 @@ def run(
     junit: Path | None,
     redact: bool,
     show_records: bool,
+    case_file: Path | None,
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
+    from audit.commands.filing.evidence import Evidence
     from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import limit_in, read_plan
     from audit.running.runner import run as run_audit
@@ -200,9 +206,12 @@ def run(
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
     with crash_recorded(junit, str(plan), redact=redact):
         limit = setup_limit(trial_timeout or limit_in(plan), setup_timeout)
         mechanism = own_mechanism(own, limit=limit)
+        evidence.mechanism(mechanism, own)
         resolved = read_plan(
             plan,
             seed=seed,
@@ -211,6 +220,7 @@ def run(
             max_failed=max_failed,
             trial_timeout=trial_timeout,
             mechanism=mechanism,
+            seen=evidence.read,
         )
     if own and not resolved.title:
         # The name that the user knows it by; objects of one kind often share the name that they give themselves.
@@ -241,7 +251,8 @@ def run(
             title=resolved.title,
             command=command,
         )
-    publish(result, out, as_json, junit=junit, redact=redact, show_records=show_records)
+    result = replace(result, case=case)
+    publish(result, out, as_json, junit=junit, redact=redact, show_records=show_records, evidence=evidence)
     if redact and out is not None:
         keep_private(out, began=began)
     return exit_code(result, allow_inconclusive=allow_inconclusive)

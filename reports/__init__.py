@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reports.forecasts.summary import forecast_summary
     from reports.lots.writing import lots_summary, redact_lots, write_lots
     from reports.models.writing import models_summary, redact_models, write_models
+    from reports.plotting import plot
     from reports.randomness.summary import randomness_summary
     from reports.selftests.summary import selftest_markdown, selftest_summary, write_selftest
     from reports.writing import joined, redact, without_values, write, write_junit
@@ -30,6 +31,7 @@ else:
             "reports.forecasts.summary": "forecast_summary",
             "reports.lots.writing": "lots_summary redact_lots write_lots",
             "reports.models.writing": "models_summary redact_models write_models",
+            "reports.plotting": "plot",
             "reports.randomness.summary": "randomness_summary",
             "reports.selftests.summary": "selftest_markdown selftest_summary write_selftest",
             "reports.writing": "joined redact without_values write write_junit",
@@ -44,6 +46,7 @@ __all__ = [
     "joined",
     "lots_summary",
     "models_summary",
+    "plot",
     "randomness_summary",
     "redact",
     "redact_lots",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from audit.records.case import withheld
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, PlanRecord
 from audit.records.redaction import Average, Redaction
@@ -29,8 +30,8 @@ def redact(value: Reportable) -> Reportable:
     """Return a copy without record identifiers, labels, previews, and epsilon or noise of single records.
 
     Verdicts, levels, sizes, controls, seed, versions and the hash of the data stay, and averages over at least five
-    deletions. Free text (titles, the command, tables of facts) goes, as nobody can tell what it names. Withholding is
-    not anonymising: verdicts and averages still depend on the records.
+    deletions. Free text (titles, the command, tables of facts, the case) goes, as nobody can tell what it names; so do
+    the days of a case. Withholding is not anonymising: verdicts and averages still depend on the records.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ def redact(value: Reportable) -> Reportable:
     """
     if isinstance(value, AuditCollection):
         results = tuple(_redacted(result) for result in value.results)
-        return AuditCollection(title=f"{len(results)} audits", introduction="", results=results)
+        case = None if value.case is None else withheld(value.case)
+        return AuditCollection(title=f"{len(results)} audits", introduction="", results=results, case=case)
     return _redacted(value)
 
 
@@ -74,6 +76,7 @@ def _redacted(result: AuditResult) -> AuditResult:
         family=_family(result.family, names, forget_sets),
         data=data,
         environment=replace(result.environment, command=None),
+        case=None if result.case is None else withheld(result.case),
         redaction=Redaction(
             least=LEAST, ceiling=_ceiling(result), detectable=_detectable(result), averages=_averages(result)
         ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from audit.commands.filing.case_file import filed_case
 from audit.commands.options.lots import (
     A_FILE,
     A_FOLDER,
@@ -25,7 +27,7 @@ from audit.commands.report import exit_code
 from audit.errors import ExitCode
 from mechanisms.errors import InvalidInputError
 
-CONTENTS = ("report.json", "report.html", "report.md")
+CONTENTS = ("report.json", "report.html", "report.md", "manifest.json")
 
 
 @click.group()
@@ -95,17 +97,23 @@ def check(
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
+    case_file: Path | None,
 ) -> int:
     """Open the coins of DIR and judge SCORES (.csv, .json or .npy, in the order of scoring/candidates.txt).
 
     The draw is read from the manifest. Whatever differs from what was committed to is refused by name.
     """
+    from audit.commands.filing.evidence import Evidence
     from audit.lots.auditing import from_lots, which_record
     from audit.lots.files.folders import opened
     from audit.lots.files.score_files import read_lot_scores
 
     check_writable(out, {"--junit": junit}, contents=CONTENTS)
     out, junit = settled(out), settled(junit)
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
+    evidence.read("lots", folder)
+    evidence.read("scores", scores)
     found = opened(folder)
     manifest = found.manifest
     values = read_lot_scores(scores, found.candidates, manifest.runs)
@@ -135,7 +143,7 @@ def check(
             runs_threshold=runs_threshold,
             **told,
         )
-    publish_lots(result, out, as_json, junit=junit, redact=redact)
+    publish_lots(replace(result, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
@@ -162,12 +170,14 @@ def stream(
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
+    case_file: Path | None,
 ) -> int:
     """Count the next release of a service: DIR was prepared for its batch, SCORES are those of the released model.
 
     The verdict is valid after every release. A batch must enter the training after all releases that were counted.
     The first release states the claim with --epsilon; later ones keep it.
     """
+    from audit.commands.filing.evidence import Evidence
     from audit.lots.auditing import follow_stream
     from audit.lots.files.folders import opened
     from audit.lots.files.score_files import read_lot_scores
@@ -175,6 +185,10 @@ def stream(
 
     check_writable(out, {"--junit": junit, "--state": state}, contents=CONTENTS)
     out, junit = settled(out), settled(junit)
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
+    evidence.read("lots", folder)
+    evidence.read("scores", scores)
     found, past = opened(folder), state_of(state)
     draw, runs = found.manifest.draw, found.manifest.runs
     if draw == "one" or runs != 1:
@@ -203,5 +217,5 @@ def stream(
     )
     # Before anything is shown: a release that is counted twice would be counted against the claim twice.
     write_texts(state.parent, {state.name: f"{result.to_json()}\n"})
-    publish_lots(result, out, as_json, junit=junit, redact=redact)
+    publish_lots(replace(result, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
     return exit_code(result, allow_inconclusive=allow_inconclusive)

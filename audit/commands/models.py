@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.filing.case_file import case_option, filed_case
 from audit.commands.options.claims import claim_options
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import MODELS, check_writable, display, settled
-from audit.commands.report import junit_option, redact_option
+from audit.commands.report import filed, junit_option, redact_option
 
 if TYPE_CHECKING:
+    from audit.commands.filing.evidence import Evidence
     from audit.records.models import ModelsResult
 
 KINDS = ("logits", "probabilities", "loss", "values", "scores")
@@ -59,6 +62,7 @@ def models() -> None:
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
+@case_option
 def audit_models(
     path: Path,
     epsilon: float,
@@ -76,6 +80,7 @@ def audit_models(
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
+    case_file: Path | None,
 ) -> int:
     """Audit the outputs of models that exist already.
 
@@ -86,6 +91,7 @@ def audit_models(
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
+    from audit.commands.filing.evidence import Evidence
     from audit.commands.options.claims import covers_of
     from audit.commands.report import exit_code
     from audit.models.reading import read_models
@@ -93,6 +99,9 @@ def audit_models(
 
     check_writable(out, {"--junit": junit}, contents=MODELS)
     out, junit = settled(out), settled(junit)
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
+    evidence.read("models", path)
     claim = Claim(
         guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference), covers=covers_of(covers)
     )
@@ -114,11 +123,13 @@ def audit_models(
         conditional_on_seed=conditional_on_seed,
         command=shlex.join(words),
     )
-    publish_models(result, out, as_json, junit=junit, redact=redact)
+    publish_models(replace(result, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
     return exit_code(result, allow_inconclusive=allow_inconclusive)
 
 
-def publish_models(result: ModelsResult, out: Path | None, as_json: bool, *, junit: Path | None, redact: bool) -> None:
+def publish_models(
+    result: ModelsResult, out: Path | None, as_json: bool, *, junit: Path | None, redact: bool, evidence: Evidence
+) -> None:
     """Write the pages, then print JSON or the short table; what cannot be written is said and changes no verdict."""
     from mechanisms.errors import UnlearnAuditError
     from reports.models.writing import models_summary, redact_models, write_junit_models, write_models
@@ -132,6 +143,7 @@ def publish_models(result: ModelsResult, out: Path | None, as_json: bool, *, jun
         except Exception as error:
             said = str(error) if isinstance(error, UnlearnAuditError) else f"{type(error).__name__}: {error}"
             say(f"Error: {target} was not written. The verdict stands. {said}")
+    written += filed(evidence, written, redact=redact)
     say_result(result.to_json() if as_json else models_summary(result), is_json=as_json)
     for path in written:
         say(display(path))

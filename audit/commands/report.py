@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import display
 from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
+    from audit.commands.filing.evidence import Evidence
     from audit.lots.result import LotsResult
+    from audit.records.case import Case
     from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.running.shared_noise import SameRandomness
@@ -50,38 +54,52 @@ show_records_option = click.option(
 @junit_option
 @redact_option
 @show_records_option
+@case_option
 @click.option("--details", is_flag=True, help="Print all numbers of each finding, also where there are more than 20.")
 def report(
-    results: tuple[Path, ...], out: Path, junit: Path | None, redact: bool, show_records: bool, details: bool
+    results: tuple[Path, ...],
+    out: Path,
+    junit: Path | None,
+    redact: bool,
+    show_records: bool,
+    case_file: Path | None,
+    details: bool,
 ) -> int:
     """Render stored results (JSON) again: audits, several on one page, each a family of its own; or one of deletions by
     lot; or certificates.
     """
     import reports
     from audit.certificates.certification import CERTIFICATION_SCHEMA
+    from audit.commands.filing.evidence import Evidence
     from audit.lots.result import LOTS_SCHEMA
     from audit.records.json_text import schema_of
     from audit.records.models import MODELS_SCHEMA
 
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
+    for path in results:
+        evidence.result(path)
     texts = {path: _read(path) for path in results}
     certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
     by_lot = [path for path, text in texts.items() if schema_of(text) == LOTS_SCHEMA]
     of_models = [path for path, text in texts.items() if schema_of(text) == MODELS_SCHEMA]
     if of_models:
         _check_single(of_models[0], len(results))
-        written = _write_models(texts[of_models[0]], out, junit, redact)
+        written = _write_models(texts[of_models[0]], out, junit, redact, case)
     elif certified:
-        _check_alone(certified[0], len(results), junit, redact)
+        _check_alone(certified[0], len(results), {"--junit": junit, "--redact": redact, "--case": case})
         written = _write_certificates(texts[certified[0]], out)
     elif by_lot:
         _check_one_lot(by_lot[0], len(results))
-        written = _write_lots(by_lot[0], texts[by_lot[0]], out, junit, redact)
+        written = _write_lots(by_lot[0], texts[by_lot[0]], out, junit, redact, case)
     else:
         loaded = [_loaded(path, text) for path, text in texts.items()]
         value = reports.joined(loaded[0] if len(loaded) == 1 else loaded)
+        value = value if case is None else replace(value, case=case)
         written = reports.write(value, out, redact=redact, details=details or None, show_records=show_records)
         if junit is not None:
             written = (*written, reports.write_junit(reports.redact(value) if redact else value, junit))
+    written += filed(evidence, written, redact=redact)
     for path in written:
         click.echo(printable(str(path)))
     return ExitCode.OK
@@ -103,13 +121,14 @@ def _loaded(path: Path, text: str) -> AuditResult | AuditCollection:
         raise SchemaError(f"{path}: {error}") from None
 
 
-def _check_alone(path: Path, n_files: int, junit: Path | None, redact: bool) -> None:
+def _check_alone(path: Path, n_files: int, options: Mapping[str, object]) -> None:
     """Certificates have a page of their own, no verdicts, and nothing left when their records are withheld."""
-    if n_files > 1 or junit is not None or redact:
-        option = f"{n_files} files" if n_files > 1 else "--junit" if junit is not None else "--redact"
+    given = [name for name, value in options.items() if value]
+    if n_files > 1 or given:
+        option = f"{n_files} files" if n_files > 1 else given[0]
         raise InvalidInputError(
             field="certificates",
-            expected="rendered alone, without --junit or --redact",
+            expected=f"rendered alone, without {', '.join(options)}",
             got=f"{path} and {option}",
             fix="render the file by itself; a report of audits can be redacted",
         )
@@ -125,7 +144,9 @@ def _check_one_lot(path: Path, n_files: int) -> None:
         )
 
 
-def _write_lots(path: Path, text: str, out: Path, junit: Path | None, redact: bool) -> tuple[Path, ...]:
+def _write_lots(
+    path: Path, text: str, out: Path, junit: Path | None, redact: bool, case: Case | None
+) -> tuple[Path, ...]:
     import reports
     from audit.lots.result import LotsResult
     from reports.lots.writing import render
@@ -135,6 +156,7 @@ def _write_lots(path: Path, text: str, out: Path, junit: Path | None, redact: bo
         result = LotsResult.from_json(text)
     except SchemaError as error:
         raise SchemaError(f"{path}: {error}") from None
+    result = result if case is None else replace(result, case=case)
     result = reports.redact_lots(result) if redact else result
     written = reports.write_lots(result, out)
     return written if junit is None else (*written, *write_texts(junit.parent, {junit.name: render(result, "junit")}))
@@ -151,11 +173,12 @@ def _check_single(path: Path, n_files: int) -> None:
         )
 
 
-def _write_models(text: str, out: Path, junit: Path | None, redact: bool) -> tuple[Path, ...]:
+def _write_models(text: str, out: Path, junit: Path | None, redact: bool, case: Case | None) -> tuple[Path, ...]:
     from audit.records.models import ModelsResult
     from reports.models.writing import redact_models, write_junit_models, write_models
 
     result = ModelsResult.from_json(text)
+    result = result if case is None else replace(result, case=case)
     result = redact_models(result) if redact else result
     written = write_models(result, out)
     return written if junit is None else (*written, *write_junit_models(result, junit))
@@ -176,8 +199,11 @@ def publish(
     junit: Path | None = None,
     redact: bool = False,
     show_records: bool = False,
+    evidence: Evidence | None = None,
 ) -> None:
-    """Write the report files, JSON first, then print JSON or the short table; all of them withhold the same.
+    """Write the report files, JSON first and the manifest last, then print JSON or the short table.
+
+    All of them withhold the same.
 
     Nothing here raises: the verdict is known, and what could not be written or printed is said and does not change it.
     """
@@ -186,6 +212,7 @@ def publish(
     result = reports.redact(result) if redact else result
     result = result if show_records else reports.without_values(result)
     written = _kept(result, out, junit)
+    written += filed(evidence, written, redact=redact)
     if as_json:
         say_result(result.to_json(), is_json=True)
     else:
@@ -213,6 +240,17 @@ def _kept(result: AuditResult | AuditCollection, out: Path | None, junit: Path |
     for name, failure in failed.items():
         _say_failure(name, failure)
     return written
+
+
+def filed(evidence: Evidence | None, written: tuple[Path, ...], *, redact: bool) -> tuple[Path, ...]:
+    """Write the manifest of a command, or say that it could not be; return its path."""
+    from reports.writing import write_texts
+
+    try:
+        return () if evidence is None else evidence.write(written, write_texts, redact=redact)
+    except Exception as error:
+        _say_failure("manifest.json", error)
+        return ()
 
 
 def _say_failure(name: str, error: Exception) -> None:

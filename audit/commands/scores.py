@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from audit.commands.filing.case_file import case_option, filed_case
 from audit.commands.options.claims import claim_options
 from audit.commands.output.saying import say
 from audit.commands.output.writable import check_writable, settled
@@ -49,6 +51,7 @@ file_type = click.Path(path_type=Path, dir_okay=False)
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
 @junit_option
 @redact_option
+@case_option
 def scores(
     unlearned: Path,
     retrained: Path,
@@ -68,6 +71,7 @@ def scores(
     allow_inconclusive: bool,
     junit: Path | None,
     redact: bool,
+    case_file: Path | None,
 ) -> int:
     """Audit scores of models that you made yourself.
 
@@ -76,6 +80,7 @@ def scores(
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
     may then have a header. For outputs on many records, a column a record, use unlearn-audit models.
     """
+    from audit.commands.filing.evidence import Evidence
     from audit.commands.options.claims import covers_of
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
@@ -85,6 +90,10 @@ def scores(
 
     check_writable(out, {"--junit": junit})
     out, junit = settled(out), settled(junit)
+    evidence = Evidence(out)
+    case = filed_case(case_file, evidence)
+    for path in (unlearned, retrained, *(model_ids or ())):
+        evidence.read("scores", path)
     claim = Claim(
         guarantee=EpsilonDelta(epsilon=epsilon, delta=delta), reference=Reference(reference), covers=covers_of(covers)
     )
@@ -119,5 +128,5 @@ def scores(
         model_ids=ids,
         continuous=not discrete,
     )
-    publish(result, out, as_json, junit=junit, redact=redact)
+    publish(replace(result, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
     return exit_code(result, allow_inconclusive=allow_inconclusive)

@@ -15,6 +15,7 @@ from audit.lots.statistics.subsets import Draw, RunEvidence, Statistic
 from audit.lots.statistics.tails import log_half_tail, log_hypergeometric_tail
 from audit.plan.ranges import FIX, check
 from audit.records import json_text
+from audit.records.case import Case
 from audit.records.ledger import DataRecord
 from audit.records.phrases import name as verdict_name
 from audit.records.phrases import plain
@@ -113,6 +114,8 @@ class LotsResult:
         How long it took, and what runs it again.
     redacted
         Whether names were withheld.
+    case
+        The case that it is filed for, as a person states it.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -141,6 +144,7 @@ class LotsResult:
     seconds: float = 0.0
     command: str | None = None
     redacted: bool = False
+    case: Case | None = None
     schema: Literal["unlearn-audit/lots/1"] = LOTS_SCHEMA
 
     def __post_init__(self) -> None:

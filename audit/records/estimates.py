@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 CHALLENGE_DELTA = 1e-5
 CHALLENGE_MODELS = 512
 N_SPLITS = 21
+# Of the upper limit on an attack's advantage: probability that it is too low, for each attack alone.
+ADVANTAGE_LEVEL = 0.05
 # Scores below 2 to this power have squares whose sum is finite.
 _LARGEST_EXPONENT = 480
 
@@ -47,6 +49,10 @@ class Estimate:
         unlearning scores with so few models. Epsilon at or below the floor says nothing.
     challenge_models
         Models a side for the three numbers above.
+    advantage_high
+        Upper confidence limit (95 %, for this attack alone) on the advantage of this attack as it was frozen
+        (:func:`advantage_limit`). No limit for another attack, and none on epsilon. ``None`` where the audit stopped
+        when decided or trials failed, and in older results.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -61,17 +67,21 @@ class Estimate:
     challenge_floor: float
     challenge_floor_high: float
     challenge_models: int
+    advantage_high: float | None = None
 
     def __post_init__(self) -> None:
         check("mu", self.mu, low=-math.inf)
         check("mu_se", self.mu_se)
         check("auc", self.auc, high=1.0)
+        check("advantage_high", self.advantage_high, high=1.0)
         check("auc_se", self.auc_se)
         for name in ("challenge_epsilon", "challenge_floor", "challenge_floor_high"):
             check(name, getattr(self, name), finite=False)
 
 
-def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.Generator) -> Estimate:
+def estimate(
+    attack: str, unlearned: Array, retrained: Array, *, rng: np.random.Generator, is_fixed: bool = True
+) -> Estimate:
     """Return estimates from scores that the attack was not fitted on; no bound, of either direction.
 
     Parameters
@@ -82,6 +92,8 @@ def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.
         Scores, shapes (n1,) with n1 >= 1 and (n0,) with n0 >= 2.
     rng
         Splits the retrained scores for the challenge's floor.
+    is_fixed
+        Whether the number of trials was fixed before the first; else no limit on the advantage holds.
 
     Notes
     -----
@@ -117,11 +129,16 @@ def estimate(attack: str, unlearned: Array, retrained: Array, *, rng: np.random.
         challenge_floor=floor[N_SPLITS // 2],
         challenge_floor_high=floor[-1],
         challenge_models=models,
+        advantage_high=advantage_limit(unlearned, retrained) if is_fixed else None,
     )
 
 
 def estimates_of(
-    unlearned: Mapping[str, Array], retrained: Mapping[str, Array], *, rng: np.random.Generator
+    unlearned: Mapping[str, Array],
+    retrained: Mapping[str, Array],
+    *,
+    rng: np.random.Generator,
+    is_fixed: bool = True,
 ) -> tuple[Estimate, ...]:
     """Return estimates for every attack, in the order of ``unlearned``; no bounds, of either direction.
 
@@ -129,7 +146,7 @@ def estimates_of(
     ----------
     unlearned, retrained
         Scores by the attack's name, shapes (n1,) with n1 >= 1 and (n0,) with n0 >= 2.
-    rng
+    rng, is_fixed
         As for :func:`estimate`.
 
     Raises
@@ -141,7 +158,44 @@ def estimates_of(
     ----------
     As :func:`estimate`.
     """
-    return tuple(estimate(name, scores, retrained[name], rng=rng) for name, scores in unlearned.items())
+    return tuple(
+        estimate(name, scores, retrained[name], rng=rng, is_fixed=is_fixed) for name, scores in unlearned.items()
+    )
+
+
+def advantage_limit(unlearned: Array, retrained: Array, *, level: float = ADVANTAGE_LEVEL) -> float:
+    """Return an upper confidence limit on the advantage of the one attack that gave these scores.
+
+    Parameters
+    ----------
+    unlearned, retrained
+        Scores, shapes (n1,) and (n0,), at least one each, of an attack that was frozen before them.
+    level
+        Probability that the limit is below the advantage, in (0, 1).
+
+    Returns
+    -------
+    float
+        At most 1. The advantage is the largest difference of the two worlds' probabilities of scoring above a
+        threshold, over all thresholds and in either direction.
+
+    Notes
+    -----
+    Holds for every sample size and law. The advantage is reached (or nearly) at some threshold that the law has and
+    nobody need know. There the counted difference of rates is a sum of n1 + n0 independent terms with ranges 1/n1 and
+    1/n0, so that by Hoeffding it falls short of its mean by more than w = sqrt((1/n1 + 1/n0) ln(1/level) / 2) with
+    probability at most ``level``; and the largest counted difference is no smaller than that one. The search over
+    thresholds therefore costs nothing here, where it would cost a correction in a lower bound.
+
+    References
+    ----------
+    Hoeffding 1963, "Probability inequalities for sums of bounded random variables", JASA 58, theorem 2.
+    """
+    n1, n0 = len(unlearned), len(retrained)
+    thresholds = np.concatenate([unlearned, retrained])
+    below = [np.searchsorted(np.sort(scores), thresholds, side="right") for scores in (unlearned, retrained)]
+    largest = float(np.max(np.abs(below[0] / n1 - below[1] / n0)))
+    return min(1.0, largest + math.sqrt((1 / n1 + 1 / n0) * math.log(1 / level) / 2))
 
 
 def gaussian_mu(unlearned: Array, retrained: Array) -> tuple[float | None, float | None]:

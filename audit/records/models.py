@@ -9,6 +9,7 @@ from typing import Literal
 from audit.errors import ClaimRefutedError, InconclusiveError
 from audit.plan.ranges import check, check_all, check_lengths
 from audit.records import json_text
+from audit.records.case import Case
 from audit.records.evidence import EpsilonLowerBound
 from audit.records.ledger import Control, DataRecord, Environment
 from audit.records.phrases import REMINDER, WHY, bound_text, claim_text, name, plain
@@ -184,6 +185,8 @@ class ModelsResult:
         Which outputs these were, and where it ran.
     redacted
         Whether records were withheld.
+    case
+        The case that it is filed for, as a person states it.
     schema
         Of the JSON; published as ``reports/schema/models-1.json``.
     """
@@ -214,6 +217,7 @@ class ModelsResult:
     data: DataRecord
     environment: Environment
     redacted: bool = False
+    case: Case | None = None
     schema: Literal["unlearn-audit/models/1"] = MODELS_SCHEMA
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
 from audit.plan.ranges import check, check_lengths
 from audit.records import json_text
+from audit.records.case import Case
 from audit.records.evidence import Finding
 from audit.records.ledger import Control, ControlName, DataRecord, Environment, Family, PlanRecord
 from audit.records.redaction import Redaction
@@ -49,6 +50,8 @@ class AuditResult:
         were counted.
     redaction
         Set when record identifiers and epsilons per record were withheld (:func:`reports.redact`).
+    case
+        The case that it is filed for, as a person states it; nothing that is decided looks at it.
     schema
         Of the JSON; published as ``reports/schema/result-1.json``.
 
@@ -76,6 +79,7 @@ class AuditResult:
     environment: Environment
     redaction: Redaction | None = None
     controls_made: Mapping[ControlName, int] | None = None
+    case: Case | None = None
     schema: Literal["unlearn-audit/result/1"] = RESULT_SCHEMA
 
     def __post_init__(self) -> None:
@@ -195,6 +199,8 @@ class AuditCollection:
         The audits; their significances are not divided among them.
     tables
         Facts that were computed, not audited.
+    case
+        The case that all of it is filed for.
     schema
         Of the JSON; published as ``reports/schema/collection-1.json``.
     """
@@ -204,6 +210,7 @@ class AuditCollection:
     introduction: str
     results: tuple[AuditResult, ...]
     tables: tuple[Table, ...] = ()
+    case: Case | None = None
     schema: Literal["unlearn-audit/collection/1"] = COLLECTION_SCHEMA
 
     def __repr__(self) -> str:

@@ -393,7 +393,9 @@ def _judge(
         *utility_control(record.deletion, plan, index, forget, label, engine=engine),
     ]
     rng = make_generator(plan.seed, Stream.ESTIMATES, index)
-    estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng)
+    # Trials that failed are left out of scores: what is left is no sample of a fixed size.
+    is_fixed = plan.counting.kind == "split" and not shown.failed
+    estimates = estimates_of(shown.unlearned, shown.retrained, rng=rng, is_fixed=is_fixed)
     of_controls = (*evidence[Kind.NULL, 0].failed, *evidence[Kind.NEGLECTED, service].failed)
     failed = collected((*shown.failed, *of_controls))
     return _findings(plan, levels, record, shown, controls, estimates, failed), controls

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from audit.records.evidence import Finding
 from audit.records.histograms import ScoreHistogram
 from reports.page import drawing
-from reports.page.drawing import BLUE, INK, VERMILION
+from reports.page.drawing import BLUE, INK, VERMILION, Drawing
 from reports.page.numbers import listed, nearest, up
 from reports.page.parts import HistogramView, TableView, plain
 
@@ -75,23 +75,27 @@ def histograms(finding: Finding) -> HistogramView | None:
 
 def picture(finding: Finding, prefix: str) -> str:
     """Return one panel an attack with the scores of both worlds, strongest evidence first."""
+    return drawing.svg_of(lambda: draw_scores(finding), prefix)
+
+
+def draw_scores(finding: Finding) -> Drawing | None:
+    """Return the figure of :func:`picture`."""
     shown = ordered(finding)[:MAX_PANELS]
     if not shown:
-        return ""
-    with drawing.style():
-        height = 0.9 + 1.35 * len(shown)
-        figure = drawing.figure(height)
-        # Every panel is alike, so that nothing has to be fitted, which takes longer than the drawing.
-        figure.set_layout_engine("none")
-        edges = {"left": 0.03, "right": 0.97, "top": 1 - 0.6 / height, "bottom": 0.5 / height}
-        axes = figure.subplots(len(shown), 1, squeeze=False, gridspec_kw={**edges, "hspace": 0.75})[:, 0]
-        for ax, histogram in zip(axes, shown, strict=True):
-            _panel(ax, histogram, _threshold(finding, histogram.attack))
-        axes[-1].set_xlabel("score: to the right, more like an unlearned model")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="upper left", ncols=3, frameon=False, fontsize=11, columnspacing=1.2)
-        spoken = f"Scores of unlearned and retrained models, as histograms, for {listed(h.attack for h in shown)}"
-        return drawing.to_svg(figure, plain(spoken), prefix)
+        return None
+    height = 0.9 + 1.35 * len(shown)
+    figure = drawing.figure(height)
+    # Every panel is alike, so that nothing has to be fitted, which takes longer than the drawing.
+    figure.set_layout_engine("none")
+    edges = {"left": 0.03, "right": 0.97, "top": 1 - 0.6 / height, "bottom": 0.5 / height}
+    axes = figure.subplots(len(shown), 1, squeeze=False, gridspec_kw={**edges, "hspace": 0.75})[:, 0]
+    for ax, histogram in zip(axes, shown, strict=True):
+        _panel(ax, histogram, _threshold(finding, histogram.attack))
+    axes[-1].set_xlabel("score: to the right, more like an unlearned model")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper left", ncols=3, frameon=False, fontsize=11, columnspacing=1.2)
+    spoken = f"Scores of unlearned and retrained models, as histograms, for {listed(h.attack for h in shown)}"
+    return Drawing(figure=figure, spoken=plain(spoken))
 
 
 def _panel(ax: Axes, histogram: ScoreHistogram, threshold: float | None) -> None:

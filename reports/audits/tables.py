@@ -104,6 +104,8 @@ def estimates(finding: Finding) -> TableView:
     for test in finding.tests:
         smallest[test.bound.attack] = min(test.p_value, smallest.get(test.bound.attack, math.inf))
     ordered = sorted(finding.estimates, key=lambda e: smallest.get(e.attack, math.inf))
+    has_limit = any(e.advantage_high is not None for e in ordered)
+    limit = ("advantage of this attack",) if has_limit else ()
     rows = tuple(
         (
             e.attack,
@@ -113,15 +115,16 @@ def estimates(finding: Finding) -> TableView:
             nearest(e.challenge_epsilon, 3),
             f"{nearest(e.challenge_floor, 3)} (up to {nearest(e.challenge_floor_high, 3)})",
             f"{e.challenge_models:,}",
+            *((NONE if e.advantage_high is None else f"≤ {up(e.advantage_high)}",) if has_limit else ()),
         )
         for e in ordered
     )
     return TableView(
         title=words.ESTIMATES,
-        caption=words.ESTIMATES_CAPTION,
-        columns=("attack", "scores", "Gaussian μ", "AUC", "challenge ε", "its floor", "models a side"),
+        caption=words.ESTIMATES_CAPTION + (words.ADVANTAGE if has_limit else ""),
+        columns=("attack", "scores", "Gaussian μ", "AUC", "challenge ε", "its floor", "models a side", *limit),
         rows=rows,
-        numeric=(False, True, True, True, True, True, True),
+        numeric=(False, *(True,) * (6 + len(limit))),
     )
 
 

@@ -11,7 +11,7 @@ from reports.audits.histories import STOPPING
 from reports.audits.view import page
 from reports.audits.words import CEILING, DETECTABLE, ESTIMATES
 from reports.page.parts import NONE, AuditView, FindingView, TableView
-from reports.page.terminal import printed
+from reports.page.terminal import printed, shown_case
 
 # A remark about more findings than this does not name them.
 MOST_NAMED = 8
@@ -27,9 +27,10 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
     width
         Columns of the terminal.
     """
-    parts: list[str | TableView] = []
-    for audit in page(value).audits:
-        parts += [audit.title, _table(audit), audit.headline]
+    whole = page(value)
+    parts = shown_case(whole.case)
+    for audit in whole.audits:
+        parts += [audit.title, *shown_case(audit.case), _table(audit), audit.headline]
         parts += _remarks(audit)
         parts += [f"Note on the data: {note}" for note in audit.notes]
         told = [(f.heading, f.details) for f in audit.findings if f.details]

@@ -25,7 +25,7 @@ from reports.audits import (
     withheld,
     words,
 )
-from reports.page import facts
+from reports.page import case, facts
 from reports.page.numbers import Number, down, enough_digits, nearest, up
 from reports.page.parts import (
     NONE,
@@ -74,6 +74,7 @@ def page(value: AuditResult | AuditCollection, *, details: bool | None = None) -
         headline=words.headline([finding for result in results for finding in result.findings]),
         lead=words.LEAD_GIVEN if all(r.data.is_given for r in results) else words.LEAD,
         is_collection=is_collection,
+        case=case.table(value.case, [r.environment.started for r in results]) if is_collection else None,
         folded="" if in_full else words.folded(n_findings),
         index=tuple(_index(r, a) for r, a in zip(results, audits, strict=True)) if is_collection else (),
         index_caption=words.INDEX if len(results) > 1 else "",
@@ -142,6 +143,7 @@ def _audit(result: AuditResult, anchor: str, *, in_full: bool) -> AuditView:
         title=result.title,
         headline=words.headline(result.findings),
         verdict=words.verdict_view(result.verdict, is_weak=_is_weak(result)),
+        case=case.table(result.case, [result.environment.started]),
         compliance=compliance.passages(result),
         annex=compliance.annex(result),
         forest_caption=words.forest_caption(findings),

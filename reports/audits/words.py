@@ -36,6 +36,11 @@ ESTIMATES_CAPTION = (
     "same number for retrained against retrained models: what perfect unlearning scores with so few models. A "
     "challenge ε at the floor says nothing."
 )
+ADVANTAGE = (
+    " Advantage of this attack: upper confidence limit, 95 % for each attack alone, on the largest difference between "
+    "the two worlds' rates of scoring above a threshold, of this attack as it was frozen before these scores. Another "
+    "attack may have a larger one, so that it is no limit on what can be told apart, and none on ε."
+)
 
 LEAD = (
     "An audit deletes a record, releases the unlearned model many times, and measures how well these releases can "

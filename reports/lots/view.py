@@ -8,6 +8,7 @@ from audit.lots.result import LotsResult, LotsRun
 from audit.records.phrases import SYMBOLS, name
 from audit.records.rounding import down, nearest, up
 from reports.lots.words import LIMITS, chance, claims_text, sentences
+from reports.page import case
 from reports.page.facts import facts
 from reports.page.parts import NONE, CodeText, Passage, TableView, VerdictView
 
@@ -22,6 +23,7 @@ class LotsPage:
     title: str
     verdict: VerdictView
     headline: str
+    case: TableView | None
     points: tuple[str, ...]
     conditions: tuple[str, ...]
     limits: tuple[Passage, ...]
@@ -38,6 +40,7 @@ def page(result: LotsResult) -> LotsPage:
         title=result.title,
         verdict=VerdictView(key=result.verdict.value, text=name(result.verdict), symbol=SYMBOLS[result.verdict]),
         headline=judged,
+        case=case.table(result.case),
         points=tuple(points),
         conditions=(*result.conditions, *(result.claim.assumptions if len(result.claims) == 1 else ())),
         limits=LIMITS,

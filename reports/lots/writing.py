@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.lots.result import LotsResult
+from audit.records.case import withheld
 from audit.records.rounding import up
 from mechanisms.claim import Claim, EpsilonDelta
 from reports.lots import words
@@ -71,12 +72,13 @@ def lots_summary(result: LotsResult, *, width: int = 110) -> str:
     width
         Columns of the terminal.
     """
-    from reports.page.terminal import printed
+    from reports.page.terminal import printed, shown_case
 
     view = page(result)
     return printed(
         [
             view.title,
+            *shown_case(view.case),
             *view.points,
             f"{view.verdict.symbol} {view.verdict.text}: {view.headline}",
             *view.conditions,
@@ -105,6 +107,7 @@ def redact_lots(result: LotsResult) -> LotsResult:
         claims=result.claims if alone else (_withheld(result.claim, result.delta),),
         lower_bound=result.lower_bound if alone else 0.0,
         command=None,
+        case=None if result.case is None else withheld(result.case),
         redacted=True,
     )
 

@@ -9,7 +9,7 @@ from audit.records.models import ModelsResult, RecordDetail
 from audit.records.phrases import CONTROLS, MORE_FREQUENT, REMINDER, claim_text, spoken
 from audit.records.verdict import Verdict
 from mechanisms.claim import Reference
-from reports.page import facts
+from reports.page import case, facts
 from reports.page.numbers import counted, down, nearest, up
 from reports.page.parts import NONE, CodeText, Passage, TableView, VerdictView, map_text, plain
 
@@ -26,6 +26,7 @@ class ModelsView:
     title: str
     verdict: VerdictView
     headline: str
+    case: TableView | None
     points: tuple[str, ...]
     glossary: tuple[Passage, ...]
     records: TableView
@@ -47,6 +48,7 @@ def page(result: ModelsResult) -> ModelsView:
         title=result.title,
         verdict=VerdictView(key=result.verdict.value, text=text, symbol=symbol),
         headline=result.sentence(),
+        case=case.table(result.case, [result.environment.started]),
         points=tuple(_points(result)),
         glossary=tuple(_glossary(result)),
         records=records_table(result),

@@ -93,7 +93,7 @@ def models_summary(result: ModelsResult, *, width: int = 120) -> str:
     """
     from audit.records.phrases import spoken
     from reports.models.view import page, records_table
-    from reports.page.terminal import printed
+    from reports.page.terminal import printed, shown_case
 
     view, table = page(result), records_table(result, most=10)
     keep = [i for i, name in enumerate(table.columns) if name not in ("event", "counts")]
@@ -103,7 +103,12 @@ def models_summary(result: ModelsResult, *, width: int = 120) -> str:
         rows=tuple(tuple(row[i] for i in keep) for row in table.rows),
         numeric=tuple(table.numeric[i] for i in keep),
     )
-    parts: list[str | TableView] = [view.title, "", f"{spoken(result.verdict)}: {view.headline}"]
+    parts: list[str | TableView] = [
+        view.title,
+        "",
+        *shown_case(view.case),
+        f"{spoken(result.verdict)}: {view.headline}",
+    ]
     if short.rows:
         parts += [short, table.caption]
     parts += view.points
@@ -119,6 +124,7 @@ def redact_models(result: ModelsResult) -> ModelsResult:
     result
         What is redacted already is returned as it is.
     """
+    from audit.records.case import withheld
     from reports.redaction import redact
 
     if result.redacted:
@@ -136,6 +142,7 @@ def redact_models(result: ModelsResult) -> ModelsResult:
         controls=tuple(replace(control, message=WITHHELD, bound=None, p_value=None) for control in result.controls),
         data=data,
         environment=replace(result.environment, command=None),
+        case=None if result.case is None else withheld(result.case),
         redacted=True,
     )
 

@@ -104,6 +104,27 @@ def figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """A finished figure, and what it shows in words."""
+
+    figure: Figure
+    spoken: str
+
+
+def drawn_by(make: Callable[[], Drawing | None]) -> Drawing | None:
+    """Return what is drawn in this module's style; None where there is nothing to draw."""
+    with style():
+        return make()
+
+
+def svg_of(make: Callable[[], Drawing | None], prefix: str) -> str:
+    """Return a drawing as inline SVG; "" where there is nothing to draw."""
+    with style():
+        made = make()
+        return "" if made is None else to_svg(made.figure, made.spoken, prefix)
+
+
 def to_svg(drawn: Figure, description: str, prefix: str) -> str:
     """Return the figure as inline SVG with a spoken description; identifiers are unique to ``prefix``."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -138,6 +138,7 @@ class AuditView:
     title: str
     headline: str
     verdict: VerdictView
+    case: TableView | None
     compliance: tuple[Passage, ...]
     annex: TableView | None
     forest_caption: str
@@ -190,6 +191,7 @@ class PageView:
     headline: str
     lead: str
     is_collection: bool
+    case: TableView | None
     folded: str
     index: tuple[IndexRow, ...]
     index_caption: str

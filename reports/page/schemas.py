@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 from audit.certificates.certification import Certification
 from audit.lots.result import LotsResult
 from audit.power.forecasts import Forecast
+from audit.records.manifest import Manifest
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison
@@ -30,6 +31,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "comparison-1.json": (Comparison, "A calibration against its baseline (unlearn-audit/comparison/1)"),
     "forecast-1.json": (Forecast, "What an audit could show (unlearn-audit/forecast/1)"),
     "lots-1.json": (LotsResult, "An audit of deletions drawn by lot (unlearn-audit/lots/1)"),
+    "manifest-1.json": (Manifest, "The files of a folder by their digests (unlearn-audit/manifest/1)"),
     "models-1.json": (ModelsResult, "Many records by models that exist already (unlearn-audit/models/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),
     "selftest-1.json": (SelftestResult, "Which seeded faults an audit finds (unlearn-audit/selftest/1)"),

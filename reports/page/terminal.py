@@ -26,6 +26,14 @@ def printed(parts: Iterable[str | TableView], width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def shown_case(case: TableView | None) -> list[str | TableView]:
+    """Return the parts that a terminal shows of a case; none where there is none."""
+    if case is None:
+        return []
+    # No folded table: in a terminal a row is a line.
+    return [f"{case.title}:", *(f"  {name}: {value}" for name, value in case.rows), case.caption, ""]
+
+
 def _drawn(view: TableView) -> object:
     from rich import box
     from rich.table import Table

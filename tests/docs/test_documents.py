@@ -26,6 +26,7 @@ HOW_TO = (
     "docs/certify.md",
     "docs/cluster.md",
     "docs/demo.md",
+    "docs/filing.md",
     "docs/lots.md",
     "docs/models.md",
     "docs/network.md",

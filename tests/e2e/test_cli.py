@@ -49,7 +49,7 @@ def write_plan(folder: Path, *, claim: str = EXACT, noise: str = "0.01", extra: 
 def test_run_writes_reports_and_exits_zero(tmp_path: Path) -> None:
     done = run("run", write_plan(tmp_path), "--out", tmp_path / "out", "--jobs", "1")
     assert done.returncode == 0, done.stderr
-    names = {"report.html", "report.json", "report.md", "report-data", "audit-store"}
+    names = {"report.html", "report.json", "report.md", "report-data", "audit-store", "manifest.json"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == names
     again = run("report", tmp_path / "out" / "report.json", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
@@ -82,7 +82,7 @@ def test_run_writes_junit_and_withholds_records_when_asked(tmp_path: Path) -> No
     assert stored == json.loads((out / "report.json").read_text())
     assert stored["plan"]["forget"] == [[-1]]
     assert stored["findings"][0]["sandwiches"] == []
-    assert {p.name for p in out.iterdir()} == {"report.html", "report.json", "report.md"}
+    assert {p.name for p in out.iterdir()} == {"report.html", "report.json", "report.md", "manifest.json"}
     assert 'tests="1" failures="0" errors="0" skipped="0"' in junit.read_text()
     assert str(junit) in done.stderr
 

@@ -89,7 +89,7 @@ def test_exit_codes_and_reports(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "60 candidates; a secret half was put into the training data and its deletion requested" in words
     assert re.search(r"Of the 30 surest guesses \d+ are right; a service that deletes lets that happen", words)
     assert "any set of up to 60 records" in shown.err
-    assert {p.name for p in Path("out").iterdir()} == {"report.html", "report.json", "report.md"}
+    assert {p.name for p in Path("out").iterdir()} == {"report.html", "report.json", "report.md", "manifest.json"}
     assert 'failures="1"' in Path("ci/a.xml").read_text()
     assert guarded(["lots", "check", "study", "blind.csv", *CLAIM]) == 0
     assert "NOT REFUTED" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def test_one_deletion_from_files_to_pages(folder: Path) -> None:
     assert "REFUTED" in done.stdout
     assert "leaky: two files" in done.stderr
     assert {path.name for path in Path("out").iterdir()} == {
-        *("models.html", "models.json", "models.md", "models.csv", "joint"),
+        *("models.html", "models.json", "models.md", "models.csv", "joint", "manifest.json"),
     }
     assert 'failures="1"' in Path("ci/m.xml").read_text()
     assert run("models", "fine", *CLAIM, "--kind", "scores", "--details", "0").returncode == 0

@@ -32,7 +32,7 @@ def test_exit_codes_are_those_of_run(folder: Path, capsys: pytest.CaptureFixture
     assert guarded(["scores", "U.npy", "R.npy", *CLAIM, "--out", "out"]) == 1
     assert "REFUTED" in capsys.readouterr().out
     assert {p.name for p in (folder / "out").iterdir()} == {
-        *("report.html", "report.json", "report.md", "report-data"),
+        *("report.html", "report.json", "report.md", "report-data", "manifest.json"),
     }
     assert guarded(["scores", "same.npy", "R.npy", *CLAIM]) == 0
     assert "NOT REFUTED" in capsys.readouterr().out

@@ -20,6 +20,7 @@ import reports
 from audit.certificates.certification import Certification
 from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
+from audit.records.manifest import Manifest
 from audit.regression.comparison import Comparison
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
@@ -72,6 +73,9 @@ def rendered(text: str) -> dict[str, str]:
             of_models = audit.ModelsResult.from_json(text)
             reports.write_models(of_models, folder, ("html", "md", "junit"))
             words = {"terminal": reports.models_summary(of_models), "repr": f"{of_models!r}\n"}
+        elif kind == "manifest":
+            files = Manifest.from_json(text)
+            words = {"json": files.to_json()}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -90,7 +94,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 9
+    assert len(published) == 10
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from audit.records.estimates import CHALLENGE_MODELS, auc, challenge_epsilon, estimate, gaussian_mu
+from audit.records.estimates import (
+    ADVANTAGE_LEVEL,
+    CHALLENGE_MODELS,
+    advantage_limit,
+    auc,
+    challenge_epsilon,
+    estimate,
+    gaussian_mu,
+)
 
 
 def slow_challenge(unlearned: np.ndarray, retrained: np.ndarray, delta: float = 1e-5) -> float:
@@ -102,3 +110,49 @@ def test_estimates_are_deterministic_and_turn_with_the_scores() -> None:
     assert turned.auc == pytest.approx(1 - one.auc)
     assert turned.auc_se == pytest.approx(one.auc_se)
     assert turned.challenge_epsilon == pytest.approx(one.challenge_epsilon)
+
+
+def binomials(n: int, p: float) -> np.ndarray:
+    return np.array([math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)])
+
+
+@pytest.mark.parametrize("sizes", [(12, 12), (25, 10)])
+def test_the_limit_on_the_advantage_covers_in_both_directions_and_is_no_excess(sizes: tuple[int, int]) -> None:
+    """Exact coverage for scores of 0 and 1, where the advantage is the difference of two rates."""
+    n1, n0 = sizes
+    limits = np.array(
+        [
+            [
+                advantage_limit((np.arange(n1) < k1).astype(float), (np.arange(n0) < k0).astype(float))
+                for k0 in range(n0 + 1)
+            ]
+            for k1 in range(n1 + 1)
+        ]
+    )
+    rates = np.linspace(0, 1, 21)
+    missed = {
+        (p1, p0): float(binomials(n1, p1) @ (limits < abs(p1 - p0) - 1e-12) @ binomials(n0, p0))
+        for p1 in rates
+        for p0 in rates
+    }
+    above = [chance for (p1, p0), chance in missed.items() if p1 > p0]
+    below = [chance for (p1, p0), chance in missed.items() if p1 < p0]
+    for chances in (above, below):
+        assert max(chances) <= ADVANTAGE_LEVEL
+        # Neither is it so wide that it could not miss.
+        assert max(chances) > ADVANTAGE_LEVEL / 25
+    assert max(missed[p, p] for p in rates) == 0.0
+
+
+def test_the_limit_is_over_all_thresholds_and_at_most_one() -> None:
+    rng = np.random.default_rng(3)
+    unlearned, retrained = rng.normal(0, 1, 300), rng.normal(0, 1, 200).round(1)
+    width = math.sqrt((1 / 300 + 1 / 200) * math.log(20) / 2)
+    cuts = np.concatenate([unlearned, retrained])
+    largest = max(abs(np.mean(unlearned > t) - np.mean(retrained > t)) for t in cuts)
+    assert advantage_limit(unlearned, retrained) == pytest.approx(largest + width)
+    assert advantage_limit(-unlearned, -retrained) == pytest.approx(largest + width)
+    assert advantage_limit(np.ones(5), np.zeros(5)) == 1.0
+    assert advantage_limit(np.ones(5), np.ones(5)) < 1.0
+    shown = estimate("a", unlearned, retrained, rng=rng, is_fixed=False)
+    assert shown.advantage_high is None

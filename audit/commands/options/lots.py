@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audit.commands.filing.case_file import case_option
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import display
-from audit.commands.report import junit_option, redact_option
+from audit.commands.report import filed, junit_option, redact_option
 from audit.errors import SchemaError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
 if TYPE_CHECKING:
+    from audit.commands.filing.evidence import Evidence
     from audit.lots.files.folders import Opened
     from audit.lots.result import LotsResult
     from mechanisms.claim import Claim
@@ -61,6 +63,7 @@ def judging_options(needs_claim: bool) -> Callable[[Callable[..., Any]], Callabl
         click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided."),
         junit_option,
         redact_option,
+        case_option,
     )
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +74,9 @@ def judging_options(needs_claim: bool) -> Callable[[Callable[..., Any]], Callabl
     return decorate
 
 
-def publish_lots(result: LotsResult, out: Path | None, as_json: bool, *, junit: Path | None, redact: bool) -> None:
+def publish_lots(
+    result: LotsResult, out: Path | None, as_json: bool, *, junit: Path | None, redact: bool, evidence: Evidence
+) -> None:
     """Write the pages, then print JSON or the words; what cannot be written is said and does not change the verdict."""
     import reports
     from reports.lots.writing import render
@@ -88,6 +93,7 @@ def publish_lots(result: LotsResult, out: Path | None, as_json: bool, *, junit: 
         except Exception as error:
             said = str(error) if isinstance(error, UnlearnAuditError) else f"{type(error).__name__}: {error}"
             say(f"Error: {', '.join(texts)} was not written. The verdict stands. {said}")
+    written += filed(evidence, written, redact=redact)
     say_result(result.to_json() if as_json else reports.lots_summary(result), nl=as_json, is_json=as_json)
     for path in written:
         say(display(path))

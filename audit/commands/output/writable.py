@@ -10,10 +10,10 @@ from pathlib import Path
 from mechanisms.errors import InvalidInputError
 
 # What a report's folder holds: no folder may have the name of a file, nor a file that of the folder.
-REPORT = ("report.json", "report.html", "report.md", "report-data/")
+REPORT = ("report.json", "report.html", "report.md", "report-data/", "manifest.json")
 CERTIFICATES_STORE = "certificates-store"
 CERTIFICATES = ("certificates.json", "certificates.html", "certificates.md", "certificates.csv", "routes.csv")
-MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/")
+MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/", "manifest.json")
 SELFTEST = ("selftest.json", "selftest.md")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,12 @@ def read_plan(
     max_failed: int | None = None,
     trial_timeout: float | None = None,
     mechanism: Mechanism | None = None,
+    seen: Callable[[str, Path], None] = lambda role, path: None,
 ) -> ResolvedPlan:
     """Return the objects of a plan file; keywords that are given override what the file says.
 
     With a ``mechanism`` of your own the file has no ``[mechanism]`` table: of two mechanisms neither is passed over in
-    silence.
+    silence. ``seen`` is called with "plan" or "data" and each file before it is read.
 
     Raises
     ------
@@ -56,6 +58,7 @@ def read_plan(
     InvalidInputError
         For unusable data or records.
     """
+    seen("plan", path)
     raw = read_toml(path)
     overrides = {
         "seed": seed,
@@ -76,6 +79,8 @@ def read_plan(
         file = (PlanFile if mechanism is None else OwnPlanFile).model_validate(raw)
     except ValidationError as error:
         raise PlanError(_explain(path, error)) from None
+    if file.data.path is not None:
+        seen("data", path.parent / file.data.path)
     return _resolve(file, path.parent)
 
 

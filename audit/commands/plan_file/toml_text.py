@@ -23,8 +23,8 @@ _LONG_KEY = re.compile(rf"(?<![\w.-])(?:[\w-]+[ \t]*\.[ \t]*){{{DEEPEST}}}")
 _LONG_NUMBER = re.compile(rf"(?<!\w)[\d_]{{{_MOST_DIGITS}}}")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the values of a plan file.
+def read_toml(path: Path, what: str = "plan") -> dict[str, Any]:
+    """Return the values of a plan file, or of another: ``what`` is its name in errors.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         When it cannot be read or parsed, is larger than a mebibyte, nests deeper than 16 tables, lists or parts of a
         key, or has a whole number of more than 64 bits: with the line or the key.
     """
-    text = _read(path)
+    text = _read(path, what)
     _check_text(path, text)
     try:
         values = tomllib.loads(text)
@@ -40,7 +40,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise PlanError(f"Expected TOML in {path}, got a syntax error: {error}.") from None
     except (ValueError, RecursionError) as error:
         # What the checks of the text did not foresee.
-        raise PlanError(f"Expected TOML in {path}, got what no plan holds: {error}.") from None
+        raise PlanError(f"Expected TOML in {path}, got what no {what} holds: {error}.") from None
     for where, value in _walk(values):
         if len(where) > DEEPEST:
             raise _unusable(path, ".".join(where[:4]) + "...", f"at most {DEEPEST} levels", "more", "remove it")
@@ -51,11 +51,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, what: str) -> str:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise PlanError(
-                f"Expected a plan file of at most {LARGEST_FILE:,} bytes, got {path} of {path.stat().st_size:,}; "
+                f"Expected a {what} file of at most {LARGEST_FILE:,} bytes, got {path} of {path.stat().st_size:,}; "
                 "check the path."
             )
         # Editors on Windows begin a file with a byte-order mark.
@@ -64,7 +64,7 @@ def _read(path: Path) -> str:
         raise PlanError(f"Expected TOML in {path}, got a syntax error: {error}.") from None
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else error
-        raise PlanError(f"Expected a readable plan file, got {path} ({said}); check the path.") from None
+        raise PlanError(f"Expected a readable {what} file, got {path} ({said}); check the path.") from None
 
 
 def _check_text(path: Path, text: str) -> None:

@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from audit.plan.audit_plan import AuditPlan
 from audit.trials.identity.described import described
-from audit.trials.identity.user_files import files_beside, packages_digest
+from audit.trials.identity.user_files import files_beside, packages_digest, paths_beside
 from mechanisms.dataset import Dataset
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet
@@ -61,6 +62,11 @@ def identity_with(mechanism: Mechanism, data: RecordSet, *, data_sha256: str, **
     identity["code"] = files_beside(set(_modules([found, *(identity[name] for name in given)])))
     identity["unlearn-audit"] = packages_digest()
     return identity
+
+
+def user_files(mechanism: Mechanism) -> tuple[Path, ...]:
+    """Return the imported files of the user's in the folders of a mechanism's modules."""
+    return tuple(paths_beside(set(_modules([described(mechanism)]))).values())
 
 
 def digest_of(identity: Identity) -> str:

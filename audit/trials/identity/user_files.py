@@ -47,6 +47,18 @@ def files_beside(modules: Iterable[str]) -> dict[str, str]:
     modules
         Names of modules; those that are not the user's count for nothing.
     """
+    found = paths_beside(modules)
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(found.items())}
+
+
+def paths_beside(modules: Iterable[str]) -> dict[str, Path]:
+    """Return all imported files of the user's in the folders of some modules, by relative path.
+
+    Parameters
+    ----------
+    modules
+        As for :func:`files_beside`.
+    """
     mine = {name: path for name in modules if is_users(name) and (path := file_of(name)) is not None}
     folders = sorted({_top(name, path) for name, path in mine.items()})
     if not folders:
@@ -56,8 +68,8 @@ def files_beside(modules: Iterable[str]) -> dict[str, str]:
         path = file_of(name)
         above = next((folder for folder in folders if path is not None and path.is_relative_to(folder)), None)
         if path is not None and above is not None and is_users(name):
-            found[path.relative_to(above).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return dict(sorted(found.items()))
+            found[path.relative_to(above).as_posix()] = path
+    return found
 
 
 def _top(module: str, path: Path) -> Path:

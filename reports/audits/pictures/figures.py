@@ -19,7 +19,7 @@ from audit.records.evidence import Finding, Roc
 from mechanisms.claim import Claim, Direction
 from reports.audits.view import band, curves, direction, has_rare_events, near_diagonal
 from reports.page import drawing
-from reports.page.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Point
+from reports.page.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, ROSE, SKY, VERMILION, Drawing, Point
 from reports.page.numbers import Number, counted
 from reports.page.parts import SandwichView
 
@@ -42,30 +42,31 @@ LOG_RATIO = 25.0
 
 def sandwich(views: Sequence[SandwichView], prefix: str) -> str:
     """Return the picture of lower bound, exact, claimed, detectable and ceiling; one panel a delta."""
+    return drawing.svg_of(lambda: draw_sandwich(views), prefix)
+
+
+def draw_sandwich(views: Sequence[SandwichView]) -> Drawing | None:
+    """Return the figure of :func:`sandwich`."""
     if not views:
-        return ""
-    with drawing.style():
-        n_rungs = [len(_rungs(view)) for view in views]
-        figure = drawing.figure(0.5 + sum(0.4 + 0.29 * n for n in n_rungs))
-        axes = figure.subplots(len(views), 1, sharex=True, squeeze=False, height_ratios=[n + 0.4 for n in n_rungs])[
-            :, 0
-        ]
-        left, right, is_log = range_of([number.value for view in views for _, number, _, _ in _rungs(view)])
-        last = axes[-1]
-        last.set_xscale("log" if is_log else "linear")
-        last.set_xlim(left, right)
-        for ax, view in zip(axes, views, strict=True):
-            _ladder(ax, view, left, right)
-        if is_log:
-            drawing.log_ticks(last.xaxis, left, right)
-        else:
-            last.xaxis.set_major_formatter(drawing.ticks())
-        last.set_xlabel("ε in nats, logarithmic" if is_log else "ε in nats")
-        spoken = "; ".join(
-            f"{view.title}: " + ", ".join(f"{name} {number.text}" for name, number, _, _ in _rungs(view))
-            for view in views
-        )
-        return drawing.to_svg(figure, f"Epsilon. {spoken}", prefix)
+        return None
+    n_rungs = [len(_rungs(view)) for view in views]
+    figure = drawing.figure(0.5 + sum(0.4 + 0.29 * n for n in n_rungs))
+    axes = figure.subplots(len(views), 1, sharex=True, squeeze=False, height_ratios=[n + 0.4 for n in n_rungs])[:, 0]
+    left, right, is_log = range_of([number.value for view in views for _, number, _, _ in _rungs(view)])
+    last = axes[-1]
+    last.set_xscale("log" if is_log else "linear")
+    last.set_xlim(left, right)
+    for ax, view in zip(axes, views, strict=True):
+        _ladder(ax, view, left, right)
+    if is_log:
+        drawing.log_ticks(last.xaxis, left, right)
+    else:
+        last.xaxis.set_major_formatter(drawing.ticks())
+    last.set_xlabel("ε in nats, logarithmic" if is_log else "ε in nats")
+    spoken = "; ".join(
+        f"{view.title}: " + ", ".join(f"{name} {number.text}" for name, number, _, _ in _rungs(view)) for view in views
+    )
+    return Drawing(figure=figure, spoken=f"Epsilon. {spoken}")
 
 
 def trade_off(finding: Finding, prefix: str) -> str:
@@ -73,68 +74,76 @@ def trade_off(finding: Finding, prefix: str) -> str:
 
     Drawn upward is the rate among unlearned models or, near the diagonal, its difference from the other rate.
     """
+    return drawing.svg_of(lambda: draw_trade_off(finding), prefix)
+
+
+def draw_trade_off(finding: Finding) -> Drawing | None:
+    """Return the figure of :func:`trade_off`."""
     shown, _ = curves(finding)
     if not shown:
-        return ""
+        return None
     is_difference = near_diagonal(finding)
     lift = _difference if is_difference else _rate
-    with drawing.style():
-        figure = drawing.figure(drawing.WIDTH * 1.1)
-        ax = figure.subplots()
-        grid = _rates_drawn()
-        low, high = band(finding.claim, grid)
-        ax.fill_between(grid, lift(grid, low), lift(grid, high), color=SKY, linewidth=0, label="claim allows")
-        exact = _exact_claim(finding)
-        if exact is not None:
-            low, high = band(exact, grid)
-            _law(ax, grid, lift(grid, high), "exact law allows")
-            _law(ax, grid, lift(grid, low), None)
-        ax.plot(grid, lift(grid, grid), color=MUTED, linewidth=0.7)
-        for roc, kind in zip(shown, CURVES, strict=False):
-            points = drawing.thinned(_points(roc, UNLEARNED_FIRST), 0.08)
-            drawing.markers(ax, points, kind, drawing.short(roc.attack), lift=lift)
-        star = _tested(finding, UNLEARNED_FIRST)
-        if star is not None:
-            drawing.star(ax, star, lift=lift)
-        ax.set(xlim=(-0.02, 1.02), xlabel="event rate among retrained models")
-        if is_difference:
-            ax.set(ylabel="difference of rates, unlearned − retrained")
-        else:
-            ax.set(ylim=(-0.02, 1.02), aspect="equal", ylabel="event rate among unlearned models")
-        drawing.legend(figure, ax)
-        words = f"Event rates in both worlds for {counted(len(shown), 'attack')}, with the band that the claim allows"
-        return drawing.to_svg(figure, words, prefix)
+    figure = drawing.figure(drawing.WIDTH * 1.1)
+    ax = figure.subplots()
+    grid = _rates_drawn()
+    low, high = band(finding.claim, grid)
+    ax.fill_between(grid, lift(grid, low), lift(grid, high), color=SKY, linewidth=0, label="claim allows")
+    exact = _exact_claim(finding)
+    if exact is not None:
+        low, high = band(exact, grid)
+        _law(ax, grid, lift(grid, high), "exact law allows")
+        _law(ax, grid, lift(grid, low), None)
+    ax.plot(grid, lift(grid, grid), color=MUTED, linewidth=0.7)
+    for roc, kind in zip(shown, CURVES, strict=False):
+        points = drawing.thinned(_points(roc, UNLEARNED_FIRST), 0.08)
+        drawing.markers(ax, points, kind, drawing.short(roc.attack), lift=lift)
+    star = _tested(finding, UNLEARNED_FIRST)
+    if star is not None:
+        drawing.star(ax, star, lift=lift)
+    ax.set(xlim=(-0.02, 1.02), xlabel="event rate among retrained models")
+    if is_difference:
+        ax.set(ylabel="difference of rates, unlearned − retrained")
+    else:
+        ax.set(ylim=(-0.02, 1.02), aspect="equal", ylabel="event rate among unlearned models")
+    drawing.legend(figure, ax)
+    words = f"Event rates in both worlds for {counted(len(shown), 'attack')}, with the band that the claim allows"
+    return Drawing(figure=figure, spoken=words)
 
 
 def rare_events(finding: Finding, prefix: str) -> str:
     """Return both rates on logarithmic axes, for events in the direction of the evidence."""
+    return drawing.svg_of(lambda: draw_rare_events(finding), prefix)
+
+
+def draw_rare_events(finding: Finding) -> Drawing | None:
+    """Return the figure of :func:`rare_events`."""
     shown, _ = curves(finding)
     if not shown:
-        return ""
-    with drawing.style():
-        figure = drawing.figure(drawing.WIDTH * 1.1)
-        ax = figure.subplots()
-        way = direction(finding)
-        edge, grid = _rare_rates_drawn(shown)
-        ax.fill_between(grid, grid, finding.claim.max_tpr(grid, way), color=SKY, linewidth=0, label="claim allows")
-        exact = _exact_claim(finding)
-        if exact is not None:
-            _law(ax, grid, exact.max_tpr(grid, way), "exact law allows")
-        ax.plot(grid, grid, color=MUTED, linewidth=0.7)
-        for roc, kind in zip(shown, CURVES, strict=False):
-            points = drawing.thinned([point.above() for point in _points(roc, way)], 0.08, edge)
-            drawing.markers(ax, points, kind, drawing.short(roc.attack), lift=_rate, edge=edge)
-        star = _tested(finding, way)
-        if star is not None:
-            drawing.star(ax, star.above(), lift=_rate, edge=edge)
-        worlds = ("retrained", "unlearned") if way is UNLEARNED_FIRST else ("unlearned", "retrained")
-        ends = (edge * 0.7, 1.3)
-        ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
-        ax.set(xlabel=f"event rate among {worlds[0]} models", ylabel=f"event rate among {worlds[1]} models")
-        for axis in (ax.xaxis, ax.yaxis):
-            drawing.log_ticks(axis, *ends)
-        drawing.legend(figure, ax)
-        return drawing.to_svg(figure, f"Event rates, {worlds[1]} against {worlds[0]}, logarithmic", prefix)
+        return None
+    figure = drawing.figure(drawing.WIDTH * 1.1)
+    ax = figure.subplots()
+    way = direction(finding)
+    edge, grid = _rare_rates_drawn(shown)
+    ax.fill_between(grid, grid, finding.claim.max_tpr(grid, way), color=SKY, linewidth=0, label="claim allows")
+    exact = _exact_claim(finding)
+    if exact is not None:
+        _law(ax, grid, exact.max_tpr(grid, way), "exact law allows")
+    ax.plot(grid, grid, color=MUTED, linewidth=0.7)
+    for roc, kind in zip(shown, CURVES, strict=False):
+        points = drawing.thinned([point.above() for point in _points(roc, way)], 0.08, edge)
+        drawing.markers(ax, points, kind, drawing.short(roc.attack), lift=_rate, edge=edge)
+    star = _tested(finding, way)
+    if star is not None:
+        drawing.star(ax, star.above(), lift=_rate, edge=edge)
+    worlds = ("retrained", "unlearned") if way is UNLEARNED_FIRST else ("unlearned", "retrained")
+    ends = (edge * 0.7, 1.3)
+    ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+    ax.set(xlabel=f"event rate among {worlds[0]} models", ylabel=f"event rate among {worlds[1]} models")
+    for axis in (ax.xaxis, ax.yaxis):
+        drawing.log_ticks(axis, *ends)
+    drawing.legend(figure, ax)
+    return Drawing(figure=figure, spoken=f"Event rates, {worlds[1]} against {worlds[0]}, logarithmic")
 
 
 def band_rows(finding: Finding) -> Iterator[tuple[str, str, float, float, float]]:

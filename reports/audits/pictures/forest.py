@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.audits.pictures.figures import range_of
 from reports.page import drawing
-from reports.page.drawing import BLUE, GREEN, PURPLE, ROSE, VERMILION
+from reports.page.drawing import BLUE, GREEN, PURPLE, ROSE, VERMILION, Drawing
 from reports.page.parts import FindingView, SandwichView
 
 if TYPE_CHECKING:
@@ -37,35 +37,39 @@ def forest(findings: Sequence[FindingView], prefix: str) -> str:
     prefix
         Makes the picture's identifiers unique on a page.
     """
+    return drawing.svg_of(lambda: draw_forest(findings), prefix)
+
+
+def draw_forest(findings: Sequence[FindingView]) -> Drawing | None:
+    """Return the figure of :func:`forest`."""
     rows = [(finding, finding.quoted) for finding in findings if finding.quoted is not None]
     if not rows:
-        return ""
+        return None
     named = len(rows) <= MOST_NAMED
-    with drawing.style():
-        figure = drawing.figure(1.1 + (min(0.27 * len(rows), 1.0 + 0.17 * len(rows)) if named else 4.0))
-        ax = figure.subplots()
-        left, right, is_log = range_of([value for _, view in rows for value in _values(view)])
-        ax.set_xscale("log" if is_log else "linear")
-        ax.set_xlim(left, right)
-        for place, (_, view) in enumerate(rows):
-            if math.isfinite(view.claimed.value) and named:
-                start = min(max(view.claimed.value, left), right)
-                ax.barh(place, right - start, left=start, height=0.8, color=ROSE, linewidth=0)
-        _marks(ax, [view for _, view in rows], left, right, is_small=not named)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)) if named else [])
-        if named:
-            ax.set_yticklabels([_short(finding.heading) for finding, _ in rows], fontsize=11)
-        else:
-            ax.set_ylabel(f"{len(rows):,} records, in the order of the page")
-        ax.tick_params(axis="y", length=0, pad=9)
-        if is_log:
-            drawing.log_ticks(ax.xaxis, left, right)
-        else:
-            ax.xaxis.set_major_formatter(drawing.ticks())
-        ax.set_xlabel("ε in nats, logarithmic" if is_log else "ε in nats")
-        figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=11, handletextpad=0.3)
-        return drawing.to_svg(figure, _spoken(rows), prefix)
+    figure = drawing.figure(1.1 + (min(0.27 * len(rows), 1.0 + 0.17 * len(rows)) if named else 4.0))
+    ax = figure.subplots()
+    left, right, is_log = range_of([value for _, view in rows for value in _values(view)])
+    ax.set_xscale("log" if is_log else "linear")
+    ax.set_xlim(left, right)
+    for place, (_, view) in enumerate(rows):
+        if math.isfinite(view.claimed.value) and named:
+            start = min(max(view.claimed.value, left), right)
+            ax.barh(place, right - start, left=start, height=0.8, color=ROSE, linewidth=0)
+    _marks(ax, [view for _, view in rows], left, right, is_small=not named)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_yticks(range(len(rows)) if named else [])
+    if named:
+        ax.set_yticklabels([_short(finding.heading) for finding, _ in rows], fontsize=11)
+    else:
+        ax.set_ylabel(f"{len(rows):,} records, in the order of the page")
+    ax.tick_params(axis="y", length=0, pad=9)
+    if is_log:
+        drawing.log_ticks(ax.xaxis, left, right)
+    else:
+        ax.xaxis.set_major_formatter(drawing.ticks())
+    ax.set_xlabel("ε in nats, logarithmic" if is_log else "ε in nats")
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=11, handletextpad=0.3)
+    return Drawing(figure=figure, spoken=_spoken(rows))
 
 
 def _values(view: SandwichView) -> list[float]:

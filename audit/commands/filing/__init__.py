@@ -1,0 +1,1 @@
+"""What a folder of results is filed with: the case, the manifest of its files, and the command that compares them."""
