@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
-from audit.commands.filing.case_file import case_option, filed_case
-from audit.commands.filing.verify import verify
 from audit.commands.lots import lots
 from audit.commands.models import models
 from audit.commands.options.common import (
@@ -27,6 +25,8 @@ from audit.commands.options.common import (
     trial_timeout_option,
     trials_option,
 )
+from audit.commands.output.filing.case_file import case_option, filed_case
+from audit.commands.output.filing.verify import verify
 from audit.commands.output.saying import finish_streams, prepare_streams, say, say_result
 from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
 from audit.commands.power import margin_option, power
@@ -195,7 +195,7 @@ def run(
 ) -> int:
     """Run the audit of a plan file. With --out an audit that was stopped goes on where it was."""
     from audit.commands import power as cli_power
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import limit_in, read_plan
     from audit.running.runner import run as run_audit

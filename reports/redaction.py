@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from audit.records.case import withheld
 from audit.records.evidence import Finding
+from audit.records.filing.case import withheld
 from audit.records.ledger import Control, DataRecord, Family, PlanRecord
 from audit.records.redaction import Average, Redaction
 from audit.records.result import AuditCollection, AuditResult

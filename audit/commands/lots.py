@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from audit.commands.filing.case_file import filed_case
 from audit.commands.options.lots import (
     A_FILE,
     A_FOLDER,
@@ -21,6 +20,7 @@ from audit.commands.options.lots import (
     state_of,
     words_of,
 )
+from audit.commands.output.filing.case_file import filed_case
 from audit.commands.output.saying import say_result
 from audit.commands.output.writable import check_writable, settled
 from audit.commands.report import exit_code
@@ -103,7 +103,7 @@ def check(
 
     The draw is read from the manifest. Whatever differs from what was committed to is refused by name.
     """
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.lots.auditing import from_lots, which_record
     from audit.lots.files.folders import opened
     from audit.lots.files.score_files import read_lot_scores
@@ -177,7 +177,7 @@ def stream(
     The verdict is valid after every release. A batch must enter the training after all releases that were counted.
     The first release states the claim with --epsilon; later ones keep it.
     """
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.lots.auditing import follow_stream
     from audit.lots.files.folders import opened
     from audit.lots.files.score_files import read_lot_scores

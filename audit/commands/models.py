@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.filing.case_file import case_option, filed_case
 from audit.commands.options.claims import claim_options
+from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import MODELS, check_writable, display, settled
 from audit.commands.report import filed, junit_option, redact_option
 
 if TYPE_CHECKING:
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.records.models import ModelsResult
 
 KINDS = ("logits", "probabilities", "loss", "values", "scores")
@@ -91,8 +91,8 @@ def audit_models(
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
-    from audit.commands.filing.evidence import Evidence
     from audit.commands.options.claims import covers_of
+    from audit.commands.output.filing.evidence import Evidence
     from audit.commands.report import exit_code
     from audit.models.reading import read_models
     from mechanisms.claim import Claim, EpsilonDelta, Reference

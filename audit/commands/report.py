@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audit.commands.filing.case_file import case_option, filed_case
+from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import display
 from audit.errors import ExitCode, SchemaError, TrialError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, printable
 
 if TYPE_CHECKING:
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.lots.result import LotsResult
-    from audit.records.case import Case
+    from audit.records.filing.case import Case
     from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.running.shared_noise import SameRandomness
@@ -70,7 +70,7 @@ def report(
     """
     import reports
     from audit.certificates.certification import CERTIFICATION_SCHEMA
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.lots.result import LOTS_SCHEMA
     from audit.records.json_text import schema_of
     from audit.records.models import MODELS_SCHEMA

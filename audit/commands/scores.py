@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from audit.commands.filing.case_file import case_option, filed_case
 from audit.commands.options.claims import claim_options
+from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say
 from audit.commands.output.writable import check_writable, settled
 from audit.commands.report import junit_option, redact_option
@@ -80,8 +80,8 @@ def scores(
     models were made. Where other columns stand beside the score, as job numbers do, name it with --column; a .csv file
     may then have a header. For outputs on many records, a column a record, use unlearn-audit models.
     """
-    from audit.commands.filing.evidence import Evidence
     from audit.commands.options.claims import covers_of
+    from audit.commands.output.filing.evidence import Evidence
     from audit.commands.report import exit_code, publish
     from audit.given.auditing import from_scores
     from audit.given.files import read_scores

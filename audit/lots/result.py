@@ -15,7 +15,7 @@ from audit.lots.statistics.subsets import Draw, RunEvidence, Statistic
 from audit.lots.statistics.tails import log_half_tail, log_hypergeometric_tail
 from audit.plan.ranges import FIX, check
 from audit.records import json_text
-from audit.records.case import Case
+from audit.records.filing.case import Case
 from audit.records.ledger import DataRecord
 from audit.records.phrases import name as verdict_name
 from audit.records.phrases import plain

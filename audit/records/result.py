@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from audit.errors import ClaimRefutedError, InconclusiveError, SchemaError
 from audit.plan.ranges import check, check_lengths
 from audit.records import json_text
-from audit.records.case import Case
 from audit.records.evidence import Finding
+from audit.records.filing.case import Case
 from audit.records.ledger import Control, ControlName, DataRecord, Environment, Family, PlanRecord
 from audit.records.redaction import Redaction
 from audit.records.verdict import Verdict, overall
@@ -105,7 +105,7 @@ class AuditResult:
 
     def describe(self) -> str:
         """Return the verdicts with the counts, bounds and levels that they rest on, as an exception would say them."""
-        from audit.records import failure_text
+        from audit.records.texts import failure_text
 
         return failure_text.describe(self._account())
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.lots.result import LotsResult
-from audit.records.case import withheld
-from audit.records.rounding import up
+from audit.records.filing.case import withheld
+from audit.records.texts.rounding import up
 from mechanisms.claim import Claim, EpsilonDelta
 from reports.lots import words
 from reports.lots.view import page

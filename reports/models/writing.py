@@ -124,7 +124,7 @@ def redact_models(result: ModelsResult) -> ModelsResult:
     result
         What is redacted already is returned as it is.
     """
-    from audit.records.case import withheld
+    from audit.records.filing.case import withheld
     from reports.redaction import redact
 
     if result.redacted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from audit.records.case import Case, FiledModel
+from audit.records.filing.case import Case, FiledModel
 from reports.page.numbers import listed
 from reports.page.parts import TableView
 

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from audit.certificates.certification import Certification
 from audit.lots.result import LotsResult
 from audit.power.forecasts import Forecast
-from audit.records.manifest import Manifest
+from audit.records.filing.manifest import Manifest
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison

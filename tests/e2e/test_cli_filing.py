@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audit.commands.filing.evidence import Evidence, digest_of, read_manifest
-from audit.records.manifest import Manifest
+from audit.commands.output.filing.evidence import Evidence, digest_of, read_manifest
+from audit.records.filing.manifest import Manifest
 from reports.writing import write_texts
 from tests.e2e.command_line import Done, run
 

@@ -20,7 +20,7 @@ import reports
 from audit.certificates.certification import Certification
 from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
-from audit.records.manifest import Manifest
+from audit.records.filing.manifest import Manifest
 from audit.regression.comparison import Comparison
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult

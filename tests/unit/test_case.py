@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import reports
-from audit.commands.filing.case_file import read_case
+from audit.commands.output.filing.case_file import read_case
 from audit.errors import PlanError, SchemaError
-from audit.records.case import Case, FiledModel, withheld
-from audit.records.manifest import FiledFile, Manifest
+from audit.records.filing.case import Case, FiledModel, withheld
+from audit.records.filing.manifest import FiledFile, Manifest
 from audit.records.result import AuditCollection, AuditResult, read_json
 from mechanisms.errors import InvalidInputError
 from reports.audits import html, markdown, terminal

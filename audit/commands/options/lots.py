@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audit.commands.filing.case_file import case_option
+from audit.commands.output.filing.case_file import case_option
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import display
 from audit.commands.report import filed, junit_option, redact_option
@@ -16,7 +16,7 @@ from audit.errors import SchemaError
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 
 if TYPE_CHECKING:
-    from audit.commands.filing.evidence import Evidence
+    from audit.commands.output.filing.evidence import Evidence
     from audit.lots.files.folders import Opened
     from audit.lots.result import LotsResult
     from mechanisms.claim import Claim

@@ -14,8 +14,8 @@ from audit.errors import PlanError
 from mechanisms.errors import InvalidInputError, shown
 
 if TYPE_CHECKING:
-    from audit.commands.filing.evidence import Evidence
-    from audit.records.case import Case
+    from audit.commands.output.filing.evidence import Evidence
+    from audit.records.filing.case import Case
 
 case_option = click.option(
     "--case",
@@ -48,7 +48,7 @@ def read_case(path: Path) -> Case:
         dates that are none or in no possible order.
     """
     from audit.commands.plan_file.toml_text import read_toml
-    from audit.records.case import Case, FiledModel
+    from audit.records.filing.case import Case, FiledModel
 
     problems: list[str] = []
     given = _known(read_toml(path, "case"), (*TEXTS, *DATES, *MODELS), "", problems)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from audit.commands.output.saying import say
 from audit.errors import SchemaError
-from audit.records.manifest import NAME, FiledFile, Manifest
+from audit.records.filing.manifest import NAME, FiledFile, Manifest
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
 

@@ -15,7 +15,7 @@ from audit.errors import ExitCode
 from mechanisms.errors import printable
 
 if TYPE_CHECKING:
-    from audit.records.manifest import FiledFile, Manifest
+    from audit.records.filing.manifest import FiledFile, Manifest
 
 NAME = "manifest.json"
 # Signatures of the manifest cannot be in it.
@@ -36,7 +36,7 @@ def verify(folder: Path) -> int:
     Exit codes: 0 all files are as the manifest says, 1 some are not, 2 there is no manifest that can be read. The
     manifest is no signature; sign it with a tool of yours (docs/filing.md), and keep the key elsewhere.
     """
-    from audit.commands.filing.evidence import read_manifest
+    from audit.commands.output.filing.evidence import read_manifest
 
     manifest = read_manifest(folder / NAME)
     found = compared(folder, manifest)
@@ -58,7 +58,7 @@ class Compared:
 
 def compared(folder: Path, manifest: Manifest) -> Compared:
     """Return how the files of a folder differ from a manifest."""
-    from audit.commands.filing.evidence import digest_of
+    from audit.commands.output.filing.evidence import digest_of
 
     present = {path: digest_of(folder / path) for path in _files(folder)}
     inside = {file.path: file for file in manifest.files if file.is_inside}
@@ -113,7 +113,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _closing(manifest: Manifest, found: Compared, own: str) -> str:
-    from audit.records.rounding import counted
+    from audit.records.texts.rounding import counted
 
     n = len(manifest.files)
     all_same = f"All {n}" if found.n_same == n else f"{found.n_same} of {n}"

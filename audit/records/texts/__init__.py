@@ -1,0 +1,1 @@
+"""Numbers and failures in words, below everything that is stored."""
