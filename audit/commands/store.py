@@ -46,7 +46,7 @@ def list_(folder: Path) -> int:
 def verify(folder: Path) -> int:
     """Read everything in a store: exit code 0 when it is whole, 2 with what is damaged."""
     from audit.records.phrases import upper_first
-    from audit.records.texts.rounding import all_of, counted
+    from audit.records.rounding import all_of, counted
     from audit.trials.storing.inspection import damage_in, rows_in
 
     found = damage_in(folder)

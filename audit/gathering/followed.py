@@ -15,7 +15,7 @@ import numpy as np
 
 from audit.gathering.following import Line, LineKey, Question, claimed_index, p_value_of
 from audit.records.evidence import EpsilonLowerBound, EventTest
-from audit.records.history import BoundCurve, History
+from audit.records.figures.history import BoundCurve, History
 from audit.statistics.multiplicity import Role
 from mechanisms.errors import InvalidInputError
 

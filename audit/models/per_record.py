@@ -30,7 +30,7 @@ from audit.plan.split import Split
 from audit.power.ceilings import refutable
 from audit.records.ledger import Control
 from audit.records.models import ModelsResult, SomeRecord
-from audit.records.texts.rounding import counted
+from audit.records.rounding import counted
 from audit.records.verdict import Reason, Verdict, decide
 from audit.statistics.bets import log_sum
 from audit.statistics.e_values import e_bh

@@ -24,7 +24,7 @@ from audit.records.phrases import (
     tally,
 )
 from audit.records.remarks import remarks
-from audit.records.texts.rounding import counted, down, enough_digits, nearest, up
+from audit.records.rounding import counted, down, enough_digits, nearest, up
 from audit.records.verdict import Verdict
 
 # Colour and border: the verdict is said in words, and no two share a border.

@@ -14,10 +14,10 @@ from typing import Literal
 from audit.plan.ranges import check, check_all, check_lengths
 from audit.records.counts import Counts
 from audit.records.estimates import Estimate
-from audit.records.histograms import ScoreHistogram
-from audit.records.history import History
+from audit.records.figures.histograms import ScoreHistogram
+from audit.records.figures.history import History
 from audit.records.phrases import WEAK_MULTIPLE, bound_text, spoken, subject
-from audit.records.texts.rounding import down, enough_digits, nearest, up
+from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Reason, Verdict
 from audit.trials.failed_chunks import FailedChunk
 from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta

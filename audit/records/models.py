@@ -14,7 +14,7 @@ from audit.records.filing.case import Case
 from audit.records.ledger import Control, DataRecord, Environment
 from audit.records.phrases import REMINDER, WHY, bound_text, claim_text, name, plain
 from audit.records.result import AuditResult
-from audit.records.texts.rounding import counted, down, nearest, up
+from audit.records.rounding import counted, down, nearest, up
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.records.texts.rounding import INFINITE, listed, nearest, up
+from audit.records.rounding import INFINITE, listed, nearest, up
 from audit.records.verdict import Reason, Verdict
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, ThisSet
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
 from audit.records.phrases import CONTROLS, UNCHECKED, WHY, plain, upper_first
-from audit.records.texts.rounding import listed, nearest, up
+from audit.records.rounding import listed, nearest, up
 from audit.records.verdict import Reason, Verdict
 from audit.trials.failed_chunks import failed_text
 

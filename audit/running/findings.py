@@ -17,8 +17,8 @@ from audit.power.betting_power import detectable_by_betting
 from audit.power.ceilings import ceiling, detectable_epsilon, refutable
 from audit.records.estimates import Estimate
 from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Roc, Sandwich
-from audit.records.histograms import ScoreHistogram, histogram_of
-from audit.records.history import History
+from audit.records.figures.histograms import ScoreHistogram, histogram_of
+from audit.records.figures.history import History
 from audit.records.ledger import Family, Member
 from audit.records.verdict import Reason, decide
 from audit.running.previews import previews_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from audit.records.evidence import Finding
-from audit.records.history import History
+from audit.records.figures.history import History
 from mechanisms.errors import UnlearnAuditError
 
 Differs = Callable[[str, Any, Any], UnlearnAuditError]

@@ -10,7 +10,7 @@ from audit.plan.ranges import check
 from audit.records import json_text
 from audit.records.ledger import DataRecord
 from audit.records.phrases import claim_text, name, plain, subject, tally
-from audit.records.texts.rounding import down, enough_digits, nearest, up
+from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG, Claim
 

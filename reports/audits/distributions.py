@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from audit.records.evidence import Finding
-from audit.records.histograms import ScoreHistogram
+from audit.records.figures.histograms import ScoreHistogram
 from reports.page import drawing
 from reports.page.drawing import BLUE, INK, VERMILION, Drawing
 from reports.page.numbers import listed, nearest, up

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audit.records.evidence import Finding
-from audit.records.history import BoundCurve, History
+from audit.records.figures.history import BoundCurve, History
 from audit.records.phrases import upper_first
 from audit.records.verdict import Verdict
 from reports.page.numbers import all_of, counted, down, nearest, up

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from audit.lots.result import LotsResult, LotsRun
 from audit.records.phrases import REMINDER, WHY, claim_text, promise
-from audit.records.texts.rounding import counted, down, enough_digits, up
+from audit.records.rounding import counted, down, enough_digits, up
 from audit.records.verdict import Verdict
 from mechanisms.claim import EpsilonDelta
 from reports.page.parts import Passage

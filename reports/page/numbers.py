@@ -1,6 +1,6 @@
-"""How numbers are printed: outward, as :mod:`audit.records.texts.rounding` says, under the name that reports use."""
+"""How numbers are printed: outward, as :mod:`audit.records.rounding` says, under the name that reports use."""
 
-from audit.records.texts.rounding import (
+from audit.records.rounding import (
     DIGITS,
     INFINITE,
     Number,

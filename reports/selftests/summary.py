@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from audit.records.phrases import spoken
-from audit.records.texts.rounding import counted, total
+from audit.records.rounding import counted, total
 from audit.records.verdict import Verdict
 from audit.selftest.result import Expectation, LotsRow, SelftestResult, SelftestRow
 from reports.page.markdown import escape

@@ -15,7 +15,7 @@ from audit.plan.split import Split
 from audit.records.counts import Counts
 from audit.records.estimates import Estimate, estimate
 from audit.records.evidence import EpsilonLowerBound, EventTest, Finding, Preview, Roc, Sandwich
-from audit.records.histograms import ScoreHistogram, histogram_of
+from audit.records.figures.histograms import ScoreHistogram, histogram_of
 from audit.records.ledger import Control, DataRecord, Environment, Family, Member, PlanRecord
 from audit.records.result import AuditCollection, AuditResult, Table, read_json
 from audit.records.verdict import Reason, Verdict

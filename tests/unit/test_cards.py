@@ -12,7 +12,7 @@ import audit
 from audit.records import cards
 from audit.records.remarks import remarks
 from audit.records.result import AuditCollection
-from audit.records.texts.rounding import as_float
+from audit.records.rounding import as_float
 from audit.records.verdict import Verdict
 from reports.redaction import redact
 from tests.unit.page_checks import Checker

@@ -10,10 +10,10 @@ import pytest
 
 import audit
 from audit.errors import ClaimRefutedError, InconclusiveError
+from audit.records.failure_text import one_line
 from audit.records.phrases import WHY
 from audit.records.result import AuditResult
-from audit.records.texts.failure_text import one_line
-from audit.records.texts.rounding import up
+from audit.records.rounding import up
 from audit.records.verdict import Reason
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 

@@ -13,8 +13,8 @@ import pytest
 
 import reports
 from audit.records.evidence import Finding
-from audit.records.histograms import N_BINS, histogram_of
-from audit.records.history import BoundCurve, History
+from audit.records.figures.histograms import N_BINS, histogram_of
+from audit.records.figures.history import BoundCurve, History
 from audit.records.result import AuditCollection, AuditResult
 from audit.records.verdict import Verdict
 from mechanisms.claim import Direction

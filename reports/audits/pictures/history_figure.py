@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.records.history import History
+from audit.records.figures.history import History
 from reports.audits.histories import curve_name
 from reports.page import drawing
 from reports.page.drawing import INK, MUTED, PURPLE, VERMILION, Drawing

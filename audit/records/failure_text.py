@@ -9,7 +9,7 @@ from audit.records.cards import Account, found
 from audit.records.evidence import EventTest, Finding
 from audit.records.phrases import MORE_FREQUENT, bound_text, claim_text, p_text, plain, spoken, subject
 from audit.records.remarks import failed_controls, remarks, why
-from audit.records.texts.rounding import down, enough_digits, nearest, up
+from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Reason, Verdict, overall
 
 _HEADLINES = {

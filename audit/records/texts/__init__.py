@@ -1,1 +1,0 @@
-"""Numbers and failures in words, below everything that is stored."""
