@@ -35,6 +35,9 @@ _RUN = click.Command(
 )
 
 
+_DRAWS = (["unlearn-audit", "run"], ["unlearn-audit", "draw"])
+
+
 @click.command()
 @folder_argument
 @click.option("--chunk", default=None, metavar="ID", help="Draw this chunk again; without, chunks are listed.")
@@ -89,7 +92,7 @@ def _options(found: StoreSummary, given: Path | None, own: str | None) -> dict[s
         When the run was made from Python, its plan is not here, or its mechanism is not the one that was named.
     """
     words = shlex.split(found.command)
-    if words[:2] != ["unlearn-audit", "run"]:
+    if words[:2] not in _DRAWS:
         raise InvalidInputError(
             field=f"the store in {found.folder}",
             expected="of a run of a plan file",
@@ -146,7 +149,7 @@ def _list(folder: Path, found: StoreSummary) -> None:
 
 def _mechanism_of(found: StoreSummary) -> str | None:
     words = shlex.split(found.command)
-    if words[:2] != ["unlearn-audit", "run"]:
+    if words[:2] not in _DRAWS:
         return None
     named: str | None = _RUN.make_context("run", words[2:]).params["mechanism"]
     return named

@@ -15,6 +15,7 @@ from audit.commands.options.common import (
     json_option,
     max_failed_option,
     seed_option,
+    setup_timeout_option,
     trial_timeout_option,
     trials_option,
 )
@@ -71,6 +72,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @max_failed_option
 @trial_timeout_option
+@setup_timeout_option
 @engine_options
 @goes_on
 def draw(
@@ -86,6 +88,7 @@ def draw(
     take_over: bool,
     max_failed: int | None,
     trial_timeout: float | None,
+    setup_timeout: float | None,
     engine: str,
     scheduler: str | None,
 ) -> int:
@@ -104,10 +107,14 @@ def draw(
     check_writable(out, contents=(f"{part.name}/",))
     folder = settled(out) or out
     overrides = Overrides(seed=seed, trials=trials, max_failed=max_failed, trial_timeout=trial_timeout)
-    resolved = _read(plan, overrides, own)
+    resolved = _read(plan, overrides, own, setup_timeout)
     # Said before any work is done, and before anything is written.
     Dealing.of(resolved.plan, part.phase)
-    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None)
+    command = f"unlearn-audit draw {shlex.quote(str(plan))} --seed {resolved.plan.seed} --trials {resolved.plan.trials}"
+    command += f" --mechanism {shlex.quote(own)}" if own else ""
+    command += "" if max_failed is None else f" --max-failed {max_failed}"
+    command += "" if trial_timeout is None else f" --trial-timeout {trial_timeout:g}"
+    drawing = engine_of(engine, scheduler, jobs=jobs, isolated=own is not None, setup_timeout=setup_timeout)
     with show_progress() as progress, user_code(f"drawing {part}"), drawing as drawn_by:
         drawn = draw_shard(
             resolved.mechanism,
@@ -122,6 +129,7 @@ def draw(
             say=say,
             progress=progress,
             announce=cli_power.warner(None),
+            command=f"{command} --phase {phase} --shard {shard}",
         )
     return _said(drawn, str(part), folder / part.name)
 
@@ -257,12 +265,13 @@ def _command(folder: Path, own: str | None) -> str:
     return f"unlearn-audit collect {shlex.quote(str(folder))}" + (f" --mechanism {shlex.quote(own)}" if own else "")
 
 
-def _read(plan: Path, overrides: Overrides, own: str | None) -> ResolvedPlan:
+def _read(plan: Path, overrides: Overrides, own: str | None, setup_timeout: float | None = None) -> ResolvedPlan:
     """Return the objects of a plan's file, titled as `run` does."""
     from audit.commands.output.saying import say_notes
-    from audit.commands.plan_file.reading import read_plan
+    from audit.commands.plan_file.reading import limit_in, read_plan
+    from audit.trials.engines import setup_limit
 
-    mechanism = own_mechanism(own)
+    mechanism = own_mechanism(own, limit=setup_limit(overrides.trial_timeout or limit_in(plan), setup_timeout))
     resolved = read_plan(
         plan,
         seed=overrides.seed,

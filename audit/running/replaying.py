@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from attacks.protocol import Attack, FittedAttack
 from audit.gathering.at_once import gather
-from audit.gathering.contrast import Sample, make_contrasts
+from audit.gathering.contrast import make_contrasts, retrained_sample
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
@@ -28,7 +28,7 @@ from audit.trials.chunks import ChunkTask, Source, Stream
 from audit.trials.engines import Engine, SetUp, Streams, results
 from audit.trials.identity.of_runs import Identity, differences, identity_of
 from audit.trials.rows import Row, RowKey
-from audit.trials.storing.inspection import KeptChunks, kept_chunks
+from audit.trials.storing.kept import KeptChunks, kept_chunks
 from audit.trials.storing.resuming import CHUNKS, Resuming, key_of, timed
 from audit.trials.workers.pool import Failure
 from mechanisms.claim import Claim
@@ -163,7 +163,7 @@ def _row(kept: KeptChunks, chunk: str) -> Row:
     InvalidInputError
         When there is none, or it is damaged.
     """
-    folder = kept.folder
+    folder = kept.home
     parts = chunk.rsplit("-", 4)
     key = None
     if len(parts) == 5 and parts[3].isdecimal() and parts[4].isdecimal():
@@ -186,12 +186,13 @@ def _changed(kept: KeptChunks, now: Identity) -> str:
     other = differences(*({name: each.get(name) for name in _MUST_AGREE} for each in (stored, now)))
     if other:
         raise InvalidInputError(
-            field=f"the store in {kept.folder}",
+            field=f"the store in {kept.home}",
             expected="of this plan and these data",
             got=f"that of others ({other})",
             fix="replay it by the plan that it was run by; data and plan must be what they were",
         )
-    names = [name for name in {**stored, **now} if name not in _MUST_AGREE]
+    # A shard says besides which one it is.
+    names = [name for name in now if name not in _MUST_AGREE]
     return differences(*({name: each.get(name) for name in names} for each in (stored, now)))
 
 
@@ -292,8 +293,7 @@ def _fitted(
 def _gathered(plan: AuditPlan, bound: Mapping[int, BoundRecord], index: int, engine: Streams) -> None:
     """Gather the evidence about a forget set as :func:`audit.running.runner.run` does."""
     record = bound[index]
-    source = Source(stream=Stream.RELEASES, world=World.RETRAINED, record=index)
-    retrained = Sample(deletion=record.deletion, source=source, trials=plan.trials)
+    retrained = retrained_sample(plan, index, record.deletion)
     contrasts = make_contrasts(plan, index, 0, record.deletion, record.context)
     if not isinstance(plan.counting, Sequential):
         gather(retrained, contrasts, plan, engine=engine, progress=None)

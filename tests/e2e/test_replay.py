@@ -17,6 +17,7 @@ from audit.running.replay_findings import Replay
 from audit.trials.identity.of_runs import digest_of
 from audit.trials.rows import row_of
 from audit.trials.store import rows_of
+from audit.trials.storing.inspection import stores_below
 from audit.trials.storing.opening import database
 from mechanisms import Claim, GaussianDP, from_arrays, from_functions
 from tests.e2e.command_line import run, run_alone
@@ -151,6 +152,7 @@ def test_another_plan_is_refused_and_changed_code_is_named(finished: Path) -> No
     assert "name the plan by --plan" in gone.stderr
     Path("other.toml").write_text(text)
     assert run(*words, "--plan", "other.toml").returncode == 0
+    plan.write_text(text)
 
 
 def test_code_that_a_store_names_runs_only_when_the_user_names_it_too(finished: Path) -> None:
@@ -249,3 +251,12 @@ def test_a_store_says_which_run_it_is_of(finished: Path) -> None:
     connection.close()
     assert meta["command"].startswith("unlearn-audit run plan.toml --seed 3 --trials 60")
     assert digest_of(json.loads(meta["identity"])) == meta["digest"]
+
+
+def test_a_chunk_of_a_shard_is_replayed_too(tmp_path: Path) -> None:
+    assert run("draw", "plan.toml", "--phase", "fit", "--shard", "1/1", "--out", tmp_path).returncode == 0
+    (folder,) = stores_below(tmp_path)
+    done = run("replay", folder, "--chunk", "fit-releases-unlearned-0-0")
+    assert done.returncode == 0, done.stderr
+    assert "bit for bit (SHA-256)" in done.stdout
+    assert "Changed since" not in done.stdout

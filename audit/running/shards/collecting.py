@@ -15,13 +15,14 @@ from audit.gathering.contrast import make_contrasts, retrained_sample
 from audit.plan.audit_plan import AuditPlan
 from audit.records.provenance import data_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind, check_attacks, check_inputs
+from audit.running.binding import bind_once, check_inputs
+from audit.running.cheap_checks import check_fits
 from audit.running.runner import run_services
 from audit.running.shards.dealing import Dealing, Phase
 from audit.running.shards.fits import Fits, fits_in, required_fits, write_fits
 from audit.running.shards.origin import Origin, differing, machines
 from audit.running.shards.stores import FromShards, check_identities, drawn_shards, joined
-from audit.trials.engines import Progress, Streams, results
+from audit.trials.engines import Progress, SetUp, Streams, results
 from audit.trials.identity.of_runs import identity_of
 from audit.trials.store import Say, drop_releases, releases_folder
 from audit.trials.storing.resuming import Resuming
@@ -101,14 +102,11 @@ def _fitted(
     mechanism: Mechanism, data: RecordSet, plan: AuditPlan, engine: FromShards, progress: Progress | None
 ) -> Iterator[Fitted]:
     """Yield the fitted attacks of each forget set."""
-    calls = [(mechanism, data, plan, i) for i in range(len(plan.forget))]
-    bound = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
+    calls = [(mechanism, data, plan, SetUp(index=i)) for i in range(len(plan.forget))]
+    bound = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     for i in range(len(calls)):
         record = replace(bound.pop(i), data=data)
-        on = f"forget set {record.forget}"
-        check_attacks(
-            plan.attackers, record.context, n_fit=plan.n_smallest_fit, on=on, counted="the plan's trials and counting"
-        )
+        check_fits(plan, record)
         contrasts = make_contrasts(plan, i, 0, record.deletion, record.context)
         retrained = retrained_sample(plan, i, record.deletion)
         yield fit(retrained, contrasts, plan, engine=engine, progress=None)

@@ -19,13 +19,14 @@ from audit.gathering.contrast import make_contrasts, retrained_sample
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.bound_record import BoundRecord
 from audit.records.provenance import data_record
-from audit.running.binding import bind, check_attacks, check_inputs, family_of
+from audit.running.binding import bind_once, check_inputs, family_of
+from audit.running.cheap_checks import check_fits
 from audit.running.runner import Announce
 from audit.running.shards.dealing import Dealing, Phase, Shard, shards_in
 from audit.running.shards.fits import Fits, fits_in, required_fits
 from audit.running.shards.origin import Origin
 from audit.trials.chunks import draw_chunk, score_chunk
-from audit.trials.engines import Progress, Streams, raise_failure, results
+from audit.trials.engines import Progress, SetUp, Streams, raise_failure, results
 from audit.trials.identity.of_runs import Identity, differences, identity_of
 from audit.trials.rows import RowKey
 from audit.trials.store import GIGABYTE, Say, Storage, Store, releases_folder
@@ -78,6 +79,7 @@ def draw_shard(
     say: Say | None = None,
     progress: Progress | None = None,
     announce: Announce | None = None,
+    command: str | None = None,
 ) -> Drawn:
     """Draw the chunks of one shard into its own store in a folder.
 
@@ -91,7 +93,7 @@ def draw_shard(
         Shared by all shards, or this one's alone; to count it holds the fitted attacks.
     origin
         Stored with the shard when it is drawn to its end.
-    engine, progress, announce
+    engine, progress, announce, command
         As for :func:`audit.running.runner.run`; the first shard that is to fit announces.
     fresh
         Throw away what an earlier draw of this shard stored.
@@ -127,7 +129,7 @@ def draw_shard(
     if take_over:
         _take_over(folder / shard.name)
     engine = engine.limited(plan.trial_timeout)
-    with opened(storage, lambda: mine, n_chunks=len(wanted)) as store:
+    with opened(storage, lambda: mine, n_chunks=len(wanted), command=command) as store:
         before = {key for key in wanted if store.read(key) is not None}
         drawn = Drawn(n_chunks=len(wanted), n_before=len(before))
         if store.result is None or len(before) < len(wanted):
@@ -171,17 +173,11 @@ def _take_over(folder: Path) -> None:
 def _bound(
     mechanism: Mechanism, data: RecordSet, plan: AuditPlan, sets: Sequence[int], engine: Streams
 ) -> Iterator[tuple[int, BoundRecord]]:
-    calls = [(mechanism, data, plan, i) for i in sets]
-    done = dict(results(engine.stream(bind, calls), doing="binding the mechanism"))
+    calls = [(mechanism, data, plan, SetUp(index=i)) for i in sets]
+    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     for position, i in enumerate(sets):
         record = replace(done[position], data=data)
-        check_attacks(
-            plan.attackers,
-            record.context,
-            n_fit=plan.n_smallest_fit,
-            on=f"forget set {record.forget}",
-            counted="the plan's trials and counting",
-        )
+        check_fits(plan, record)
         yield i, record
 
 

@@ -12,19 +12,14 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.trials.identity.of_runs import Identity
-from audit.trials.rows import Row, RowKey
+from audit.trials.rows import Row
 from audit.trials.store import (
     FOLDER,
-    Array,
-    kept_releases,
     last_id,
-    read_row,
     releases_digest_of,
     releases_folder,
     rows_of,
@@ -103,7 +98,7 @@ def summary_of(folder: Path) -> StoreSummary:
         When there is none, or it cannot be read.
     """
     try:
-        with _reading(folder) as connection:
+        with reading(folder) as connection:
             meta = dict(connection.execute("SELECT key, value FROM meta WHERE key != 'result'").fetchall())
             plan = json.loads(meta.get("identity", "{}"))
             n_stored = int(connection.execute("SELECT count(*) FROM chunks").fetchone()[0])
@@ -136,73 +131,6 @@ def summary_of(folder: Path) -> StoreSummary:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KeptChunks:
-    """The chunks of a store for a run that reads them and keeps none of its own.
-
-    Parameters
-    ----------
-    folder
-        Of the run.
-    identity
-        What the store says of its run.
-    connection
-        For reading.
-    """
-
-    folder: Path
-    identity: Identity
-    connection: sqlite3.Connection
-
-    def read(self, key: RowKey) -> Row | None:
-        """Return a stored row; ``None`` where there is none, or it is not what was stored."""
-        found = read_row(self.connection, key)
-        return found[0] if found is not None and found[1] else None
-
-    def releases(self, row: Row) -> Array | None:
-        """Return the releases of a row; ``None`` when they were not kept or are damaged."""
-        return kept_releases(releases_folder(self.folder), row)
-
-    def has_room(self, n_bytes: int) -> bool:
-        """Return that there is none: nothing is written."""
-        return False
-
-    def put(self, row: Row, releases: Array | None = None) -> Future[None]:
-        """Do nothing, and be done."""
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
-
-    def noted(self, name: str) -> str | None:
-        """Return nothing: what is asked here is asked anew."""
-        return None
-
-    def note(self, name: str, text: str) -> None:
-        """Do nothing."""
-
-
-@contextmanager
-def kept_chunks(folder: Path) -> Iterator[KeptChunks]:
-    """Yield the chunks of a store, which may be at work.
-
-    Raises
-    ------
-    InvalidInputError
-        When there is no store, or it does not say of which run it is.
-    """
-    with _reading(folder) as connection:
-        try:
-            identity = json.loads(connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
-        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
-            raise InvalidInputError(
-                field=f"the store in {folder}",
-                expected="one that says of which run it is",
-                got=str(error),
-                fix=f"see what is left by `unlearn-audit store verify {folder}`",
-            ) from None
-        yield KeptChunks(folder=folder, identity=identity, connection=connection)
-
-
 def said_of(folder: Path) -> dict[str, str]:
     """Return what a store says of its run: its identity, how many chunks it has, and its result once it is finished.
 
@@ -212,7 +140,7 @@ def said_of(folder: Path) -> dict[str, str]:
         When there is none, or it cannot be read or is not what was stored.
     """
     try:
-        with _reading(folder) as connection:
+        with reading(folder) as connection:
             found = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
     except sqlite3.DatabaseError as error:
         raise _damaged(folder, str(error)) from None
@@ -245,7 +173,7 @@ def damage_in(folder: Path) -> tuple[str, ...]:
         When there is no store.
     """
     try:
-        with _reading(folder) as connection:
+        with reading(folder) as connection:
             said = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)").fetchall()]
             found = [f"The database: {line}." for line in said if line != "ok"]
     except sqlite3.DatabaseError as error:
@@ -276,7 +204,7 @@ def rows_in(folder: Path) -> Iterator[tuple[Row, bool]]:
     InvalidInputError
         When there is no store.
     """
-    with _reading(folder) as connection:
+    with reading(folder) as connection:
         try:
             stop = last_id(connection) + 1
         except sqlite3.DatabaseError:
@@ -298,7 +226,14 @@ def _at(connection: sqlite3.Connection, number: int) -> list[tuple[Row, bool]]:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a store that writes nothing to it.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is no store, or it is of another version.
+    """
     path = database(folder)
     if not path.is_file():
         # Says what is missing, unless there are stores below.

@@ -43,7 +43,7 @@ class Keeps(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """Where it is; ``None`` in memory."""
+        """Where releases lie; ``None`` where none are kept."""
         ...
 
     def read(self, key: RowKey) -> Row | None:
