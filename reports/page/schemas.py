@@ -20,6 +20,7 @@ from audit.records.filing.manifest import Manifest
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison
+from audit.running.shards.origin import Origin
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "lots-1.json": (LotsResult, "An audit of deletions drawn by lot (unlearn-audit/lots/1)"),
     "manifest-1.json": (Manifest, "The files of a folder by their digests (unlearn-audit/manifest/1)"),
     "models-1.json": (ModelsResult, "Many records by models that exist already (unlearn-audit/models/1)"),
+    "origin-1.json": (Origin, "Where and from which plan a shard was drawn (unlearn-audit/origin/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),
     "selftest-1.json": (SelftestResult, "Which seeded faults an audit finds (unlearn-audit/selftest/1)"),
 }
