@@ -76,13 +76,14 @@ class TorchRecords:
         object.__setattr__(self, "name", self.name or type(self.dataset).__name__)
         said = self.digest is None or (isinstance(self.digest, str) and bool(self.digest))
         require(said, "digest", expected="a text", got=self.digest, fix="give for example the SHA-256 of the file")
-        if self.digest is None and (why := _lies_elsewhere(self.dataset, len(self.dataset))):
-            raise InvalidInputError(
-                field="data",
-                expected="a data set that holds its records, so that they can be told from others",
-                got=f"a {type(self.dataset).__name__} {why}",
-                fix=_GIVE_DIGEST,
-            )
+        why = _lies_elsewhere(self.dataset, len(self.dataset)) if self.digest is None else None
+        require(
+            not why,
+            "data",
+            expected="a data set that holds its records, so that they can be told from others",
+            got=f"a {type(self.dataset).__name__} {why}",
+            fix=_GIVE_DIGEST,
+        )
         # Once, so that what cannot be hashed is refused before anything is trained.
         self.sha256()
 

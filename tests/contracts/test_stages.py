@@ -238,7 +238,7 @@ def test_what_has_no_stages_is_known_by_name(digits: Dataset) -> None:
     assert without == {"closed_form"}
 
 
-@pytest.mark.parametrize("world", [World.UNLEARNED, World.RETRAINED])
+@pytest.mark.parametrize("world", [World.UNLEARNED, pytest.param(World.RETRAINED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", marked(POOLED))
 def test_a_deletion_of_a_pool_is_the_deletion_that_bind_returns(
     digits: Dataset, deletions: Callable[[str], Any], name: str, world: World

@@ -189,6 +189,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(f"{name}")
 
 
+@pytest.mark.slow
 def test_a_mechanism_of_ones_own_is_audited_and_compared(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = json.loads(printed(capsys, "run", "own.toml", "--mechanism", f"{own}:wide", "--jobs", "1", "--json"))
     assert stored["mechanism"] == "n0.4"

@@ -82,6 +82,7 @@ def test_no_verdict_is_no_success_where_it_could_not_be_printed(folder: Path) ->
     assert done.returncode == 4
 
 
+@pytest.mark.slow
 def test_standard_error_that_is_full_or_closed_does_not_change_the_verdict(folder: Path) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = alone("--out", "out", stderr=full)

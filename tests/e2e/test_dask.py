@@ -132,6 +132,7 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         list(DaskEngine(scheduler="tcp://127.0.0.1:9").stream(_odd_fails, [(0,)]))
 
 
+@pytest.mark.slow
 def test_the_command_draws_on_a_cluster_and_goes_on_from_its_store(cluster: Any, tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

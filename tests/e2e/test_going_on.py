@@ -315,6 +315,7 @@ service = from_functions(learn=learn, unlearn=unlearn, release=(1,))
 """
 
 
+@pytest.mark.slow
 def test_code_of_the_users_that_changed_is_named(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
     (tmp_path / "helper.py").write_text("SIGMA = 10.0\n")

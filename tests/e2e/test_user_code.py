@@ -204,7 +204,7 @@ SHADOWED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("jobs", ["1", slow("2")])
+@pytest.mark.parametrize("jobs", [slow("1"), slow("2")])
 def test_files_beside_a_plan_take_the_place_of_no_module(tmp_path: Path, jobs: str) -> None:
     for name in SHADOWED:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'RAN')!r}, 'a').write('{name} ')\nraise OSError\n")

@@ -42,7 +42,9 @@ def first_refuting(
 BOUNDARY = [(0.3, 0.5, 0.0), (0.08, 1.0, 0.05), (0.5, 0.3, 0.1)]
 
 
-@pytest.mark.parametrize(("p0", "epsilon", "delta"), BOUNDARY)
+@pytest.mark.parametrize(
+    ("p0", "epsilon", "delta"), [BOUNDARY[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in BOUNDARY[1:])]
+)
 @pytest.mark.parametrize("n_fit", [0, pytest.param(200, marks=pytest.mark.slow)])
 def test_false_alarms_of_a_user_who_looks_all_the_time(p0: float, epsilon: float, delta: float, n_fit: int) -> None:
     n, replicates = 3000, 2000

@@ -34,7 +34,7 @@ PLAN = AuditPlan(
     claims=(CertifiedClaim(method="exact"), Claim(guarantee=EpsilonDelta(epsilon=0.0, delta=1e-3))),
     forget=((3,), (5,)),
     attacks=(ATTACKS["likelihood_ratio"], ATTACKS["target_loss"]),
-    trials=3000,
+    trials=1500,
     control_trials=200,
     seed=4,
 )

@@ -240,7 +240,8 @@ def test_as_many_failed_trials_as_the_plan_allows_are_let_pass(data: Dataset, br
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are started as POSIX does")
-@pytest.mark.parametrize("counting", [Split(), pytest.param(Sequential(first_fit=80), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("counting", [Split(), Sequential(first_fit=80)])
 def test_a_worker_that_exits_costs_its_chunk_and_not_the_audit(data: Dataset, counting: Counting) -> None:
     raised, exited = (
         audit.run(

@@ -319,7 +319,9 @@ def test_the_search_finds_the_bottom_of_one_valley() -> None:
         assert min(calls) >= 1
 
 
-@pytest.mark.parametrize("name", ["published", "repaired", "uniform"])
+@pytest.mark.parametrize(
+    "name", ["published", *(pytest.param(name, marks=pytest.mark.slow) for name in ("repaired", "uniform"))]
+)
 def test_no_split_is_much_better_than_the_one_that_is_found(small: Dataset, name: str) -> None:
     route = getattr(routes_of(process_of(small, n_unlearn=20)), name)
     for sigma in (0.02, 0.2):

@@ -64,6 +64,7 @@ def early(digits: Dataset) -> AuditResult:
     return audit.run(SMALL, digits, plan)
 
 
+@pytest.mark.slow
 def test_two_workers_find_exactly_what_one_finds(digits: Dataset, result: AuditResult) -> None:
     again = audit.run(SMALL, digits, PLAN, engine=Engine(n_jobs=2))
     assert replace(again, environment=BLANK) == replace(result, environment=BLANK)
@@ -261,6 +262,7 @@ def test_argument_plan_file_and_command_line_agree(digits: Dataset, tmp_path: Pa
         Sequential(first_fit=1)
 
 
+@pytest.mark.pictures
 def test_reports_say_when_it_stopped_and_why_that_is_valid(early: AuditResult, tmp_path: Path) -> None:
     (finding,) = early.findings
     history = finding.history
