@@ -22,6 +22,7 @@ from audit.commands.plan_file.reading import read_plan
 from audit.power.forecasts import Forecast
 from audit.records.filing.manifest import Manifest
 from audit.regression.comparison import Comparison
+from audit.running.shards.origin import Origin
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 from reports.audits.terminal import summary
@@ -76,6 +77,8 @@ def rendered(text: str) -> dict[str, str]:
         elif kind == "manifest":
             files = Manifest.from_json(text)
             words = {"json": files.to_json()}
+        elif kind == "origin":
+            words = {"json": Origin.from_json(text).to_json()}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -94,7 +97,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 10
+    assert len(published) == 11
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 
