@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,10 +96,10 @@ class _View:
         if math.prod(shape) <= MOST_DIMENSIONS:
             return _View(context=None)
         n = math.prod(shape)
-        try:
-            shown = target_statistics(np.zeros((1, *shape)), context, attack).shape[1]
-        except NotApplicableError:
-            shown = 0
+        shown = 0
+        if shape == context.release.shape:
+            with suppress(NotApplicableError):
+                shown = target_statistics(np.zeros((1, *shape)), context, attack).shape[1]
         if 0 < shown <= MOST_DIMENSIONS:
             return _View(context=context)
         raise NotApplicableError(
