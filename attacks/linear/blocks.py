@@ -64,13 +64,13 @@ class BlockLda:
             raise NotApplicableError(said)
         size = math.prod(unlearned.shape[1:])
         bounds = np.linspace(0, size, min(self.blocks, size) + 1).astype(int)
-        view = _Blocks(bounds=bounds, centre=retrained.reshape(len(retrained), -1).mean(axis=0))
+        view = Blocks(bounds=tuple(bounds.tolist()), centre=retrained.reshape(len(retrained), -1).mean(axis=0))
         p, q = view.of(unlearned), view.of(retrained)
         # The centre is their own mean, so that these lie nearer to it than any others will: by a little in each block,
         # which all blocks together would take for a sure sign.
         q[:, len(bounds) - 1 :] *= math.sqrt((len(q) + 1) / (len(q) - 1))
         fitted = LinearDiscriminant().fit(p, q, context, rng=rng)
-        return _OfBlocks(view=view, fitted=fitted)
+        return BlockScore(view=view, fitted=fitted)
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return that a release has too few numbers."""
@@ -85,8 +85,18 @@ class BlockLda:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Blocks:
-    bounds: NDArray[np.int_]
+class Blocks:
+    """How a release is cut into blocks of neighbours.
+
+    Parameters
+    ----------
+    bounds
+        Where each block begins, and the end of the last one.
+    centre
+        What norms are taken about, shape (d,).
+    """
+
+    bounds: tuple[int, ...]
     centre: Array
 
     def of(self, releases: Array) -> Array:
@@ -105,8 +115,10 @@ class _Blocks:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _OfBlocks:
-    view: _Blocks
+class BlockScore:
+    """A fitted :class:`BlockLda`: a linear score of the means and norms of a release's blocks."""
+
+    view: Blocks
     fitted: LinearScore
 
     def score(self, releases: Array) -> Array:

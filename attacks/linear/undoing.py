@@ -68,9 +68,9 @@ class UndoTraining:
         require_trials(self.name, unlearned, retrained, least=self._least(unlearned.shape[1:]))
         if (said := self._unsuitable(context)) is not None:
             raise NotApplicableError(said)
-        pull = _Pull.of(context, self.name)
+        pull = Pull.of(context, self.name)
         fitted = LinearDiscriminant().fit(pull.at(unlearned), pull.at(retrained), context, rng=rng)
-        return pull.along(fitted, context.release.shape)
+        return pull.along(fitted, context)
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return why it cannot run: the release, the data, or too few trials."""
@@ -95,7 +95,7 @@ class UndoTraining:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Pull:
+class Pull:
     """The gradient of the retained objective as a function of weights (p, q)."""
 
     features: Array
@@ -104,9 +104,9 @@ class _Pull:
     logistic: bool
 
     @staticmethod
-    def of(context: AttackContext, attack: str) -> _Pull:
+    def of(context: AttackContext, attack: str) -> Pull:
         retained = matrices(context, attack)[0]
-        return _Pull(
+        return Pull(
             features=retained.features,
             responses=responses_of(retained, context, attack),
             penalty=penalty_of(context, attack),
@@ -129,30 +129,41 @@ class _Pull:
         found += self.penalty * weights
         return found
 
-    def along(self, fitted: LinearScore, shape: tuple[int, ...]) -> FittedAttack:
-        """Return a linear score of the gradient as a score of releases of a shape."""
+    def along(self, fitted: LinearScore, context: AttackContext) -> FittedAttack:
+        """Return a linear score of the gradient as a score of releases."""
         weights = fitted.weights
         offset = fitted.offset - float(np.sum(weights * (self.features.T @ self.responses)))
         if not self.logistic:
-            return LinearScore(weights=(self.hessian @ weights).reshape(shape), offset=offset)
-        return _AlongPull(
-            features=self.features, along=self.features @ weights, weights=self.penalty * weights, offset=offset
-        )
+            return LinearScore(weights=(self.hessian @ weights).reshape(context.release.shape), offset=offset)
+        return AlongPull(context=context, direction=weights, offset=offset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _AlongPull:
-    features: Array
-    along: Array
-    weights: Array
+class AlongPull:
+    """A fitted :class:`UndoTraining` of logistic loss: the gradient along a direction, which bends.
+
+    Parameters
+    ----------
+    context
+        Holds the data: whoever scores was granted them too, and a fitted attack carries no copy of its own.
+    direction
+        Shape (p, q).
+    offset
+        Added to every score.
+    """
+
+    context: AttackContext
+    direction: Array
     offset: float
 
     def score(self, releases: Array) -> Array:
         """Return the gradient of the retained loss along the direction that was learned, shape (n,)."""
-        rows = releases.reshape(len(releases), *self.weights.shape)
-        found = np.tensordot(rows, self.weights, axes=2) + self.offset
-        for block in _blocks(len(rows), self.along.size):
-            found[block] += np.tensordot(expit(self.features @ rows[block]), self.along, axes=2)
+        features = matrices(self.context, "undo_training")[0].features
+        along = features @ self.direction
+        rows = releases.reshape(len(releases), *self.direction.shape)
+        found = np.tensordot(rows, penalty_of(self.context, "undo_training") * self.direction, axes=2) + self.offset
+        for block in _blocks(len(rows), along.size):
+            found[block] += np.tensordot(expit(features @ rows[block]), along, axes=2)
         return np.asarray(found)
 
 

@@ -23,6 +23,8 @@ MOST_DIMENSIONS = 3
 _CELLS = (256, 48, 20)
 # Bandwidths to choose from, as shares of the trials along a coordinate.
 _BANDWIDTHS = (0.005, 0.012, 0.03, 0.07, 0.16)
+# Numbers this share of the largest apart may be those of equal releases.
+_TIE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,30 +64,30 @@ class DensityRatio:
             With fewer than fifty trials in a world, or more than three numbers to look at.
         """
         require_trials(self.name, unlearned, retrained, least=self.needs.trials)
-        view = _View.of(context, unlearned.shape[1:], self.name)
-        worlds = [view.coordinates(trials) for trials in (unlearned, retrained)]
-        grid = _Grid.of(np.concatenate(worlds))
+        view = Coordinates.for_shape(context, unlearned.shape[1:], self.name)
+        worlds = [view.of_releases(trials) for trials in (unlearned, retrained)]
+        grid = Grid.of(np.concatenate(worlds))
         halves = [np.stack([grid.counts(points[fold::2]) for points in worlds]) for fold in range(2)]
         width = max(_BANDWIDTHS, key=lambda share: _left_out_likelihood(halves, share))
-        return _Table(view=view, grid=grid, values=_log_ratio(halves[0] + halves[1], width).ravel())
+        return DensityTable(view=view, grid=grid, values=_log_ratio(halves[0] + halves[1], width).ravel())
 
     def trouble(self, context: AttackContext, *, n_fit: int) -> str | None:
         """Return that a release shows more than three numbers, or none, of what was deleted."""
         try:
-            _View.of(context, context.release.shape, self.name)
+            Coordinates.for_shape(context, context.release.shape, self.name)
         except NotApplicableError as error:
             return str(error)
         return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _View:
+class Coordinates:
     """A release's own numbers, or (with a context) what it shows of the deleted records."""
 
     context: AttackContext | None
 
     @staticmethod
-    def of(context: AttackContext, shape: tuple[int, ...], attack: str) -> _View:
+    def for_shape(context: AttackContext, shape: tuple[int, ...], attack: str) -> Coordinates:
         """Return how to look at releases of a shape.
 
         Raises
@@ -94,34 +96,34 @@ class _View:
             When there are more than three numbers to look at either way.
         """
         if math.prod(shape) <= MOST_DIMENSIONS:
-            return _View(context=None)
+            return Coordinates(context=None)
         n = math.prod(shape)
         shown = 0
         if shape == context.release.shape:
             with suppress(NotApplicableError):
                 shown = target_statistics(np.zeros((1, *shape)), context, attack).shape[1]
         if 0 < shown <= MOST_DIMENSIONS:
-            return _View(context=context)
+            return Coordinates(context=context)
         raise NotApplicableError(
             f"{attack} looks at {MOST_DIMENSIONS} numbers at most: a release's own, and it has {n:,}, or its outputs "
             f"at the deleted records, and it shows {shown or 'none'}; use lda or qda instead"
         )
 
-    def coordinates(self, releases: Array) -> Array:
+    def of_releases(self, releases: Array) -> Array:
         """Return the coordinates of each release, shape (n, r)."""
         return flat(releases) if self.context is None else target_statistics(releases, self.context, "density_ratio")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Grid:
+class Grid:
     """Cells that hold about as many trials each along every coordinate; their bounds lie between two trials."""
 
     bounds: tuple[Array, ...]
 
     @staticmethod
-    def of(points: Array) -> _Grid:
+    def of(points: Array) -> Grid:
         levels = np.linspace(0, 1, _CELLS[points.shape[1] - 1] + 1)[1:-1]
-        return _Grid(bounds=tuple(_between(np.sort(column), levels) for column in points.T))
+        return Grid(bounds=tuple(_between(np.sort(column), levels) for column in points.T))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -138,24 +140,27 @@ class _Grid:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Table:
-    view: _View
-    grid: _Grid
+class DensityTable:
+    """A fitted :class:`DensityRatio`: the log ratio in each cell of a grid, shape (cells,)."""
+
+    view: Coordinates
+    grid: Grid
     values: Array
 
     def score(self, releases: Array) -> Array:
         """Return the log ratio of the densities in each release's cell, shape (n,)."""
-        return np.asarray(self.values[self.grid.cells(self.view.coordinates(releases))])
+        return np.asarray(self.values[self.grid.cells(self.view.of_releases(releases))])
 
 
 def _between(ordered: Array, levels: Array) -> Array:
-    """Return distinct bounds near quantiles, none at a value: equal releases may differ in the last digit."""
+    """Return distinct bounds near quantiles, each in a gap: equal releases may differ in the last digits."""
     values = np.unique(ordered)
-    if len(values) < 2:
+    gaps = np.flatnonzero(np.diff(values) > _TIE * np.abs(values).max())
+    if not len(gaps):
         return np.empty(0)
-    below = np.searchsorted(values, ordered[(levels * len(ordered)).astype(int)])
-    below = np.unique(np.clip(below, 1, len(values) - 1))
-    return np.asarray((values[below - 1] + values[below]) / 2)
+    at = np.searchsorted(values, ordered[(levels * len(ordered)).astype(int)])
+    chosen = np.unique(gaps[np.minimum(np.searchsorted(gaps, at - 1), len(gaps) - 1)])
+    return np.asarray(values[chosen] + (values[chosen + 1] - values[chosen]) / 2)
 
 
 def _log_ratio(counts: Array, share: float) -> Array:

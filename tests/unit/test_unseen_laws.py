@@ -115,6 +115,16 @@ def test_the_density_ratio_keeps_atoms_apart_and_ignores_what_it_never_saw() -> 
     assert two == pytest.approx(0, abs=0.3)
 
 
+def test_the_last_digits_of_equal_releases_decide_no_density_ratio() -> None:
+    """Sums are rounded otherwise in another batch: as if few of one world, and many of the other, lay a digit above."""
+    rng = np.random.default_rng(0)
+    digits = [np.where(rng.random((400, 1)) < share, 2e-16, 0.0) for share in (0.9, 0.1)]
+    atoms = rng.choice([-1.0, 0.0, 1.0], (2, 400, 1))
+    fitted = DensityRatio().fit(*(a + d for a, d in zip(atoms, digits, strict=True)), no_context((1,)), rng=rng)
+    low, high = (fitted.score(np.array([[-1.0], [0.0], [1.0]]) + digit) for digit in (-1e-15, 1e-15))
+    np.testing.assert_array_equal(low, high)
+
+
 def test_the_density_ratio_looks_at_what_a_wide_release_shows_of_the_deleted_record() -> None:
     data = regression(6)
     rng = np.random.default_rng(0)
