@@ -105,6 +105,7 @@ class Pull:
 
     @staticmethod
     def of(context: AttackContext, attack: str) -> Pull:
+        """Return it for what a context grants."""
         retained = matrices(context, attack)[0]
         return Pull(
             features=retained.features,

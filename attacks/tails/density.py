@@ -122,11 +122,13 @@ class Grid:
 
     @staticmethod
     def of(points: Array) -> Grid:
+        """Return the grid of all fitting trials, shape (n, r)."""
         levels = np.linspace(0, 1, _CELLS[points.shape[1] - 1] + 1)[1:-1]
         return Grid(bounds=tuple(_between(np.sort(column), levels) for column in points.T))
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Cells along each coordinate."""
         return tuple(len(bounds) + 1 for bounds in self.bounds)
 
     def cells(self, points: Array) -> NDArray[np.int_]:

@@ -31,20 +31,38 @@ class Law:
     log_ratio: Callable[[Array], Array]
 
 
-def ill_conditioned(mu: float = 1.3, *, d: int = 64, condition: float = 1e4) -> Law:
-    """Return weights H^-1 b of noise b that is shifted by mu, as by the gradient of a record drawn from H."""
+def ill_conditioned(mu: float = 1.3, *, d: int = 64, condition: float = 1e4, known: bool = False) -> Law:
+    """Return weights H^-1 (c + b) of noise b that is shifted by mu, as by the gradient of a record drawn from H.
+
+    With ``known`` the attacker has the data: least squares whose Hessian is H, and the record.
+    """
     rng = np.random.default_rng(3)
     axes, _ = np.linalg.qr(rng.standard_normal((d, d)))
     values = np.geomspace(1.0, condition, d)
     hessian, inverse = (axes * values) @ axes.T, (axes / values) @ axes.T
     shift = axes @ (np.sqrt(values) * rng.standard_normal(d))
     shift *= mu / np.linalg.norm(shift)
+    penalty = 0.5
+    x, y = np.sqrt(values - penalty)[:, None] * axes.T, rng.standard_normal(d)
+    centre = x.T @ y * known
+    # The record's gradient, residual times features, points along minus the shift.
+    data = from_arrays(
+        np.concatenate([x, shift[None]]), np.append(y, shift @ inverse @ centre + 1.0), kind="regression"
+    )
+    granted = AttackContext(
+        retained=data.without((d,)),
+        deleted=data.take((d,)),
+        release=ReleaseSpec(shape=(d,)),
+        parameters={"penalty": penalty},
+    )
     return Law(
-        name="weights of condition number 1e4",
+        name=f"weights of condition number {condition:.0e}, d = {d}{', data known' if known else ''}".replace(
+            "e+0", "e"
+        ),
         seen_by="whitened_lda",
-        context=no_context((d,)),
-        sample=lambda unlearned, n, rng: (rng.standard_normal((n, d)) + unlearned * shift) @ inverse,
-        log_ratio=lambda releases: releases @ hessian @ shift - mu**2 / 2,
+        context=granted if known else no_context((d,)),
+        sample=lambda unlearned, n, rng: (centre + rng.standard_normal((n, d)) + unlearned * shift) @ inverse,
+        log_ratio=lambda releases: (releases @ hessian - centre) @ shift - mu**2 / 2,
     )
 
 
