@@ -52,8 +52,8 @@ def test_false_refutations_at_the_boundary() -> None:
     ("name", "law"),
     [
         ("density_ratio", ill_conditioned(0.5, d=1)),
-        ("whitened_lda", ill_conditioned(0.5, d=8)),
-        ("undo_training", objective_noise(0.5)),
+        ("whitened_lda", ill_conditioned(0.5, d=2)),
+        ("undo_training", ill_conditioned(0.5, d=2, known=True)),
     ],
 )
 def test_false_refutations_by_members_for_unseen_laws(name: str, law: Law) -> None:
@@ -62,7 +62,7 @@ def test_false_refutations_by_members_for_unseen_laws(name: str, law: Law) -> No
     replicates, rejected = 300, 0
     for seed in range(replicates):
         rng = np.random.default_rng(seed)
-        fitting, counted = ([law.sample(world, n, rng) for world in (True, False)] for n in (200, 800))
+        fitting, counted = ([law.sample(world, n, rng) for world in (True, False)] for n in (1000, 800))
         prepared = prepare(ATTACKS[name], *fitting, law.context, rng)
         assert prepared.fitted is not None
         event = choose_event(prepared, claim_rows(claim), n_counted=(800, 800), level=0.05)
