@@ -286,6 +286,8 @@ def exact_joint_bound(counts: Counts, *, delta: float, direction: Direction, lev
     return reached
 
 
+# One finding asks the same again: whether to stop, the p-value, and the bounds at several levels and rows.
+@functools.lru_cache(maxsize=4096)
 def _p_value(
     counts: Counts,
     lowest: float,

@@ -19,7 +19,7 @@ seed = {seed}
 trials = 400
 [data]
 name = "digits"
-rows = 200
+rows = 100
 [mechanism]
 name = "ridge_langevin"
 n_learn = 30
@@ -134,6 +134,7 @@ def test_a_looser_calibration_is_a_regression_only_where_asked_to_fail(
     assert run("compare", baseline, looser, "--fail-on-regression", "--margin", "2") in (0, 3)
 
 
+@pytest.mark.slow
 def test_a_written_baseline_is_the_same_whenever_it_is_written(
     baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_exit_codes_tell_the_verdict(folder: Path, capsys: pytest.CaptureFixture
     assert found.verdict is audit.Verdict.NOT_REFUTED
 
 
+@pytest.mark.slow
 def test_what_it_does_not_apply_to_is_inconclusive(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(command("other")) == 3
     said = capsys.readouterr().out

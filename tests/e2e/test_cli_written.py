@@ -55,7 +55,7 @@ def is_whole(out: Path) -> bool:
 # --- Nobody listens ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("form", [[], pytest.param(["--json"], marks=pytest.mark.slow)])
 def test_a_reader_that_went_away_does_not_change_the_verdict(folder: Path, form: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -94,6 +94,7 @@ def test_standard_error_that_is_full_or_closed_does_not_change_the_verdict(folde
     assert is_whole(folder / "again")
 
 
+@pytest.mark.slow
 def test_all_three_descriptors_closed_and_no_file_takes_their_place(folder: Path) -> None:
     def close_all() -> None:
         for descriptor in (0, 1, 2):

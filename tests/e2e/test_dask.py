@@ -58,7 +58,12 @@ def found(engine: Any, plan: AuditPlan = PLAN) -> dict[str, Any]:
     return dict(result)
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, counting=Sequential(first_fit=80))], ids=["fixed", "sequential"])
+IN_ROUNDS = replace(PLAN, counting=Sequential(first_fit=80))
+
+
+@pytest.mark.parametrize(
+    "plan", [pytest.param(PLAN, id="fixed"), pytest.param(IN_ROUNDS, id="sequential", marks=pytest.mark.slow)]
+)
 def test_results_are_those_of_one_process(engine: DaskEngine, plan: AuditPlan) -> None:
     assert found(engine, plan) == found(audit.Engine(), plan)
 

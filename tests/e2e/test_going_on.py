@@ -260,6 +260,7 @@ def test_the_store_is_listed_verified_exported_and_purged(tmp_path: Path) -> Non
         assert "the folder of a run with a store" in missing.stderr
 
 
+@pytest.mark.slow
 def test_an_export_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None:
     plan, out = write_plan(tmp_path, trials=2000, chunk=20), tmp_path / "out"
     assert run("run", plan, "--out", out, "--jobs", "1").returncode == 0

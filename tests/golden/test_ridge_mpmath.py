@@ -84,6 +84,7 @@ def test_calibrated_noise_meets_its_target_where_means_are_large() -> None:
     assert 0.1 * (1 - 2e-3) <= true_epsilon(mechanism, noisy_line(1e9), (7,)) <= 0.1
 
 
+@pytest.mark.slow
 def test_what_deflation_leaves_out_is_charged() -> None:
     """A tiny row with a huge target, beside a usual one: deflation drops the row, and its shift."""
     rng = np.random.default_rng(0)

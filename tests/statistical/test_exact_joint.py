@@ -89,6 +89,7 @@ def test_false_alarms_are_within_the_level_at_every_null_slow(n1: int, n0: int, 
     assert worst > 0.03 if epsilon < ceiling(n_null=n0, level=0.05, delta=delta) else worst == 0
 
 
+@pytest.mark.slow
 def test_p_value_is_never_below_a_much_finer_grid_and_hardly_above() -> None:
     rng = np.random.default_rng(20240607)
     checked = 0

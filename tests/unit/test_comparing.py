@@ -357,6 +357,7 @@ def test_a_plan_that_did_not_make_the_baseline_is_refused(audited: tuple[audit.A
         audit.count_frozen_events(result, baseline=sequential, candidate=baseline)
 
 
+@pytest.mark.slow
 def test_the_same_records_in_another_order_are_no_silent_miss(audited: tuple[audit.Auditable, AuditResult]) -> None:
     """Mechanisms are given the records in the plan's order, so that (3, 1) and (1, 3) are two requests."""
     one, other = (

@@ -328,6 +328,7 @@ def test_a_run_that_ended_in_an_error_tries_failed_chunks_again(
     assert audit.run(broken, data, chunky(), store=tmp_path).findings[0].failed_chunks == ()
 
 
+@pytest.mark.slow
 def test_a_null_control_that_fails_raises_no_alarm(data: Dataset) -> None:
     result = audit.run(
         Shift(world=World.RETRAINED, share=0.05), data, plan(trials=600, control_trials=600, max_failed=10_000)

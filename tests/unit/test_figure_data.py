@@ -104,6 +104,7 @@ def test_pages_link_to_the_data_of_every_figure(tmp_path: Path) -> None:
         assert FOLDER not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_old_data_go_with_the_report_that_they_belong_to(tmp_path: Path) -> None:
     reports.write(alone(), tmp_path)
     reports.write(alone(), tmp_path, formats=("junit",))

@@ -166,6 +166,7 @@ def test_redacted_results_survive_the_json_and_a_second_redaction(tmp_path: Path
         assert reports.write(again.results[value], tmp_path / "b", (name,))[0].read_bytes() == first
 
 
+@pytest.mark.slow
 def test_data_of_an_earlier_report_do_not_stay_beside_a_redacted_one(tmp_path: Path) -> None:
     reports.write(audit_of(2), tmp_path)
     assert len(list((tmp_path / "report-data").iterdir())) == 4

@@ -100,6 +100,7 @@ def test_shapes_that_were_not_declared_are_explained(data: Dataset, spec: Any, s
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_true_claim_about_shapes_keeps_its_level(data: Dataset) -> None:
     """Shapes of .5 and .5 e^-1: exactly at the claim. Refuted in at most the share of audits that the level allows."""
     claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=0.0))

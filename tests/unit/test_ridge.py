@@ -116,6 +116,7 @@ def test_the_smallest_delta_is_served_and_a_smaller_one_refused(small: Dataset, 
             make(delta=1e-290)
 
 
+@pytest.mark.slow
 def test_published_needs_more_noise_and_says_that_its_proof_has_a_gap(digits: Dataset) -> None:
     exact, published = (
         RidgeLangevin(sigma_unlearn=CalibratedNoise(route=route, epsilon=0.5), n_unlearn=30).bind(digits, (11,))
@@ -231,6 +232,7 @@ def test_retrain_only_cannot_be_calibrated_by_bisection(digits: Dataset) -> None
             mechanism.bind(digits, (0,))
 
 
+@pytest.mark.slow
 def test_grid_rounding_never_lowers_the_noise(digits: Dataset) -> None:
     target = CalibratedNoise(route="exact", epsilon=0.5)
     plain = RidgeLangevin(sigma_unlearn=target).bind(digits, (11,)).laws.sigma_unlearn

@@ -98,6 +98,7 @@ def test_a_claim_that_any_event_refutes_is_met_with_the_strongest_bound() -> Non
     assert near.threshold >= easy.threshold - 0.5
 
 
+@pytest.mark.slow
 def test_a_claim_far_above_the_truth_is_met_with_the_strongest_bound_too() -> None:
     """N(0.25, 1) against N(0, 1), 3,000 trials, delta 0.01: the truth is 0.36, and a claim of 3 was met with 0."""
     delta, level, bounds = 0.01, 0.05, []

@@ -136,6 +136,7 @@ def test_results_go_through_json_and_older_results_still_load(result: AuditResul
     assert loaded.plan.counting == Split(fit_fraction=0.3)
 
 
+@pytest.mark.slow
 def test_services_share_the_retrained_world_and_each_stops_by_itself(digits: Dataset) -> None:
     # A claim that holds of the one is followed to the end; of the other, it is refuted at once.
     claims = (CertifiedClaim(method="exact"),)
@@ -218,6 +219,7 @@ def test_attack_that_fails_on_the_way_leaves_the_others_and_the_audit_inconclusi
     assert finding.history.pairs[-1] == 1400
 
 
+@pytest.mark.slow
 def test_without_refits_thresholds_are_chosen_anew_all_the_same(digits: Dataset) -> None:
     plan = replace(PLAN, forget=((3,),), claims=(CertifiedClaim(method="exact"),), attacks=(ATTACKS["lda"],))
     once = replace(plan, counting=Sequential(first_fit=100, refit=False))

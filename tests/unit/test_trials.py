@@ -70,6 +70,7 @@ def test_two_workers_find_exactly_what_one_finds(digits: Dataset, result: AuditR
     assert evidence_of(audit.run(SMALL, digits, PLAN, engine=Engine(n_jobs=2))) == evidence_of(result)
 
 
+@pytest.mark.slow
 def test_order_of_chunks_does_not_matter(digits: Dataset, result: AuditResult, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = Engine.stream
 
