@@ -12,12 +12,16 @@ from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
     from attacks.canary import choose_records, difficulty, random_records, remaining_shift, with_boundary_outlier
+    from attacks.linear.blocks import BlockLda
     from attacks.linear.discriminant import LinearDiscriminant
     from attacks.linear.fisher import Fisher
     from attacks.linear.influence import Influence
     from attacks.linear.krylov import KrylovLda
     from attacks.linear.residual import TargetLoss
     from attacks.linear.score import LinearScore
+    from attacks.linear.undoing import UndoTraining
+    from attacks.linear.whitened import WhitenedLda
+    from attacks.outputs.columns import BestColumn, ColumnHits, ColumnSum
     from attacks.outputs.shape import Shape
     from attacks.outputs.u_lira import ULira
     from attacks.portfolio import Family
@@ -27,18 +31,23 @@ if TYPE_CHECKING:
     from attacks.quadratic.score import QuadraticScore
     from attacks.registry import attacks_named, default_attacks
     from attacks.tails.classifier import Logistic, Mlp
+    from attacks.tails.density import DensityRatio
     from attacks.tails.tail import Tail
 else:
     __getattr__, __dir__ = lend(
         __name__,
         {
             "attacks.canary": "choose_records difficulty random_records remaining_shift with_boundary_outlier",
+            "attacks.linear.blocks": "BlockLda",
             "attacks.linear.discriminant": "LinearDiscriminant",
             "attacks.linear.fisher": "Fisher",
             "attacks.linear.influence": "Influence",
             "attacks.linear.krylov": "KrylovLda",
             "attacks.linear.residual": "TargetLoss",
             "attacks.linear.score": "LinearScore",
+            "attacks.linear.undoing": "UndoTraining",
+            "attacks.linear.whitened": "WhitenedLda",
+            "attacks.outputs.columns": "BestColumn ColumnHits ColumnSum",
             "attacks.outputs.shape": "Shape",
             "attacks.outputs.u_lira": "ULira",
             "attacks.portfolio": "Family",
@@ -48,6 +57,7 @@ else:
             "attacks.quadratic.score": "QuadraticScore",
             "attacks.registry": "attacks_named default_attacks",
             "attacks.tails.classifier": "Logistic Mlp",
+            "attacks.tails.density": "DensityRatio",
             "attacks.tails.tail": "Tail",
         },
     )
@@ -55,6 +65,11 @@ else:
 __all__ = [
     "Attack",
     "AttackContext",
+    "BestColumn",
+    "BlockLda",
+    "ColumnHits",
+    "ColumnSum",
+    "DensityRatio",
     "Family",
     "Fisher",
     "FittedAttack",
@@ -75,6 +90,8 @@ __all__ = [
     "Tail",
     "TargetLoss",
     "ULira",
+    "UndoTraining",
+    "WhitenedLda",
     "attacks_named",
     "choose_records",
     "default_attacks",

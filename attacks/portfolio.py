@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.linear.blocks import BlockLda
 from attacks.linear.discriminant import LinearDiscriminant
 from attacks.linear.influence import Influence
 from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
 from attacks.linear.score import LinearScore
+from attacks.linear.undoing import UndoTraining
+from attacks.linear.whitened import WhitenedLda
 from attacks.outputs.columns import BestColumn, ColumnHits, ColumnSum
 from attacks.outputs.shape import Shape
 from attacks.outputs.u_lira import ULira
@@ -24,6 +27,7 @@ from attacks.protocol import Attack, AttackContext, FittedAttack, Needs, require
 from attacks.quadratic.clouds import Qda, Radius
 from attacks.quadratic.score import QuadraticScore
 from attacks.separation import separation
+from attacks.tails.density import DensityRatio
 from attacks.tails.tail import Tail
 from mechanisms.errors import NotApplicableError
 from mechanisms.protocol import Access
@@ -109,12 +113,23 @@ def portfolio(*custom: Attack) -> tuple[Attack, ...]:
     return (*families, Family(name="portfolio:custom", members=custom)) if custom else families
 
 
+# Members that see what no other does, each asked only where that may be: they would cost time elsewhere.
 MEAN = Family(
     name="portfolio:mean",
-    members=(Shape(), KrylovLda(), Influence(), TargetLoss(), ULira(), LinearDiscriminant()),
+    members=(
+        Shape(),
+        KrylovLda(),
+        Influence(),
+        TargetLoss(),
+        ULira(),
+        LinearDiscriminant(),
+        WhitenedLda(least_condition=100.0),
+        UndoTraining(least_condition=100.0, trials_a_dimension=2.0),
+        BlockLda(least_numbers=100_000),
+    ),
 )
 # Below a trial a dimension quadratic discriminant analysis learns little, and takes most of the time.
-SCALE = Family(name="portfolio:scale", members=(Radius(), Qda(trials_a_dimension=1.0)))
+SCALE = Family(name="portfolio:scale", members=(Radius(), Qda(trials_a_dimension=1.0), DensityRatio()))
 # Outputs of a few models on many records: one number a record.
 OUTPUTS = Family(
     name="portfolio:outputs",

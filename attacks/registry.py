@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attacks.linear.blocks import BlockLda
 from attacks.linear.discriminant import LinearDiscriminant
 from attacks.linear.fisher import Fisher
 from attacks.linear.influence import Influence
 from attacks.linear.krylov import KrylovLda
 from attacks.linear.residual import TargetLoss
+from attacks.linear.undoing import UndoTraining
+from attacks.linear.whitened import WhitenedLda
+from attacks.outputs.columns import BestColumn, ColumnHits, ColumnSum
 from attacks.outputs.u_lira import ULira
-from attacks.portfolio import portfolio
+from attacks.portfolio import OUTPUTS, portfolio
 from attacks.protocol import Attack, AttackContext, trouble
 from attacks.quadratic.clouds import Qda, Radius
 from attacks.quadratic.likelihood_ratio import LikelihoodRatio
 from attacks.tails.classifier import Logistic, Mlp
+from attacks.tails.density import DensityRatio
 from attacks.tails.tail import Tail
 from mechanisms.errors import InvalidInputError
 
@@ -31,8 +36,15 @@ _SINGLE: tuple[Attack, ...] = (
     Logistic(),
     Mlp(),
     ULira(),
+    WhitenedLda(),
+    UndoTraining(),
+    DensityRatio(),
+    BlockLda(),
+    BestColumn(),
+    ColumnSum(),
+    ColumnHits(),
 )
-ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_SINGLE, *portfolio())}
+ATTACKS: dict[str, Attack] = {attack.name: attack for attack in (*_SINGLE, *portfolio(), OUTPUTS)}
 # A plan may name several attacks by one word.
 GROUPS: dict[str, tuple[Attack, ...]] = {"portfolio": portfolio()}
 SUMMARIES: dict[str, str] = {
@@ -49,9 +61,20 @@ SUMMARIES: dict[str, str] = {
     "classifier": "learned: logistic regression; a catch-all",
     "mlp": "learned: a neural network; refused below 20 trials a dimension",
     "u_lira": "learned: log odds or residual at the deleted record; for black-box releases",
-    "portfolio:mean": "the best of krylov_lda, influence, target_loss, u_lira, lda and the shape, by the fit split",
-    "portfolio:scale": "the better of radius and qda on the fit split",
+    "whitened_lda": "learned: lda in the principal axes of the retrained models; for ill-conditioned weights",
+    "undo_training": "learned: lda on the gradient of the retained loss at the release; sees noise on the objective",
+    "density_ratio": "learned: ratio of two densities of at most three numbers; sees intervals, modes and gaps",
+    "block_lda": "learned: lda on means and norms of blocks of neighbours; for more than 100,000 numbers",
+    "best_column": "learned: two Gaussians at the one number, or record, that differs most",
+    "column_sum": "learned: sum of the log ratios of all numbers, or records, as if independent",
+    "column_hits": "learned: how many numbers, or records, point to the unlearned world",
+    "portfolio:mean": (
+        "the best on the fit split of krylov_lda, influence, target_loss, u_lira, lda, the shape, and where they "
+        "apply whitened_lda, undo_training and block_lda"
+    ),
+    "portfolio:scale": "the best on the fit split of radius, qda and, where it applies, density_ratio",
     "portfolio:tail": "tail",
+    "portfolio:outputs": "the best on the fit split of best_column, column_sum, column_hits and lda",
 }
 
 

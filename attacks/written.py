@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.given.score import AsGiven
+from attacks.linear.blocks import Blocks, BlockScore
 from attacks.linear.score import LinearScore
 from attacks.linear.shrunk import ShrunkRows
+from attacks.linear.undoing import AlongPull
 from attacks.outputs.columns import AllColumns, ColumnLaws, OneColumn
 from attacks.outputs.shape import ShapeRatio
 from attacks.outputs.u_lira import BinaryOutputs, GaussianOutputs
@@ -28,6 +30,7 @@ from attacks.quadratic.likelihood_ratio import GaussianLogRatio
 from attacks.quadratic.score import QuadraticScore
 from attacks.quadratic.wide import WideDistance
 from attacks.tails.classifier import LogisticOdds, NetworkOdds, StandardUnits
+from attacks.tails.density import Coordinates, DensityTable, Grid
 from attacks.tails.tail import AlongShift, View
 from mechanisms.errors import InvalidInputError, require
 
@@ -38,14 +41,20 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         AllColumns,
+        AlongPull,
         AlongShift,
         AsGiven,
         BinaryOutputs,
+        BlockScore,
+        Blocks,
         Chosen,
         ColumnLaws,
+        Coordinates,
+        DensityTable,
         FittedPart,
         GaussianLogRatio,
         GaussianOutputs,
+        Grid,
         LinearScore,
         LogisticOdds,
         MeanScore,

@@ -6,6 +6,7 @@ The public parameter ``loss`` says which: "squared" (the default) or "logistic" 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def linear_model(context: AttackContext, attack: str) -> tuple[int, ...]:
 def n_outputs(context: AttackContext, attack: str) -> int:
     """Return how many outputs the model has: one a target column, or one for two classes by logistic regression."""
     q = matrices(context, attack)[1].targets.shape[1]
-    single = _loss(context, attack) == "logistic" and q == 2 and context.release.shape[1:] in ((), (1,))
+    single = loss_of(context, attack) == "logistic" and q == 2 and context.release.shape[1:] in ((), (1,))
     return 1 if single else q
 
 
@@ -102,11 +103,18 @@ class Geometry:
         NotApplicableError
             When a release is not the weights of a linear model on these data, or the penalty is not public.
         """
+        found = _KNOWN.get(context)
+        if found is None:
+            found = _KNOWN[context] = Geometry._of(context, attack)
+        return found
+
+    @staticmethod
+    def _of(context: AttackContext, attack: str) -> Geometry:
         linear_model(context, attack)
         penalty = penalty_of(context, attack)
-        logistic = _loss(context, attack) == "logistic"
+        logistic = loss_of(context, attack) == "logistic"
         parts = matrices(context, attack)
-        retained, deleted = (_responses(part, context, attack) for part in parts)
+        retained, deleted = (responses_of(part, context, attack) for part in parts)
         x, z = (part.features for part in parts)
         gram = x.T @ x + penalty * np.eye(x.shape[1])
         if logistic:
@@ -133,9 +141,13 @@ class Geometry:
         return np.asarray(self.vectors[0] @ coordinates)
 
 
-def _responses(data: Dataset, context: AttackContext, attack: str) -> Array:
+# By context, for as long as that lives: several attacks, each fitted several times, ask for one eigendecomposition.
+_KNOWN: WeakKeyDictionary[AttackContext, Geometry] = WeakKeyDictionary()
+
+
+def responses_of(data: Dataset, context: AttackContext, attack: str) -> Array:
     """Return what the model is fitted to: the targets, or 0 and 1 for logistic regression."""
-    if _loss(context, attack) == "squared":
+    if loss_of(context, attack) == "squared":
         return data.targets
     return np.asarray((data.targets[:, -n_outputs(context, attack) :] > 0).astype(np.float64))
 
@@ -149,7 +161,8 @@ def _logistic_optimum(x: Array, labels: Array, penalty: float, attack: str) -> A
     return np.asarray(model.fit(x, labels).coef_[0], dtype=np.float64)
 
 
-def _loss(context: AttackContext, attack: str) -> str:
+def loss_of(context: AttackContext, attack: str) -> str:
+    """Return the public loss, "squared" or "logistic"."""
     loss = context.parameters.get("loss", LOSSES[0])
     if loss not in LOSSES:
         raise NotApplicableError(f"{attack} knows the losses {' and '.join(LOSSES)}, got {loss!r}; use lda instead")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from attacks.linear.blocks import BlockLda
 from attacks.linear.discriminant import LinearDiscriminant
+from attacks.linear.whitened import WhitenedLda
+from attacks.portfolio import Family
 from attacks.protocol import Attack, AttackContext, trouble
 from audit.power.forecasts import Caution, ClaimForecast, LearnedAttack, PowerStatement
 
@@ -29,14 +32,15 @@ def _cautions(found: ClaimForecast, attacks: Sequence[Attack], context: AttackCo
         for attack in attacks:
             if said := trouble(attack, context, n_fit=found.n_fit // 2):
                 yield Caution(kind="attack_cannot_run", message=f"{said}; leave {attack.name} out.")
-    alone = all(isinstance(attack, LinearDiscriminant) for attack in attacks)
+    alone = all(isinstance(attack, LinearDiscriminant | WhitenedLda) for attack in attacks)
+    blocks = {a.name for a in attacks if context is not None and _sees_blocks(a, context, found.n_fit // 2)}
     if found.refutable:
         for margin in found.margins:
             if margin.power < LOW_POWER:
                 yield Caution(kind="low_power", message=_low(found, margin))
         for learned in found.learned:
             if learned.power < LOW_POWER:
-                yield Caution(kind="blind_attack", message=_blind(found, learned, alone))
+                yield Caution(kind="blind_attack", message=_blind(found, learned, alone, learned.attack in blocks))
         if found.neglected is not None and found.neglected.power < LOW_POWER:
             yield Caution(kind="neglect_unseen", message=_unseen(found, found.neglected))
 
@@ -82,13 +86,20 @@ def rounded_up(trials: int) -> int:
     return -(-trials // unit) * unit
 
 
-def _blind(found: ClaimForecast, learned: LearnedAttack, alone: bool) -> str:
+def _sees_blocks(attack: Attack, context: AttackContext, n_fit: int) -> bool:
+    """Return whether a family has a member that sees neighbouring numbers move together."""
+    members = attack.members if isinstance(attack, Family) else ()
+    return any(isinstance(m, BlockLda) and trouble(m, context, n_fit=n_fit) is None for m in members)
+
+
+def _blind(found: ClaimForecast, learned: LearnedAttack, alone: bool, blocks: bool) -> str:
     margin = found.margins[-1]
     only = "The plan has no other kind of attack. " if alone else ""
+    unless = ", unless neighbouring numbers move together" if blocks else ""
     return (
         f"{learned.attack} is hopeless at this d/m: it learns {learned.n_parameters:,} weights from "
         f"{learned.n_fit:,} trials a world, keeps at most about {100 * learned.kept:.2g} % of the shift of a true "
-        f"epsilon of {margin.alternative.epsilon:.3g}, and so has power {learned.power:.2f} at best. {only}"
+        f"epsilon of {margin.alternative.epsilon:.3g}, and so has power {learned.power:.2f} at best{unless}. {only}"
         "Use an attack that knows the direction, or more trials."
     )
 

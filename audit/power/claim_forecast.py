@@ -12,7 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from attacks.linear.blocks import BlockLda
 from attacks.linear.discriminant import LinearDiscriminant, largest_shift_kept
+from attacks.linear.whitened import WhitenedLda
 from attacks.portfolio import Family
 from attacks.protocol import Attack, AttackContext, trouble
 from audit.gathering.selection import claim_rows
@@ -29,6 +31,8 @@ from audit.statistics.bounds import ceiling
 from mechanisms.claim import Claim, EpsilonDelta, PrivacyProfile
 
 REHEARSALS = 50
+# What is kept of a shift by either is bounded alike: by the noise of the two means.
+LEARNS_DIRECTION = LinearDiscriminant | WhitenedLda
 # Below this power a rehearsal has nothing to add, and from this power on no warning depends on it.
 NEGLIGIBLE_POWER, ENOUGH_POWER = 0.02, 0.95
 
@@ -251,11 +255,12 @@ def _trials_needed(claim: Claim, outlook: Outlook, curve: Curve, rng: np.random.
 
 
 def _learns_blindly(attack: Attack, outlook: Outlook) -> bool:
-    """Return whether an attack is ``lda``, or a family of which no other member applies."""
+    """Return whether an attack learns a direction among all numbers, or a family of which no other kind applies."""
     if isinstance(attack, Family) and outlook.context is not None:
         members = [m for m in attack.members if trouble(m, outlook.context, n_fit=outlook.plan.n_smallest_fit) is None]
-        return bool(members) and all(isinstance(member, LinearDiscriminant) for member in members)
-    return isinstance(attack, LinearDiscriminant)
+        # Means of blocks know no direction either, but where neighbours happen to move together.
+        return bool(members) and all(isinstance(member, LEARNS_DIRECTION | BlockLda) for member in members)
+    return isinstance(attack, LEARNS_DIRECTION)
 
 
 def _learned(

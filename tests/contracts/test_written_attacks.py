@@ -66,10 +66,25 @@ def of_labels() -> tuple[AttackContext, Array, Array, Array]:
     return context, *trials  # type: ignore[return-value]
 
 
+def of_classes() -> tuple[AttackContext, Array, Array, Array]:
+    """Weights of logistic regression with noise on its objective."""
+    rng = np.random.default_rng(5)
+    data = from_arrays(rng.normal(size=(40, 3)), (np.arange(40) % 2).astype(float), kind="regression")
+    context = AttackContext(
+        retained=data.without((7,)),
+        deleted=data.take((7,)),
+        release=ReleaseSpec(shape=(3,)),
+        parameters={"penalty": 1.0, "loss": "logistic"},
+    )
+    trials = [rng.normal(size=(n, 3)) + shift for n, shift in ((N, 0.3), (N, 0.0), (16, 0.15))]
+    return context, *trials  # type: ignore[return-value]
+
+
 PROBLEMS: dict[str, Callable[[], tuple[AttackContext, Array, Array, Array]]] = {
     "white": lambda: problem(RIDGE),
     "values": lambda: problem(ObservedOutputs(mechanism=RIDGE, outputs="values", probe=(4, 9))),
     "labels": of_labels,
+    "classes": of_classes,
     "shapes": of_shapes,
 }
 MORE: tuple[Attack, ...] = (
@@ -94,7 +109,12 @@ def kinds_in(plain: Any) -> set[str]:
 
 def tried(name: str) -> tuple[Attack, ...]:
     """Return the attacks that a problem is for."""
-    few = {"values": ("u_lira", "tail"), "labels": ("u_lira",), "shapes": ("portfolio:mean",)}
+    few = {
+        "values": ("u_lira", "tail"),
+        "labels": ("u_lira",),
+        "classes": ("undo_training", "density_ratio"),
+        "shapes": ("portfolio:mean",),
+    }
     chosen = tuple(ATTACKS[each] for each in few[name]) if name in few else tuple(ATTACKS.values())
     return (*chosen, *MORE) if name in ("white", "shapes") else chosen
 

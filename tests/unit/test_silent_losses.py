@@ -199,6 +199,20 @@ class TestBeforeAnythingIsTrained:
         alone, family = (forecast(mechanism, numbers, plan).claims[0].learned[0] for plan in plans)
         assert family == replace(alone, attack="portfolio:mean")
 
+    def test_a_family_that_sees_blocks_beside_is_warned_of_with_that_exception(self, numbers: Dataset) -> None:
+        mechanism = from_functions(learn=never, unlearn=never, release=(200_000,))
+        plans = [AuditPlan(claims=(CLAIM,), forget=((3,),), attacks=(name,)) for name in ("lda", "portfolio:mean")]
+        alone, family = (forecast(mechanism, numbers, plan).claims[0] for plan in plans)
+        assert family.learned == (replace(alone.learned[0], attack="portfolio:mean"),)
+        said = [next(c.message for c in found.cautions if c.kind == "blind_attack") for found in (alone, family)]
+        assert ["unless neighbouring numbers move together" in message for message in said] == [False, True]
+
+    def test_whitening_learns_no_less_blindly(self, numbers: Dataset) -> None:
+        mechanism = from_functions(learn=never, unlearn=never, release=(30,))
+        plans = [AuditPlan(claims=(CLAIM,), forget=((3,),), attacks=(name,)) for name in ("lda", "whitened_lda")]
+        alone, whitened = (forecast(mechanism, numbers, plan).claims[0].learned for plan in plans)
+        assert whitened == (replace(alone[0], attack="whitened_lda"),)
+
     def test_trouble_of_a_registered_attack_is_what_its_fit_says(self, numbers: Dataset) -> None:
         """With three trials of pure noise: whatever fitting refuses is foreseen, and nothing else."""
         deletion = from_functions(learn=never, unlearn=never, release=(3,), parameters={"penalty": 1.0}).bind(
