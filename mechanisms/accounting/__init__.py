@@ -1,4 +1,4 @@
-"""How a certificate is derived: exact Gaussian pairs, Gaussian DP, shifted interpolation, and calibration.
+"""How a certificate is derived: exact Gaussian pairs, Gaussian DP, shifted interpolation, clipping, and calibration.
 
 Names are loaded on first use. The functions of Gaussian DP go by their module, as in ``gdp.delta(mu, epsilon)``.
 """
@@ -11,6 +11,7 @@ from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
     from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
+    from mechanisms.accounting.clipped_learning import learning_noise_mu
     from mechanisms.accounting.gaussian_pair import GaussianPair
     from mechanisms.accounting.many_pairs import epsilons
     from mechanisms.accounting.renyi import (
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "mechanisms.accounting.calibration": "Calibration round_up_to_grid smallest_noise",
+            "mechanisms.accounting.clipped_learning": "learning_noise_mu",
             "mechanisms.accounting.gaussian_pair": "GaussianPair",
             "mechanisms.accounting.many_pairs": "epsilons",
             "mechanisms.accounting.renyi": (
@@ -45,6 +47,7 @@ __all__ = [
     "epsilons",
     "gaussian_dp_mu",
     "improved_epsilon",
+    "learning_noise_mu",
     "mironov_epsilon",
     "renyi_certificate",
     "round_up_to_grid",

@@ -1,8 +1,9 @@
-"""A first network: a small classifier learned by clipped gradient descent, unlearned by noisy steps. No certificate.
+"""A first network: a small classifier learned by clipped gradient descent, unlearned by noisy steps.
 
-Noisy clipped steps do have a certificate when the model is first projected to a ball and the noise is large (Koloskova
-et al. 2025); it would drown this network. The mechanism adds the noise that a service can afford and states no
-certificate, so an audit is all that there is.
+With noise in learning its certificate is that of the learning noise alone: clipping bounds what a record does to a
+step, and all that comes after learning is the same in both worlds. Without it no certificate is stated: the noise of
+the unlearning steps hides a record only where the model is first projected to a ball and the noise is large (Koloskova
+et al. 2025), which would drown this network; an audit is then all that there is.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.claim import Reference
+from mechanisms.accounting.clipped_learning import learning_noise_mu
+from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
+from mechanisms.networks.certificates import learning_noise_certificate
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 from mechanisms.stages import validate_requests
 
@@ -29,11 +32,13 @@ Array = NDArray[np.float64]
 AT_ONCE = 16
 # Steps that a trajectory shows.
 N_SHOWN = 4
+# Of public starting weights, so that no trial draws them.
+_START = 0x5747
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkLangevin:
-    """A network learned and unlearned by full-batch clipped gradient descent with noise; it states no certificate.
+    """A network learned and unlearned by full-batch clipped gradient descent with noise.
 
     It has one hidden layer. One step is ``weights -= step_size / n * sum_i clip(gradient_i) + sigma * Z``, where clip
     shortens the gradient of one record's cross-entropy to at most ``clip_norm``, and n is the number of records before
@@ -57,6 +62,11 @@ class NetworkLangevin:
         Held-out records whose logits are released too, the first ones; at least 0.
     reference
         The reference world of the claims and of ``World.RETRAINED``.
+    delta
+        Delta at which certificates state their epsilon, in (0, 1).
+    start_seed
+        Learning starts from public weights that are drawn from this seed, the same in every run; ``None``: each run
+        draws its own.
 
     Raises
     ------
@@ -65,12 +75,17 @@ class NetworkLangevin:
 
     Notes
     -----
-    Nothing is proved about it: an audit gives lower bounds on epsilon, and no upper one is known. Needs torch.
+    With ``sigma_learn`` above 0 a deletion states the certificate "learning_noise", of the noise of learning alone: it
+    is the same for every set of so many records, whatever ``n_unlearn`` and ``sigma_unlearn`` are, and so it says
+    nothing about the unlearning. It bounds both directions, for removal; replacing records doubles its mu. It is not
+    stated for ``RETRAIN_ONLY`` with unlearning steps. With ``sigma_learn`` 0 no upper bound on epsilon is known, and
+    an audit is all that there is. Needs torch.
 
     References
     ----------
-    Abadi et al. 2016, "Deep learning with differential privacy" (arXiv:1607.00133), for clipping; Koloskova et al.
-    2025, "Certified unlearning for neural networks" (arXiv:2506.06985), for noisy fine-tuning.
+    Abadi et al. 2016, "Deep learning with differential privacy" (arXiv:1607.00133), for clipping; Dong, Roth, Su 2022,
+    "Gaussian differential privacy" (arXiv:1905.02383), for the certificate; Koloskova et al. 2025, "Certified
+    unlearning for neural networks" (arXiv:2506.06985), for noisy fine-tuning.
     """
 
     hidden: int = 16
@@ -82,6 +97,8 @@ class NetworkLangevin:
     sigma_unlearn: float = 0.02
     n_probe: int = 4
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN
+    delta: float = 1e-5
+    start_seed: int | None = None
 
     def __post_init__(self) -> None:
         positive = "positive and finite"
@@ -102,6 +119,9 @@ class NetworkLangevin:
             require(0 <= sigma < np.inf, name, expected="at least 0 and finite", got=sigma, fix="0 means no noise")
         alone = "0 releases the deleted records' logits alone"
         require(self.n_probe >= 0, "n_probe", expected="at least 0", got=self.n_probe, fix=alone)
+        require(0 < self.delta < 1, "delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual")
+        seed, fix = self.start_seed, "give a whole number, or None for random starts"
+        require(seed is None or seed >= 0, "start_seed", expected="at least 0", got=seed, fix=fix)
 
     @property
     def name(self) -> str:
@@ -210,7 +230,11 @@ class NetworkStages:
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters; none depends on the deleted record."""
         names = ("hidden", "step_size", "clip_norm", "n_learn", "n_unlearn", "sigma_learn", "sigma_unlearn", "n_probe")
-        return {name: getattr(self.mechanism, name) for name in names} | {"sampler": "training"}
+        start = self.mechanism.start_seed
+        return {name: getattr(self.mechanism, name) for name in names} | {
+            "start": "random" if start is None else f"public, of seed {start}",
+            "sampler": "training",
+        }
 
     def learn(self, records: Dataset, n: int, rng: np.random.Generator) -> Networks:
         """Return n networks that were trained on these records from random weights.
@@ -250,14 +274,15 @@ class NetworkStages:
         shape = Shape(n_inputs=batch.features.shape[1], hidden=mechanism.hidden, n_outputs=batch.targets.shape[1])
         # Drawn run by run, so that a run's numbers do not depend on those that train beside it. By numpy: torch's
         # generator for the CPU keeps 32 bits of its seed, too few for many chunks.
-        n_noisy = mechanism.n_learn if sigma > 0 else 0
-        drawn = rng.standard_normal((n, 1 + n_noisy, shape.n_parameters), dtype=np.float32)
-        networks = Networks.of(drawn[:, 0], shape)
+        n_noisy, n_starts = (mechanism.n_learn if sigma > 0 else 0), int(mechanism.start_seed is None)
+        drawn = rng.standard_normal((n, n_starts + n_noisy, shape.n_parameters), dtype=np.float32)
+        start = drawn[:, 0] if n_starts else np.tile(_public_start(mechanism.start_seed, shape.n_parameters), (n, 1))
+        networks = Networks.of(start, shape)
         # The usual scales: rectified units keep the variance of their inputs (He et al. 2015, arXiv:1502.01852).
         networks.first.mul_((2 / shape.n_inputs) ** 0.5)
         networks.second.mul_(shape.hidden**-0.5)
         for step in range(mechanism.n_learn):
-            self._step(networks, batch, drawn[:, 1 + step] if sigma > 0 else None, sigma)
+            self._step(networks, batch, drawn[:, n_starts + step] if sigma > 0 else None, sigma)
         return networks
 
     def _unlearn(
@@ -300,6 +325,30 @@ class NetworkDeletion(NetworkStages):
 
     data: Dataset
     retained: Dataset
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return what the learning noise alone gives; nothing where learning adds none.
+
+        Nor where the reference world stops before unlearning steps that the other one takes.
+        """
+        mechanism = self.mechanism
+        stops_early = mechanism.reference is Reference.RETRAIN_ONLY and mechanism.n_unlearn > 0
+        if mechanism.sigma_learn == 0 or stops_early:
+            return ()
+        mu = learning_noise_mu(
+            step_size=mechanism.step_size,
+            clip_norm=mechanism.clip_norm,
+            n_steps=mechanism.n_learn,
+            divisor=self.divisor,
+            sigma=mechanism.sigma_learn,
+            n_deleted=self.n_deleted,
+        )
+        return (learning_noise_certificate(mu, n_deleted=self.n_deleted, of=mechanism),)
+
+    @property
+    def n_deleted(self) -> int:
+        """How many records are deleted."""
+        return self.data.n_records - self.retained.n_records
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases, shape (n, probes, classes): every network is trained from the start.
@@ -348,3 +397,9 @@ class NetworkDeletion(NetworkStages):
 
     def _stops(self, world: World) -> bool:
         return world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY
+
+
+def _public_start(seed: int | None, n: int) -> NDArray[np.float32]:
+    """Return standard normal numbers of a seed."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_START,)))
+    return rng.standard_normal(n, dtype=np.float32)

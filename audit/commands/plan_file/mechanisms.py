@@ -83,6 +83,8 @@ class NetworkLangevinSection(Section):
     sigma_unlearn: NonNegative = 0.02
     n_probe: AtLeastZero = 4
     reference: ReferenceName = "retrain_then_unlearn"
+    delta: Probability = 1e-5
+    start_seed: AtLeastZero | None = None
 
     @property
     def penalty(self) -> float:
