@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnreachableTargetError,
         UserFunctionError,
     )
+    from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.newton_removal import NewtonRemoval
     from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
@@ -85,6 +86,7 @@ else:
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
             ),
+            "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.newton_removal": "NewtonRemoval",
             "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
@@ -123,6 +125,7 @@ __all__ = [
     "HasStages",
     "HasStreams",
     "HasTrajectory",
+    "IndividualFilter",
     "InvalidInputError",
     "Mechanism",
     "NetworkLangevin",

@@ -11,7 +11,7 @@ from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
     from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
-    from mechanisms.accounting.clipped_learning import learning_noise_mu
+    from mechanisms.accounting.clipped_learning import budget_within, filtered_mu, learning_noise_mu
     from mechanisms.accounting.gaussian_pair import GaussianPair
     from mechanisms.accounting.many_pairs import epsilons
     from mechanisms.accounting.renyi import (
@@ -28,7 +28,7 @@ else:
         __name__,
         {
             "mechanisms.accounting.calibration": "Calibration round_up_to_grid smallest_noise",
-            "mechanisms.accounting.clipped_learning": "learning_noise_mu",
+            "mechanisms.accounting.clipped_learning": "budget_within filtered_mu learning_noise_mu",
             "mechanisms.accounting.gaussian_pair": "GaussianPair",
             "mechanisms.accounting.many_pairs": "epsilons",
             "mechanisms.accounting.renyi": (
@@ -43,8 +43,10 @@ __all__ = [
     "GaussianPair",
     "RenyiCurve",
     "best_curve",
+    "budget_within",
     "compose",
     "epsilons",
+    "filtered_mu",
     "gaussian_dp_mu",
     "improved_epsilon",
     "learning_noise_mu",

@@ -12,9 +12,18 @@ FROZEN = (
     "Deletion removes records; replacing them by others doubles mu.",
     "The number that gradients are divided by, steps, step size, clipping, noise and preprocessing were frozen before "
     "the deletion, and are the same in both worlds.",
-    "Each step sees all records, and starting weights are public or drawn by one law whatever the data are.",
+    "Steps do not sample records, and starting weights are public or drawn by one law whatever the data are.",
     "The noise is Gaussian and fresh at each step, and weights are real numbers: they are rounded to 32 bits.",
     "All that comes after learning is the same random map in both worlds, so this says nothing about the unlearning.",
+)
+
+
+INDIVIDUAL = (
+    "A record takes part in a step of learning only while the squared lengths of its clipped gradients, this step's "
+    "included, add up to at most its budget. Its gradient depends on no other record.",
+    "Budgets were frozen before the deletion, by one pilot run on all records with random numbers of its own, and the "
+    "reference world keeps to the same ones.",
+    "All noisy steps are run, even when nobody takes part. The budget and this number say something of the record.",
 )
 
 
@@ -35,6 +44,11 @@ class Certified(Protocol):
 def learning_noise_certificate(mu: float, *, n_deleted: int, of: Certified) -> Certificate:
     """Return the certificate of the learning noise alone for deleting up to so many records."""
     return gaussian_certificate(mu, of=of, method="learning_noise", assumptions=FROZEN, covers=UpTo(k=n_deleted))
+
+
+def individual_certificate(mu: float, *, of: Certified) -> Certificate:
+    """Return the certificate of the deleted records' own budgets."""
+    return gaussian_certificate(mu, of=of, method="individual", assumptions=(*INDIVIDUAL, *FROZEN))
 
 
 def gaussian_certificate(

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting.clipped_learning import learning_noise_mu
+from mechanisms.accounting.clipped_learning import filtered_mu, learning_noise_mu
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
-from mechanisms.networks.certificates import learning_noise_certificate
+from mechanisms.networks.certificates import individual_certificate, learning_noise_certificate
+from mechanisms.networks.individual import Budgets, IndividualFilter
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 from mechanisms.stages import validate_requests
 
 if TYPE_CHECKING:
-    from mechanisms.networks.clipped_descent import Batch, Networks
+    from mechanisms.networks.clipped_descent import Batch, Ledger, Networks
 
 Array = NDArray[np.float64]
 # Networks that step together: twice as fast as one at a time, and more are hardly faster (benchmarks/network.py).
@@ -67,6 +68,8 @@ class NetworkLangevin:
     start_seed
         Learning starts from public weights that are drawn from this seed, the same in every run; ``None``: each run
         draws its own.
+    individual
+        Learning keeps to a budget for each record, for a certificate of each; ``None``: all take part in every step.
 
     Raises
     ------
@@ -79,7 +82,8 @@ class NetworkLangevin:
     is the same for every set of so many records, whatever ``n_unlearn`` and ``sigma_unlearn`` are, and so it says
     nothing about the unlearning. It bounds both directions, for removal; replacing records doubles its mu. It is not
     stated for ``RETRAIN_ONLY`` with unlearning steps. With ``sigma_learn`` 0 no upper bound on epsilon is known, and
-    an audit is all that there is. Needs torch.
+    an audit is all that there is. With ``individual`` there is a certificate "individual" of the record's own budget
+    before it. Needs torch.
 
     References
     ----------
@@ -99,6 +103,7 @@ class NetworkLangevin:
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN
     delta: float = 1e-5
     start_seed: int | None = None
+    individual: IndividualFilter | None = None
 
     def __post_init__(self) -> None:
         positive = "positive and finite"
@@ -122,6 +127,9 @@ class NetworkLangevin:
         require(0 < self.delta < 1, "delta", expected="in (0, 1)", got=self.delta, fix="1e-5 is usual")
         seed, fix = self.start_seed, "give a whole number, or None for random starts"
         require(seed is None or seed >= 0, "start_seed", expected="at least 0", got=seed, fix=fix)
+        needs = "above 0 with an individual filter"
+        noisy = self.individual is None or self.sigma_learn > 0
+        require(noisy, "sigma_learn", expected=needs, got=self.sigma_learn, fix="budgets are of its noise")
 
     @property
     def name(self) -> str:
@@ -138,7 +146,9 @@ class NetworkLangevin:
         """
         data = self._checked(data)
         forget = validate_forget(forget, data.n_records)
-        return NetworkDeletion(data=data, retained=data.without(forget), **self._frozen(data, forget))
+        return NetworkDeletion(
+            data=data, retained=data.without(forget), deleted=data.take(forget), **self._frozen(data, forget)
+        )
 
     def bind_pool(self, data: Dataset, pool: tuple[int, ...]) -> NetworkStages:
         """Freeze the probe records, the whole pool among them, and the number of all records.
@@ -166,12 +176,18 @@ class NetworkLangevin:
         probes = [data.take(shown).features, *([] if data.held_out is None else [data.held_out.features])]
         shape = (len(shown) + self.n_probe, data.targets.shape[1])
         outputs = Outputs(records=(*shown, *(-1 for _ in range(self.n_probe))), kind="logits")
-        return {
+        frozen: dict[str, Any] = {
             "mechanism": self,
             "divisor": data.n_records,
             "probes": np.concatenate(probes)[: shape[0]],
             "release": ReleaseSpec(shape=shape, access=Access.BLACK_BOX, outputs=outputs),
         }
+        if self.individual is None:
+            return frozen
+        # One run without budgets, of a stream that is used for nothing else, serves every trial of every world.
+        spent = NetworkStages(**frozen).pilot(data, self.individual.generator())
+        own = self.individual.budgets(spent, of=self, divisor=data.n_records)
+        return frozen | {"budgets": Budgets.of_records(data, own)}
 
     def _checked(self, given: Dataset) -> Dataset:
         """Return the data if a network can learn them and torch is there."""
@@ -210,12 +226,15 @@ class NetworkStages:
         The number of records that gradients are divided by.
     probes
         Features of the records whose logits are released, those that may be deleted first.
+    budgets
+        Of all records, frozen from the data before any deletion: functions of each record, so never published.
     """
 
     mechanism: NetworkLangevin
     divisor: int
     probes: Array
     release: ReleaseSpec
+    budgets: Budgets | None = None
 
     @property
     def reference(self) -> Reference:
@@ -230,9 +249,10 @@ class NetworkStages:
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters; none depends on the deleted record."""
         names = ("hidden", "step_size", "clip_norm", "n_learn", "n_unlearn", "sigma_learn", "sigma_unlearn", "n_probe")
-        start = self.mechanism.start_seed
+        start, individual = self.mechanism.start_seed, self.mechanism.individual
         return {name: getattr(self.mechanism, name) for name in names} | {
             "start": "random" if start is None else f"public, of seed {start}",
+            "individual_filter": "none" if individual is None else individual.words,
             "sampler": "training",
         }
 
@@ -241,10 +261,10 @@ class NetworkStages:
 
         The same ``rng`` gives the same networks for any number of threads, up to rounding however many train at once.
         """
-        from mechanisms.networks.clipped_descent import Batch, Networks, one_thread
+        from mechanisms.networks.clipped_descent import Networks, one_thread
 
         with one_thread():
-            batch = Batch.of(records)
+            batch = self._to_learn(records)
             return Networks.joined([self._learned(batch, min(AT_ONCE, n - i), rng) for i in range(0, n, AT_ONCE)])
 
     def unlearn(self, models: Networks, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Networks:
@@ -266,9 +286,9 @@ class NetworkStages:
             parts = [models.part(i, i + AT_ONCE) for i in range(0, models.n, AT_ONCE)]
             return np.concatenate([self._logits(networks) for networks in parts])
 
-    def _learned(self, batch: Batch, n: int, rng: np.random.Generator) -> Networks:
+    def _learned(self, batch: Batch, n: int, rng: np.random.Generator, ledger: Ledger | None = None) -> Networks:
         """Return networks that train together; how many they are changes the rounding."""
-        from mechanisms.networks.clipped_descent import Networks, Shape
+        from mechanisms.networks.clipped_descent import Ledger, Networks, Shape
 
         mechanism, sigma = self.mechanism, self.mechanism.sigma_learn
         shape = Shape(n_inputs=batch.features.shape[1], hidden=mechanism.hidden, n_outputs=batch.targets.shape[1])
@@ -281,9 +301,26 @@ class NetworkStages:
         # The usual scales: rectified units keep the variance of their inputs (He et al. 2015, arXiv:1502.01852).
         networks.first.mul_((2 / shape.n_inputs) ** 0.5)
         networks.second.mul_(shape.hidden**-0.5)
+        if batch.budgets is not None:
+            ledger = Ledger.of(batch.budgets, n)
         for step in range(mechanism.n_learn):
-            self._step(networks, batch, drawn[:, n_starts + step] if sigma > 0 else None, sigma)
+            self._step(networks, batch, drawn[:, n_starts + step] if sigma > 0 else None, sigma, ledger)
         return networks
+
+    def pilot(self, data: Dataset, rng: np.random.Generator) -> Array:
+        """Return the squared lengths of each record's clipped gradients, summed over one run, shape (n,)."""
+        from mechanisms.networks.clipped_descent import Batch, Ledger, as_tensor, one_thread
+
+        with one_thread():
+            ledger = Ledger.of(as_tensor(np.full(data.n_records, np.inf)).double(), 1)
+            self._learned(Batch.of(data), 1, rng, ledger)
+        return np.asarray(ledger.spent[0].numpy())
+
+    def _to_learn(self, records: Dataset) -> Batch:
+        """Return records with the budgets that learning keeps to; unlearning steps keep to none."""
+        from mechanisms.networks.clipped_descent import Batch
+
+        return Batch.of(records, None if self.budgets is None else self.budgets.of(records))
 
     def _unlearn(
         self,
@@ -305,10 +342,17 @@ class NetworkStages:
             if shown is not None:
                 shown.append(self._logits(networks))
 
-    def _step(self, networks: Networks, batch: Batch, noise: NDArray[np.float32] | None, sigma: float) -> None:
+    def _step(
+        self,
+        networks: Networks,
+        batch: Batch,
+        noise: NDArray[np.float32] | None,
+        sigma: float,
+        ledger: Ledger | None = None,
+    ) -> None:
         from mechanisms.networks.clipped_descent import Networks
 
-        gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm)
+        gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm, ledger)
         networks.move(gradients, -self.mechanism.step_size / self.divisor)
         if noise is not None:
             networks.move(Networks.of(noise, networks.shape), sigma)
@@ -325,30 +369,32 @@ class NetworkDeletion(NetworkStages):
 
     data: Dataset
     retained: Dataset
+    deleted: Dataset
 
     def certificates(self) -> tuple[Certificate, ...]:
-        """Return what the learning noise alone gives; nothing where learning adds none.
+        """Return that of the deleted records' own budgets, where there are any, and that of the learning noise alone.
 
-        Nor where the reference world stops before unlearning steps that the other one takes.
+        Nothing where learning adds no noise, nor where the reference world stops before unlearning steps that the other
+        world takes.
         """
         mechanism = self.mechanism
         stops_early = mechanism.reference is Reference.RETRAIN_ONLY and mechanism.n_unlearn > 0
         if mechanism.sigma_learn == 0 or stops_early:
             return ()
+        settings: dict[str, Any] = {
+            "step_size": mechanism.step_size,
+            "divisor": self.divisor,
+            "sigma": mechanism.sigma_learn,
+        }
+        n_deleted = self.deleted.n_records
         mu = learning_noise_mu(
-            step_size=mechanism.step_size,
-            clip_norm=mechanism.clip_norm,
-            n_steps=mechanism.n_learn,
-            divisor=self.divisor,
-            sigma=mechanism.sigma_learn,
-            n_deleted=self.n_deleted,
+            clip_norm=mechanism.clip_norm, n_steps=mechanism.n_learn, n_deleted=n_deleted, **settings
         )
-        return (learning_noise_certificate(mu, n_deleted=self.n_deleted, of=mechanism),)
-
-    @property
-    def n_deleted(self) -> int:
-        """How many records are deleted."""
-        return self.data.n_records - self.retained.n_records
+        of_any = learning_noise_certificate(mu, n_deleted=n_deleted, of=mechanism)
+        if self.budgets is None:
+            return (of_any,)
+        own = filtered_mu(self.budgets.of(self.deleted), **settings)
+        return individual_certificate(min(own, mu), of=mechanism), of_any
 
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases, shape (n, probes, classes): every network is trained from the start.
@@ -393,7 +439,7 @@ class NetworkDeletion(NetworkStages):
         from mechanisms.networks.clipped_descent import Batch
 
         learned_on = self.retained if world is World.RETRAINED else self.data
-        return Batch.of(learned_on), Batch.of(self.data if world is World.NEGLECTED else self.retained)
+        return self._to_learn(learned_on), Batch.of(self.data if world is World.NEGLECTED else self.retained)
 
     def _stops(self, world: World) -> bool:
         return world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY

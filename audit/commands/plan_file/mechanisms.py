@@ -16,6 +16,7 @@ from audit.commands.plan_file.fields import (
     Section,
 )
 from mechanisms.claim import Reference
+from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.ridge.downdate import ExactDowndate
@@ -70,6 +71,14 @@ class ExactDowndateSection(Section):
         return ExactDowndate(penalty=self.penalty, decimals=self.decimals)
 
 
+class IndividualSection(Section):
+    """``individual = { ... }``."""
+
+    margin: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
+    pilot_seed: AtLeastZero = 0
+    target: Positive | None = None
+
+
 class NetworkLangevinSection(Section):
     """``[mechanism]`` with ``name = "network_langevin"``."""
 
@@ -85,6 +94,7 @@ class NetworkLangevinSection(Section):
     reference: ReferenceName = "retrain_then_unlearn"
     delta: Probability = 1e-5
     start_seed: AtLeastZero | None = None
+    individual: IndividualSection | None = None
 
     @property
     def penalty(self) -> float:
@@ -93,8 +103,9 @@ class NetworkLangevinSection(Section):
 
     def build(self) -> NetworkLangevin:
         """Return the mechanism."""
-        fields = self.model_dump(exclude={"name", "reference"})
-        return NetworkLangevin(**fields, reference=Reference(self.reference))
+        fields = self.model_dump(exclude={"name", "reference", "individual"})
+        individual = None if self.individual is None else IndividualFilter(**self.individual.model_dump())
+        return NetworkLangevin(**fields, individual=individual, reference=Reference(self.reference))
 
 
 class NewtonRemovalSection(Section):

@@ -115,7 +115,9 @@ class ProfileClaim(Section):
     """The claim of one of the mechanism's own certificates."""
 
     kind: Literal["profile"]
-    source: Annotated[Literal["exact", "published", "repaired", "uniform", "learning_noise"], Field(alias="from")]
+    source: Annotated[
+        Literal["exact", "published", "repaired", "uniform", "learning_noise", "individual"], Field(alias="from")
+    ]
     reference: ReferenceName | None = None
 
     def build(self, reference: Reference) -> CertifiedClaim:
