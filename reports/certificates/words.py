@@ -68,8 +68,8 @@ _NETWORK = (
     Passage(
         heading="individual",
         text="An upper bound for one record: what it adds to learning keeps to a budget that was frozen before, and "
-        "the noise of learning hides so much. Nothing is certified of the unlearning steps: ε without unlearning is the "
-        "same.",
+        "the noise of learning hides so much. Nothing is certified of the unlearning steps: ε without unlearning is "
+        "the same.",
     ),
     Passage(
         heading="learning_noise",
