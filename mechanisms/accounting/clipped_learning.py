@@ -125,7 +125,8 @@ def budget_within(epsilon: float, delta: float, *, step_size: float, divisor: in
     True
     """
     length = gdp.mu(epsilon, delta) * divisor * sigma / (step_size * (1 + ROUNDING))
-    budget = length**2 * (1 - 1e-12)
+    # Where the noise is beyond all numbers, any budget will do.
+    budget = min(length * length * (1 - 1e-12), 1e300)
     # Both searches round to the safe side, each by its own error.
     while gdp.epsilon(filtered_mu([budget], step_size=step_size, divisor=divisor, sigma=sigma), delta) > epsilon:
         budget *= 1 - 1e-10

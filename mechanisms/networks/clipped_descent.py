@@ -202,7 +202,7 @@ class Networks:
         # A gradient of zero is left at zero.
         factors = (clip_norm / squared.sqrt().clamp_min(torch.finfo(squared.dtype).tiny)).clamp_max(1).unsqueeze(2)
         if ledger is not None:
-            factors = factors * ledger.admitted(squared.clamp_max(clip_norm**2)).unsqueeze(2)
+            factors = factors * ledger.admitted(squared.clamp_max(clip_norm * clip_norm)).unsqueeze(2)
         by_logits *= factors
         by_hidden *= factors
         n, b, h = len(batch.features), len(hidden), hidden.shape[2]

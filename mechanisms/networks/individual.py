@@ -106,11 +106,12 @@ class IndividualFilter:
 
     def budgets(self, spent: Array, *, of: Settings, divisor: int) -> Array:
         """Return each record's budget from what it spent in the pilot, shape (n,)."""
-        largest = of.n_learn * of.clip_norm**2
+        largest = of.n_learn * of.clip_norm * of.clip_norm
         if self.target is not None:
             scale: dict[str, Any] = {"step_size": of.step_size, "divisor": divisor, "sigma": of.sigma_learn}
             largest = min(largest, budget_within(self.target, of.delta, **scale))
-        return np.minimum(self.margin * spent, largest)
+        # A pilot that diverged says nothing: then all that there is.
+        return np.minimum(self.margin * np.nan_to_num(spent, nan=np.inf), largest)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -131,6 +131,8 @@ def test_mu_of_budgets_is_rounded_up_and_a_budget_down() -> None:
     assert exact < filtered_mu([3.0, 7.0], **scale) < exact * (1 + 2 * ROUNDING)
     assert filtered_mu([0.0], **scale) == 0.0
     assert filtered_mu([1.0], **{**scale, "sigma": 0.0}) == math.inf
+    for sigma in (1e-300, 1e200):
+        assert budget_within(1.0, 1e-5, step_size=2.0, divisor=1500, sigma=sigma) in (0.0, 1e300)
     for epsilon in (1e-3, 0.5, 4.0, 30.0):
         budget = budget_within(epsilon, 1e-5, **scale)
         assert gdp.epsilon(filtered_mu([budget], **scale), 1e-5) <= epsilon
