@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnreachableTargetError,
         UserFunctionError,
     )
+    from mechanisms.networks.fine_tuning import NoisyFineTuning
     from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.newton_removal import NewtonRemoval
@@ -86,6 +87,7 @@ else:
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
             ),
+            "mechanisms.networks.fine_tuning": "NoisyFineTuning",
             "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.newton_removal": "NewtonRemoval",
@@ -130,6 +132,7 @@ __all__ = [
     "Mechanism",
     "NetworkLangevin",
     "NewtonRemoval",
+    "NoisyFineTuning",
     "NotApplicableError",
     "ObservedOutputs",
     "OnAverage",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
+    from mechanisms.networks.fine_tuning import NoisyFineTuning
     from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.networks.mapping import RecordMap, record_map
@@ -17,10 +18,11 @@ else:
     __getattr__, __dir__ = lend(
         __name__,
         {
+            "mechanisms.networks.fine_tuning": "NoisyFineTuning",
             "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.networks.mapping": "RecordMap record_map",
         },
     )
 
-__all__ = ["IndividualFilter", "NetworkLangevin", "RecordMap", "record_map"]
+__all__ = ["IndividualFilter", "NetworkLangevin", "NoisyFineTuning", "RecordMap", "record_map"]

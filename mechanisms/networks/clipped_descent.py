@@ -167,6 +167,17 @@ class Networks:
         self.first.add_(direction.first, alpha=factor)
         self.second.add_(direction.second, alpha=factor)
 
+    def shrink(self, factors: torch.Tensor | float) -> None:
+        """Multiply the weights of each network by a number, in place; one for all, or one each, shape (b,)."""
+        each = torch.as_tensor(factors, dtype=self.second.dtype).reshape(-1, 1, 1)
+        self.first.mul_(each.transpose(0, 1))
+        self.second.mul_(each)
+
+    def shorten(self, length: float) -> None:
+        """Scale each network down to at most a length, that of all its weights together, in place."""
+        lengths = (self.first.square().sum((0, 2)) + self.second.square().sum((1, 2))).sqrt()
+        self.shrink((length / lengths.clamp_min(torch.finfo(lengths.dtype).tiny)).clamp_max(1))
+
     def activations(self, features: torch.Tensor) -> torch.Tensor:
         """Return what the hidden units put out, shape (b, n, h)."""
         p, b, h = self.first.shape

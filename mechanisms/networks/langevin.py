@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.accounting.clipped_learning import filtered_mu, learning_noise_mu
-from mechanisms.claim import Certificate, Reference
+from mechanisms.claim import Certificate, GaussianDP, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.networks.certificates import individual_certificate, learning_noise_certificate
+from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import Budgets, IndividualFilter
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
 from mechanisms.stages import validate_requests
@@ -70,6 +71,8 @@ class NetworkLangevin:
         draws its own.
     individual
         Learning keeps to a budget for each record, for a certificate of each; ``None``: all take part in every step.
+    fine_tuning
+        Unlearning steps of another kind, which certify a deletion by their own noise; ``None``: the usual ones.
 
     Raises
     ------
@@ -83,7 +86,8 @@ class NetworkLangevin:
     nothing about the unlearning. It bounds both directions, for removal; replacing records doubles its mu. It is not
     stated for ``RETRAIN_ONLY`` with unlearning steps. With ``sigma_learn`` 0 no upper bound on epsilon is known, and
     an audit is all that there is. With ``individual`` there is a certificate "individual" of the record's own budget
-    before it. Needs torch.
+    before it, and with ``fine_tuning``, noise in unlearning and ``RETRAIN_THEN_UNLEARN`` one "fine_tuning", of any set
+    whatever was learned. Needs torch.
 
     References
     ----------
@@ -104,6 +108,7 @@ class NetworkLangevin:
     delta: float = 1e-5
     start_seed: int | None = None
     individual: IndividualFilter | None = None
+    fine_tuning: NoisyFineTuning | None = None
 
     def __post_init__(self) -> None:
         positive = "positive and finite"
@@ -253,6 +258,7 @@ class NetworkStages:
         return {name: getattr(self.mechanism, name) for name in names} | {
             "start": "random" if start is None else f"public, of seed {start}",
             "individual_filter": "none" if individual is None else individual.words,
+            "fine_tuning": "none" if self.mechanism.fine_tuning is None else self.mechanism.fine_tuning.words,
             "sampler": "training",
         }
 
@@ -337,10 +343,20 @@ class NetworkStages:
         drawn = None
         if sigma > 0:
             drawn = rng.standard_normal((networks.n, n_steps, networks.shape.n_parameters), dtype=np.float32)
+        tuning = self.mechanism.fine_tuning
+        if tuning is not None:
+            networks.shorten(tuning.start_norm)
         for step in range(n_steps):
-            self._step(networks, batch, None if drawn is None else drawn[:, step], sigma)
+            noise = None if drawn is None else drawn[:, step]
+            if tuning is None:
+                self._step(networks, batch, noise, sigma)
+            else:
+                _tune(networks, batch, tuning)
+                self._shake(networks, noise, sigma)
             if shown is not None:
                 shown.append(self._logits(networks))
+        for _ in range(0 if tuning is None or shown is not None else tuning.n_clean):
+            self._step(networks, batch, None, 0.0)
 
     def _step(
         self,
@@ -350,10 +366,13 @@ class NetworkStages:
         sigma: float,
         ledger: Ledger | None = None,
     ) -> None:
-        from mechanisms.networks.clipped_descent import Networks
-
         gradients = networks.clipped_gradients(batch, self.mechanism.clip_norm, ledger)
         networks.move(gradients, -self.mechanism.step_size / self.divisor)
+        self._shake(networks, noise, sigma)
+
+    def _shake(self, networks: Networks, noise: NDArray[np.float32] | None, sigma: float) -> None:
+        from mechanisms.networks.clipped_descent import Networks
+
         if noise is not None:
             networks.move(Networks.of(noise, networks.shape), sigma)
 
@@ -372,14 +391,26 @@ class NetworkDeletion(NetworkStages):
     deleted: Dataset
 
     def certificates(self) -> tuple[Certificate, ...]:
-        """Return that of the deleted records' own budgets, where there are any, and that of the learning noise alone.
+        """Return what noisy fine-tuning certifies, what the deleted records' own budgets do, and the learning noise.
 
-        Nothing where learning adds no noise, nor where the reference world stops before unlearning steps that the other
-        world takes.
+        Each where it applies: none where the reference world stops before unlearning steps that the other world takes.
         """
         mechanism = self.mechanism
         stops_early = mechanism.reference is Reference.RETRAIN_ONLY and mechanism.n_unlearn > 0
-        if mechanism.sigma_learn == 0 or stops_early:
+        if stops_early:
+            return ()
+        learning_mu, of_learning = np.inf, self._of_learning()
+        if of_learning:
+            learning_mu = min(c.claim.guarantee.mu for c in of_learning if isinstance(c.claim.guarantee, GaussianDP))
+        tuning = mechanism.fine_tuning
+        if tuning is None or mechanism.n_unlearn == 0 or mechanism.sigma_unlearn == 0:
+            return of_learning
+        steps: dict[str, Any] = {"n_steps": mechanism.n_unlearn, "sigma": mechanism.sigma_unlearn}
+        return tuning.certificate(**steps, learning_mu=learning_mu, of=mechanism), *of_learning
+
+    def _of_learning(self) -> tuple[Certificate, ...]:
+        mechanism = self.mechanism
+        if mechanism.sigma_learn == 0:
             return ()
         settings: dict[str, Any] = {
             "step_size": mechanism.step_size,
@@ -443,6 +474,18 @@ class NetworkDeletion(NetworkStages):
 
     def _stops(self, world: World) -> bool:
         return world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY
+
+
+def _tune(networks: Networks, batch: Batch, tuning: NoisyFineTuning) -> None:
+    """Take a step of noisy fine-tuning in place, but for its noise."""
+    gradients = networks.clipped_gradients(batch, np.inf)
+    gradients.shrink(1 / len(batch.features))
+    if tuning.gradient_norm is not None:
+        gradients.shorten(tuning.gradient_norm)
+    networks.shrink(1 - tuning.step_size * tuning.penalty)
+    networks.move(gradients, -tuning.step_size)
+    if tuning.gradient_norm is None:
+        networks.shorten(tuning.start_norm)
 
 
 def _public_start(seed: int | None, n: int) -> NDArray[np.float32]:

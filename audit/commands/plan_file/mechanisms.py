@@ -16,6 +16,7 @@ from audit.commands.plan_file.fields import (
     Section,
 )
 from mechanisms.claim import Reference
+from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
@@ -79,6 +80,16 @@ class IndividualSection(Section):
     target: Positive | None = None
 
 
+class FineTuningSection(Section):
+    """``fine_tuning = { ... }``."""
+
+    start_norm: Positive
+    gradient_norm: Positive | None = None
+    step_size: Positive = 0.1
+    penalty: NonNegative = 0.0
+    n_clean: AtLeastZero = 0
+
+
 class NetworkLangevinSection(Section):
     """``[mechanism]`` with ``name = "network_langevin"``."""
 
@@ -95,6 +106,7 @@ class NetworkLangevinSection(Section):
     delta: Probability = 1e-5
     start_seed: AtLeastZero | None = None
     individual: IndividualSection | None = None
+    fine_tuning: FineTuningSection | None = None
 
     @property
     def penalty(self) -> float:
@@ -103,9 +115,13 @@ class NetworkLangevinSection(Section):
 
     def build(self) -> NetworkLangevin:
         """Return the mechanism."""
-        fields = self.model_dump(exclude={"name", "reference", "individual"})
-        individual = None if self.individual is None else IndividualFilter(**self.individual.model_dump())
-        return NetworkLangevin(**fields, individual=individual, reference=Reference(self.reference))
+        fields = self.model_dump(exclude={"name", "reference", "individual", "fine_tuning"})
+        return NetworkLangevin(
+            **fields,
+            individual=None if self.individual is None else IndividualFilter(**self.individual.model_dump()),
+            fine_tuning=None if self.fine_tuning is None else NoisyFineTuning(**self.fine_tuning.model_dump()),
+            reference=Reference(self.reference),
+        )
 
 
 class NewtonRemovalSection(Section):

@@ -116,7 +116,8 @@ class ProfileClaim(Section):
 
     kind: Literal["profile"]
     source: Annotated[
-        Literal["exact", "published", "repaired", "uniform", "learning_noise", "individual"], Field(alias="from")
+        Literal["exact", "published", "repaired", "uniform", "learning_noise", "individual", "fine_tuning"],
+        Field(alias="from"),
     ]
     reference: ReferenceName | None = None
 
