@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import audit
+from attacks.registry import ATTACKS
 from audit.records.verdict import Verdict
 from mechanisms.accounting import GaussianPair, gdp
 from mechanisms.accounting.clipped_learning import ROUNDING, learning_noise_mu
@@ -23,6 +24,7 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[torch]'"
 )
 # Record 0 alone has the last feature, and its gradient is clipped: what it does to the weights is as plain as can be.
+LDA = [ATTACKS["lda"]]
 PUBLIC = NetworkLangevin(
     hidden=2,
     n_learn=6,
@@ -128,7 +130,9 @@ def test_an_audit_does_not_refute_the_certificate_and_refutes_a_fraction_of_it()
     claim = PUBLIC.bind(data, (0,)).certificates()[0].claim
     assert isinstance(claim.guarantee, GaussianDP)
     quarter = Claim(guarantee=GaussianDP(mu=claim.guarantee.mu / 4))
-    results = [audit.run(PUBLIC, data, forget=0, claim=stated, trials=400, seed=1) for stated in (claim, quarter)]
+    results = [
+        audit.run(PUBLIC, data, forget=0, claim=stated, trials=400, attacks=LDA, seed=1) for stated in (claim, quarter)
+    ]
     assert [result.verdict for result in results] == [Verdict.NOT_REFUTED, Verdict.REFUTED]
     assert results[0].findings[0].certificates[0].claim == claim
 
