@@ -277,7 +277,7 @@ routes_option = click.option(
 @out_option
 @json_option
 @jobs_option
-@mechanism_option("Certify this RidgeLangevin of yours")
+@mechanism_option("Certify this RidgeLangevin or NetworkLangevin of yours")
 @fresh_option
 @show_records_option
 @certificates_go_on
@@ -293,6 +293,8 @@ def certify(
     show_records: bool,
 ) -> int:
     """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit.
+
+    Of a network: what the noise of its learning certifies of each record, by budgets of their own if it has them.
 
     With --out what was stopped goes on where it was.
     """
@@ -325,6 +327,8 @@ def calibrate(
     show_records: bool,
 ) -> int:
     """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves.
+
+    Of a network: limit the budgets that records have in learning to the target.
 
     With --out what was stopped goes on where it was.
     """

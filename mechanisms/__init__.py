@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         UnreachableTargetError,
         UserFunctionError,
     )
+    from mechanisms.networks.fine_tuning import NoisyFineTuning
+    from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.newton_removal import NewtonRemoval
     from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
@@ -85,6 +87,8 @@ else:
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
             ),
+            "mechanisms.networks.fine_tuning": "NoisyFineTuning",
+            "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.newton_removal": "NewtonRemoval",
             "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
@@ -123,10 +127,12 @@ __all__ = [
     "HasStages",
     "HasStreams",
     "HasTrajectory",
+    "IndividualFilter",
     "InvalidInputError",
     "Mechanism",
     "NetworkLangevin",
     "NewtonRemoval",
+    "NoisyFineTuning",
     "NotApplicableError",
     "ObservedOutputs",
     "OnAverage",

@@ -15,6 +15,7 @@ import numpy as np
 from attacks.canary import difficulty
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.certificates.keeping import KeptRoutes, KeptRows
+from audit.certificates.networks import PENALTY, certify_network, network_with
 from audit.records.provenance import data_record, environment_of
 from audit.running.previews import make_previews
 from audit.trials.chunks import Stream, make_generator
@@ -25,6 +26,7 @@ from audit.trials.storing.opening import opened
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
+from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Mechanism, World
 from mechanisms.ridge.downdate import RidgeSolution
 from mechanisms.ridge.krylov import KrylovSetup
@@ -101,7 +103,8 @@ def certify(
     Parameters
     ----------
     mechanism, data, request, seed
-        What is certified; ``seed`` is that of the models whose accuracies are averaged.
+        What is certified; ``seed`` is that of the models whose accuracies are averaged. Of a network there are no
+        routes to compare, and a target limits the budgets of records.
     n_jobs
         Worker processes.
     store
@@ -116,6 +119,11 @@ def certify(
         For a mechanism without these certificates, or records and routes that do not exist; also when the store is of
         other certificates, is written to by another process, or is damaged.
     """
+    if isinstance(mechanism, NetworkLangevin):
+        network = network_with(mechanism, request.target)
+        chosen = select_records(data, request.records, penalty=PENALTY)
+        title = title or f"Certificates of {network.name} on {data.name}"
+        return certify_network(network, data, chosen, progress=progress, title=title, command=command)
     ridge = _ridge(mechanism, request)
     title = title or f"Certificates of {ridge.name} on {data.name}"
     chosen = select_records(data, request.records, penalty=ridge.penalty)
@@ -193,9 +201,9 @@ def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
     if not isinstance(mechanism, RidgeLangevin):
         raise InvalidInputError(
             field="mechanism.name",
-            expected='"ridge_langevin"',
+            expected='"ridge_langevin" or "network_langevin"',
             got=repr(mechanism.name),
-            fix="exact certificates are computed for ridge regression's laws; audit any other mechanism by `run`",
+            fix="certificates of records are computed for these; audit any other mechanism by `run`",
         )
     if mechanism.reference is Reference.RETRAIN_ONLY:
         raise InvalidInputError(

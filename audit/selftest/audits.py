@@ -34,6 +34,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.faulty.catalogue import CATALOGUE, Fault
 from mechanisms.faulty.deletion import FaultyDeletion
+from mechanisms.faulty.pools import has_pool
 from mechanisms.faulty.problems import BoundFault
 from mechanisms.protocol import HasLaw
 
@@ -47,7 +48,6 @@ SIGNIFICANCE = 0.05
 # The delta of the second row that each audit tests.
 DELTA = 0.01
 _QUICK_SHARE = 5
-_ORACLE_TRIALS = 20_000
 _REHEARSALS = 20
 
 
@@ -113,12 +113,13 @@ def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progre
         if progress is not None:
             progress("audits of faulty services", done, len(faults))
     by_lot: dict[int, LotsRow] = {}
+    pooled = [fault for fault in faults if has_pool(fault.problem)]
     for done, (position, found) in enumerate(
-        results(engine.stream(audit_by_lot, [(fault, settings.seed) for fault in faults])), start=1
+        results(engine.stream(audit_by_lot, [(fault, settings.seed) for fault in pooled])), start=1
     ):
         by_lot[position] = found
         if progress is not None:
-            progress("the same by lot", done, len(faults))
+            progress("the same by lot", done, len(pooled))
     return SelftestResult(
         seed=settings.seed,
         quick=settings.quick,
@@ -127,14 +128,14 @@ def run_selftest(settings: SelftestSettings, *, engine: Engine, progress: Progre
         rows=tuple(rows[i] for i in range(len(faults))),
         command=settings.command,
         seconds=time.monotonic() - clock,
-        lots=tuple(by_lot[i] for i in range(len(faults))),
+        lots=tuple(by_lot[i] for i in range(len(pooled))),
         lots_runs=(ONE, SEVERAL),
         lots_each=LEVEL,
     )
 
 
 def _cost(fault: Fault) -> float:
-    return fault.trials * (5.0 if fault.name.startswith("newton") else 1.0)
+    return fault.trials * {"newton": 5.0, "network": 7.0}.get(fault.name.partition("_")[0], 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,8 @@ def audit_fault(fault: Fault, settings: SelftestSettings, significance: float) -
         plan = make_plan(fault, bound, settings, significance)
         # Not the place in the table: a row is the same when it is audited alone.
         rng = make_generator(plan.seed, Stream.REHEARSAL)
-        truth = truth_of(bound, n_oracle=_ORACLE_TRIALS // (_QUICK_SHARE if settings.quick else 1), rng=rng)
+        n_oracle = fault.oracle_trials // (_QUICK_SHARE if settings.quick else 1)
+        truth = truth_of(bound, n_oracle=n_oracle, rng=rng)
         power = None if truth.constant else planned_power(bound, truth, plan, rng)
         mechanism = _Prebound(name=bound.mechanism, deletion=bound.deletion)
         result = run(mechanism, bound.data, plan, title=fault.name)

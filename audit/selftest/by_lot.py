@@ -27,7 +27,7 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Claim, Direction
 from mechanisms.errors import InvalidInputError
 from mechanisms.faulty.catalogue import CATALOGUE, Fault
-from mechanisms.faulty.pools import DELTA, FaultyPool, pool_of
+from mechanisms.faulty.pools import DELTA, FaultyPool, has_pool, pool_of
 
 Floats = NDArray[np.float64]
 DIRECTION = Direction.UNLEARNED_FROM_RETRAINED
@@ -35,7 +35,7 @@ DIRECTION = Direction.UNLEARNED_FROM_RETRAINED
 ONE, SEVERAL = 1, 16
 # Chance that a true claim of this table is refuted, whichever number of models is looked at.
 SIGNIFICANCE = 0.05
-LEVEL = SIGNIFICANCE / (2 * len(CATALOGUE))
+LEVEL = SIGNIFICANCE / (2 * sum(has_pool(fault.problem) for fault in CATALOGUE))
 # Of several models, one is a hit where guesses of this chance are right.
 THRESHOLD = 0.02
 SURE = 0.95

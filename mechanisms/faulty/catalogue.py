@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mechanisms.claim import EpsilonDelta, GaussianDP
-from mechanisms.faulty import newton_faults, output_faults, ridge_faults
+from mechanisms.faulty import network_faults, newton_faults, output_faults, ridge_faults
+from mechanisms.faulty.network_problem import NetworkProblem
 from mechanisms.faulty.problems import BoundFault, NewtonProblem, OutputProblem, Problem, RidgeProblem
 
 Family = Literal["mean", "scale", "tail", "custom"]
@@ -30,6 +31,8 @@ class Fault:
         "tail" (a minority of them); ``None`` for a harmless variant.
     trials
         Releases a world in a full self-test.
+    oracle_trials
+        Releases a world that say what is true where no law does, and as many again that fit them.
     harmless
         True when the edit does not break the claim: an audit should not refute it.
     """
@@ -39,6 +42,7 @@ class Fault:
     problem: Problem
     family: Family | None
     trials: int = 20_000
+    oracle_trials: int = 20_000
     harmless: bool = False
 
     def bind(self) -> BoundFault:
@@ -49,13 +53,20 @@ class Fault:
 def _fault(
     edit: Callable[[Any], Any], problem: Callable[..., Problem], family: Family | None, trials: int, **settings: Any
 ) -> Fault:
-    prefix = {RidgeProblem: "ridge", OutputProblem: "output", NewtonProblem: "newton"}[problem]  # type: ignore[index]
+    prefixes: dict[Any, str] = {
+        RidgeProblem: "ridge",
+        OutputProblem: "output",
+        NewtonProblem: "newton",
+        NetworkProblem: "network",
+    }
+    prefix = prefixes[problem]
     return Fault(
         name=f"{prefix}_{edit.__name__}",
         description=str(edit.__doc__).strip(),
         problem=problem(edit=edit, **settings),
         family=family,
         trials=trials,
+        oracle_trials=trials if problem is NetworkProblem else 20_000,
         harmless=family is None,
     )
 
@@ -104,6 +115,15 @@ FAULTS: tuple[Fault, ...] = (
     _fault(newton_faults.subsampled_hessian, NewtonProblem, "mean", 10_000),
     _fault(newton_faults.unchecked_residual, NewtonProblem, "mean", 10_000, sigma=0.015),
     _fault(newton_faults.stopped_early, NewtonProblem, "mean", 10_000),
+    _fault(network_faults.tenth_of_the_noise, NetworkProblem, "mean", 3000),
+    _fault(network_faults.no_clipping, NetworkProblem, "mean", 3000),
+    _fault(network_faults.radius_of_the_model, NetworkProblem, "mean", 3000),
+    _fault(network_faults.repeated_noise, NetworkProblem, "scale", 3000),
+    _fault(network_faults.one_step_short, NetworkProblem, "mean", 3000),
+    _fault(network_faults.dropout_left_on, NetworkProblem, "scale", 3000),
+    _fault(network_faults.skipped_request, NetworkProblem, "mean", 3000, n_unlearn=6),
+    _fault(network_faults.late_filter, NetworkProblem, "mean", 3000, mu=3.0, keeping="canary"),
+    _fault(network_faults.divisor_of_active_records, NetworkProblem, "mean", 3000, keeping="others"),
 )
 HARMLESS: tuple[Fault, ...] = (
     _fault(ridge_faults.no_fault, RidgeProblem, None, 20_000),
@@ -115,5 +135,7 @@ HARMLESS: tuple[Fault, ...] = (
     _fault(output_faults.corrected_model, OutputProblem, None, 20_000, target=_HALF),
     _fault(newton_faults.two_steps, NewtonProblem, None, 10_000),
     _fault(newton_faults.stale_hessian, NewtonProblem, None, 10_000, ordinary=True),
+    _fault(network_faults.no_fault, NetworkProblem, None, 3000),
+    _fault(network_faults.budgets_kept, NetworkProblem, None, 3000, mu=3.0, keeping="canary"),
 )
 CATALOGUE: tuple[Fault, ...] = FAULTS + HARMLESS

@@ -139,6 +139,11 @@ class FaultyPool:
         return FaultyStages(serving=self.serving, whole=self.whole.deletion, data=self.data, pool=self.pool)
 
 
+def has_pool(problem: Problem) -> bool:
+    """Return whether a fault of this problem can be audited by lot: networks do not decouple over candidates."""
+    return isinstance(problem, RidgeProblem | OutputProblem | NewtonProblem)
+
+
 def pool_of(problem: Problem) -> FaultyPool:
     """Return the same fault of the same mechanism, for a pool of candidates.
 

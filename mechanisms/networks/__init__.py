@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING
 from mechanisms.lazy import lend
 
 if TYPE_CHECKING:
+    from mechanisms.networks.fine_tuning import NoisyFineTuning
+    from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
+    from mechanisms.networks.mapping import RecordMap, record_map
 else:
-    __getattr__, __dir__ = lend(__name__, {"mechanisms.networks.langevin": "NetworkLangevin"})
+    __getattr__, __dir__ = lend(
+        __name__,
+        {
+            "mechanisms.networks.fine_tuning": "NoisyFineTuning",
+            "mechanisms.networks.individual": "IndividualFilter",
+            "mechanisms.networks.langevin": "NetworkLangevin",
+            "mechanisms.networks.mapping": "RecordMap record_map",
+        },
+    )
 
-__all__ = ["NetworkLangevin"]
+__all__ = ["IndividualFilter", "NetworkLangevin", "NoisyFineTuning", "RecordMap", "record_map"]

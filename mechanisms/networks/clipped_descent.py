@@ -67,17 +67,54 @@ class Batch:
         One-hot rows, shape (n, q).
     squared_lengths
         Of the features, shape (n,).
+    budgets
+        What each record may spend, shape (n,) and in 64 bits; ``None``: all take part in every step.
     """
 
     features: torch.Tensor
     targets: torch.Tensor
     squared_lengths: torch.Tensor
+    budgets: torch.Tensor | None = None
 
     @staticmethod
-    def of(data: Dataset) -> Batch:
+    def of(data: Dataset, budgets: NDArray[np.float64] | None = None) -> Batch:
         """Return the whole of a data set as one batch."""
         features = as_tensor(data.features)
-        return Batch(features=features, targets=as_tensor(data.targets), squared_lengths=features.square().sum(1))
+        return Batch(
+            features=features,
+            targets=as_tensor(data.targets),
+            squared_lengths=features.square().sum(1),
+            budgets=None if budgets is None else torch.from_numpy(np.array(budgets, dtype=np.float64)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ledger:
+    """What each record has spent in each of b networks: the squared lengths of its clipped gradients so far.
+
+    Parameters
+    ----------
+    budgets
+        Shape (n,).
+    spent
+        Shape (b, n), changed in place.
+    """
+
+    budgets: torch.Tensor
+    spent: torch.Tensor
+
+    @staticmethod
+    def of(budgets: torch.Tensor, n_networks: int) -> Ledger:
+        """Return a ledger in which nothing is spent."""
+        return Ledger(budgets=budgets, spent=torch.zeros(n_networks, len(budgets), dtype=torch.float64))
+
+    def admitted(self, squared: torch.Tensor) -> torch.Tensor:
+        """Enter the squared lengths of a step, and return whose sum, this step's included, is within its budget.
+
+        Who is over the budget stays so: a record that a step leaves out spends all the same.
+        """
+        self.spent.add_(squared)
+        return self.spent <= self.budgets
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,6 +167,17 @@ class Networks:
         self.first.add_(direction.first, alpha=factor)
         self.second.add_(direction.second, alpha=factor)
 
+    def shrink(self, factors: torch.Tensor | float) -> None:
+        """Multiply the weights of each network by a number, in place; one for all, or one each, shape (b,)."""
+        each = torch.as_tensor(factors, dtype=self.second.dtype).reshape(-1, 1, 1)
+        self.first.mul_(each.transpose(0, 1))
+        self.second.mul_(each)
+
+    def shorten(self, length: float) -> None:
+        """Scale each network down to at most a length, that of all its weights together, in place."""
+        lengths = (self.first.square().sum((0, 2)) + self.second.square().sum((1, 2))).sqrt()
+        self.shrink((length / lengths.clamp_min(torch.finfo(lengths.dtype).tiny)).clamp_max(1))
+
     def activations(self, features: torch.Tensor) -> torch.Tensor:
         """Return what the hidden units put out, shape (b, n, h)."""
         p, b, h = self.first.shape
@@ -143,11 +191,12 @@ class Networks:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(self.second[:, -1:], hidden, self.second[:, :-1])
 
-    def clipped_gradients(self, batch: Batch, clip_norm: float) -> Networks:
+    def clipped_gradients(self, batch: Batch, clip_norm: float, ledger: Ledger | None = None) -> Networks:
         """Return for each network the sum of the gradients of a batch's records, each clipped to a Euclidean norm.
 
         The loss of a record is its cross-entropy. ``clip_norm`` bounds what one record adds, so that without a record
-        the sum differs by a vector of at most that norm, at any weights.
+        the sum differs by a vector of at most that norm, at any weights. With a ledger only records within their
+        budgets are added.
 
         Notes
         -----
@@ -163,6 +212,8 @@ class Networks:
         squared += batch.squared_lengths * by_hidden.square().sum(2)
         # A gradient of zero is left at zero.
         factors = (clip_norm / squared.sqrt().clamp_min(torch.finfo(squared.dtype).tiny)).clamp_max(1).unsqueeze(2)
+        if ledger is not None:
+            factors = factors * ledger.admitted(squared.clamp_max(clip_norm * clip_norm)).unsqueeze(2)
         by_logits *= factors
         by_hidden *= factors
         n, b, h = len(batch.features), len(hidden), hidden.shape[2]

@@ -58,10 +58,23 @@ _GENERAL = (
         text="What the noise of learning alone gives, had no unlearning step been taken. A certificate hardly below it "
         "says nothing about unlearning.",
     ),
+)
+_EXACT = Passage(
+    heading="exact",
+    text="Computed from the laws of both models: there is no bound to be loose and no failure probability. ε is "
+    "rounded up by more than its numerical error.",
+)
+_NETWORK = (
     Passage(
-        heading="exact",
-        text="Computed from the laws of both models: there is no bound to be loose and no failure probability. ε is "
-        "rounded up by more than its numerical error.",
+        heading="individual",
+        text="An upper bound for one record: what it adds to learning keeps to a budget that was frozen before, and "
+        "the noise of learning hides so much. Nothing is certified of the unlearning steps: ε without unlearning is "
+        "the same.",
+    ),
+    Passage(
+        heading="learning_noise",
+        text="The same for a record that may add as much as clipping allows in every step: one number for all records, "
+        "in the parameters below as epsilon of any record.",
     ),
 )
 _ROUTES = (
@@ -80,12 +93,13 @@ _ROUTES = (
         "takes no account of which record is deleted.",
     ),
 )
+_DIFFICULTY = Passage(
+    heading="difficulty",
+    text="|residual| √(h / (1 − h)) of the ridge fit, with h the leverage of the record: how much the record pulls "
+    "the model.",
+)
 _RIDGE = (
-    Passage(
-        heading="difficulty",
-        text="|residual| √(h / (1 − h)) of the ridge fit, with h the leverage of the record: how much the record pulls "
-        "the model.",
-    ),
+    _DIFFICULTY,
     Passage(
         heading="downdate",
         text="Ridge regression can delete a record exactly in closed form, without noise and with ε = 0. Where only "
@@ -105,19 +119,25 @@ def route_name(certification: Certification, route: str) -> str:
     return f"{route} (proof gap)" if has_gap(certification, route) else route
 
 
+def is_exact(certification: Certification) -> bool:
+    """Return whether the records' certificates are exact; those of networks are bounds."""
+    return "learning_noise" not in certification.assumptions
+
+
 def headline(certification: Certification) -> str:
     """Return how many records there are, and the range of epsilon with and without unlearning."""
     rows = certification.rows
     at = f"at δ = {nearest(certification.delta)}"
     with_unlearning = _range([row.epsilon for row in rows], "ε")
     without = _range([row.epsilon_without_unlearning for row in rows], "")
+    exact = "exact " if is_exact(certification) else ""
     if len(rows) == 1:
         return (
-            f"Record {rows[0].record}, deleted alone: {at} the exact certificate gives {with_unlearning}. "
+            f"Record {rows[0].record}, deleted alone: {at} the {exact}certificate gives {with_unlearning}. "
             f"The noise of learning alone, without unlearning, gives {without}."
         )
     return (
-        f"{counted(len(rows), 'record')}, each deleted alone: {at} the exact certificates give {with_unlearning}. "
+        f"{counted(len(rows), 'record')}, each deleted alone: {at} the {exact}certificates give {with_unlearning}. "
         f"The noise of learning alone, without unlearning, gives {without}."
     )
 
@@ -148,7 +168,9 @@ def infinity(certification: Certification) -> str:
 
 def glossary(certification: Certification) -> tuple[Passage, ...]:
     """Return what the words on the page mean."""
-    return (*_GENERAL, *(_ROUTES if certification.routes else ()), *_RIDGE)
+    if not is_exact(certification):
+        return (*_GENERAL, *_NETWORK, _DIFFICULTY)
+    return (*_GENERAL, _EXACT, *(_ROUTES if certification.routes else ()), *_RIDGE)
 
 
 def ratio(certification: Certification, row: RouteRow) -> float | None:
@@ -184,6 +206,7 @@ def distribution_caption(certification: Certification) -> str:
 def difficulty_caption(certification: Certification) -> str:
     """Return how to read the picture over difficulty."""
     what = "The noise that the exact certificate asks for" if certification.target_epsilon else "The exact ε"
+    what = what if is_exact(certification) else "The certified ε"
     text = f"Grey: {what[:1].lower()}{what[1:]}, {counted(len(certification.rows), 'record')}. Both axes logarithmic."
     if certification.routes:
         n_compared = len({row.record for row in certification.routes})

@@ -22,6 +22,8 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, UserFunctionError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.faulty.catalogue import CATALOGUE
+from mechanisms.networks.fine_tuning import NoisyFineTuning
+from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
@@ -101,6 +103,8 @@ STAGED: dict[str, Any] = {
     "newton_removal": NewtonRemoval(penalty=0.1, sigma=3.0, epsilon=2.5),
     "newton_removal, some anew": NewtonRemoval(penalty=0.1, sigma=3.0, epsilon=1.96),
     "network": NETWORK,
+    "network, individual": replace(NETWORK, individual=IndividualFilter(margin=1.0)),
+    "network, fine-tuned": replace(NETWORK, fine_tuning=NoisyFineTuning(start_norm=2.0, gradient_norm=0.3, n_clean=2)),
     "network, retrain_only": replace(NETWORK, reference=Reference.RETRAIN_ONLY),
 }
 POOLED = [

@@ -48,6 +48,7 @@ LONGER = (
     "python examples/stop_when_decided.py",
     "python my_network.py",
     "pytest ",
+    "unlearn-audit certify filtered.toml",
     "unlearn-audit certify plan.toml --records 757,465",
     "unlearn-audit collect out/shards",
     "unlearn-audit compare baseline.json candidate.toml",

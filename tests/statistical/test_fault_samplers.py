@@ -14,7 +14,7 @@ from tests.statistical.budget import CHECK_LEVEL, binomial_limits
 
 NAMED = {fault.name: fault for fault in CATALOGUE}
 BY_TRIALS = {"ridge_early_stopping", "ridge_clipped_noise", "ridge_skipped_sometimes", "output_clipped_noise"}
-GAUSSIAN = [name for name in NAMED if name not in BY_TRIALS and not name.startswith("newton")]
+GAUSSIAN = [name for name in NAMED if name not in BY_TRIALS and not name.startswith(("newton", "network"))]
 N = 2000
 # Directions with a smaller share of the largest variance do not vary.
 CUTOFF = 1e-12

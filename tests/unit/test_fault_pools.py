@@ -15,7 +15,7 @@ from audit.selftest.result import Expectation
 from mechanisms import Claim, EpsilonDelta, UpTo
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.faulty.catalogue import CATALOGUE
-from mechanisms.faulty.pools import FaultyPool, pool_of
+from mechanisms.faulty.pools import FaultyPool, has_pool, pool_of
 from mechanisms.protocol import World
 
 NAMED = {fault.name: fault for fault in CATALOGUE}
@@ -114,6 +114,6 @@ def test_models_that_are_always_equal_are_refused_together() -> None:
 
 @pytest.mark.slow
 def test_all_faults_by_lot_over_several_seeds() -> None:
-    rows = [by_lot.audit_by_lot(fault, seed) for seed in range(3) for fault in CATALOGUE]
+    rows = [by_lot.audit_by_lot(fault, seed) for seed in range(3) for fault in CATALOGUE if has_pool(fault.problem)]
     assert [row.name for row in rows if not row.as_expected] == []
     assert sum(row.expected[0] is Expectation.REFUTED for row in rows) >= 3 * 6

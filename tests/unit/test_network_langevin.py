@@ -18,7 +18,7 @@ from mechanisms.claim import Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.protocol import Access, HasCertificates, HasLaw, World
+from mechanisms.protocol import Access, HasLaw, World
 from mechanisms.sources import load_named
 from reports.audits.view import page
 
@@ -234,7 +234,8 @@ def test_the_deleted_records_come_first_and_no_certificate_is_stated(digits: Dat
     held_out = digits.held_out
     assert held_out is not None
     np.testing.assert_array_equal(deletion.probes, np.vstack([digits.features[[8, 3]], held_out.features[:2]]))
-    assert not isinstance(deletion, HasCertificates | HasLaw)
+    assert deletion.certificates() == ()
+    assert not isinstance(deletion, HasLaw)
     assert deletion.parameters()["sampler"] == "training"
     alone = replace(SMALL, n_probe=0).bind(replace(digits, held_out=None), (3,))
     assert alone.sample(World.UNLEARNED, 2, rng=rng()).shape == (2, 1, 10)

@@ -16,6 +16,8 @@ from audit.commands.plan_file.fields import (
     Section,
 )
 from mechanisms.claim import Reference
+from mechanisms.networks.fine_tuning import NoisyFineTuning
+from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.newton_removal import NewtonRemoval
 from mechanisms.ridge.downdate import ExactDowndate
@@ -70,6 +72,24 @@ class ExactDowndateSection(Section):
         return ExactDowndate(penalty=self.penalty, decimals=self.decimals)
 
 
+class IndividualSection(Section):
+    """``individual = { ... }``."""
+
+    margin: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
+    pilot_seed: AtLeastZero = 0
+    target: Positive | None = None
+
+
+class FineTuningSection(Section):
+    """``fine_tuning = { ... }``."""
+
+    start_norm: Positive
+    gradient_norm: Positive | None = None
+    step_size: Positive = 0.1
+    penalty: NonNegative = 0.0
+    n_clean: AtLeastZero = 0
+
+
 class NetworkLangevinSection(Section):
     """``[mechanism]`` with ``name = "network_langevin"``."""
 
@@ -83,6 +103,10 @@ class NetworkLangevinSection(Section):
     sigma_unlearn: NonNegative = 0.02
     n_probe: AtLeastZero = 4
     reference: ReferenceName = "retrain_then_unlearn"
+    delta: Probability = 1e-5
+    start_seed: AtLeastZero | None = None
+    individual: IndividualSection | None = None
+    fine_tuning: FineTuningSection | None = None
 
     @property
     def penalty(self) -> float:
@@ -91,8 +115,13 @@ class NetworkLangevinSection(Section):
 
     def build(self) -> NetworkLangevin:
         """Return the mechanism."""
-        fields = self.model_dump(exclude={"name", "reference"})
-        return NetworkLangevin(**fields, reference=Reference(self.reference))
+        fields = self.model_dump(exclude={"name", "reference", "individual", "fine_tuning"})
+        return NetworkLangevin(
+            **fields,
+            individual=None if self.individual is None else IndividualFilter(**self.individual.model_dump()),
+            fine_tuning=None if self.fine_tuning is None else NoisyFineTuning(**self.fine_tuning.model_dump()),
+            reference=Reference(self.reference),
+        )
 
 
 class NewtonRemovalSection(Section):

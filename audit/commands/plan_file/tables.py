@@ -115,7 +115,10 @@ class ProfileClaim(Section):
     """The claim of one of the mechanism's own certificates."""
 
     kind: Literal["profile"]
-    source: Annotated[Literal["exact", "published", "repaired", "uniform"], Field(alias="from")]
+    source: Annotated[
+        Literal["exact", "published", "repaired", "uniform", "learning_noise", "individual", "fine_tuning"],
+        Field(alias="from"),
+    ]
     reference: ReferenceName | None = None
 
     def build(self, reference: Reference) -> CertifiedClaim:
