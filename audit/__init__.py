@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from audit.regression.frozen import Auditable, count_frozen_events
     from audit.running.forecast_plan import forecast
     from audit.running.replaying import ReplayedChunk, replay_chunk
-    from audit.running.runner import run
+    from audit.running.runner import run, run_services
     from audit.running.same_randomness import same_randomness
     from audit.running.shared_noise import SameRandomness
     from audit.running.stored import load_json
@@ -71,7 +71,7 @@ else:
             "audit.regression.frozen": "Auditable count_frozen_events",
             "audit.running.forecast_plan": "forecast",
             "audit.running.replaying": "ReplayedChunk replay_chunk",
-            "audit.running.runner": "run",
+            "audit.running.runner": "run run_services",
             "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
             "audit.trials.cluster": "DaskEngine",
@@ -125,6 +125,7 @@ __all__ = [
     "replay_chunk",
     "run",
     "run_lots",
+    "run_services",
     "same_randomness",
     "which_record",
 ]

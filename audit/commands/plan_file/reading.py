@@ -122,6 +122,7 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
         max_failed=file.max_failed,
         trial_timeout=file.trial_timeout,
         replay=file.replay,
+        share_learned=file.share_learned,
     )
     return ResolvedPlan(title=file.title, mechanism=_granted(file, mechanism), data=data, plan=plan)
 
