@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.given.tables import read_csv
+from audit.models.measuring import measure_models
 from audit.models.one_deletion import from_models
 from audit.models.outputs import OutputsKind
 from audit.models.per_record import from_status
 from audit.models.stacks import Stack
+from audit.records.measures import MeasureResult
 from audit.records.models import ModelsResult
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
@@ -93,6 +95,31 @@ class StoredModels:
             )
         beside = {"before": self.before, "seeds": self.seeds or None}
         return from_models(self.unlearned, self.retrained, **{**beside, **said})
+
+    def measure(self, *, kind: OutputsKind | None = None, **options: Any) -> MeasureResult:
+        """Measure the models where nothing is claimed, by :func:`audit.measure_models`.
+
+        Parameters
+        ----------
+        kind
+            What an output is, where the layout does not say it; "logits" by default.
+        options
+            As for the function that is called.
+
+        Raises
+        ------
+        InvalidInputError
+            As for the function that is called, and for a status: each record then has worlds of its own.
+        """
+        if self.unlearned is None or self.retrained is None:
+            raise InvalidInputError(
+                field=str(self.path),
+                expected="models of one deletion, unlearned and retrained",
+                got="a status for each model and record",
+                fix="state what is claimed: read_models(path).audit(claim=...) bounds epsilon for every record",
+            )
+        said: dict[str, Any] = {"labels": self.labels, "records": self.records, "before": self.before, **options}
+        return measure_models(self.unlearned, self.retrained, kind=kind or self.kind or "logits", **said)
 
 
 def named(folder: Path, stem: str, suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:

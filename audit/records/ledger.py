@@ -37,6 +37,24 @@ _LEAVE_VERDICTS = ("neglected", "step_noise", "same_randomness")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What n models of a world are good for, by a function of the user's: mean and standard deviation."""
+
+    __pydantic_config__ = JSON_CONFIG
+    mean: float
+    spread: float
+    n: int
+
+    def __post_init__(self) -> None:
+        check("spread", self.spread)
+        check("n", self.n, low=2)
+
+    def __str__(self) -> str:
+        """Return "0.954 ± 0.012"."""
+        return f"{self.mean:.3g} ± {self.spread:.2g}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control:
     """A check that the audit carries about itself, for one forget set.
 
@@ -63,6 +81,8 @@ class Control:
         One sentence for the report.
     applicable
         False where there was nothing to check; ``as_expected`` is then true.
+    worth
+        Of "utility": what unlearned and what retrained models are good for.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -76,6 +96,7 @@ class Control:
     n_trials: int | None = None
     bound: EpsilonLowerBound | None = None
     applicable: bool = True
+    worth: tuple[Worth, Worth] | None = None
 
     def __post_init__(self) -> None:
         check("p_value", self.p_value, high=1.0)

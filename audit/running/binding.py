@@ -168,22 +168,26 @@ def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
 
 def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> BoundRecord:
     """Return one forget set of the plan, bound, with its claims resolved."""
-    forget = validate_forget(plan.forget[index], len(data), field=f"forget[{index}]")
+    bound = bind_unclaimed(mechanism, data, plan, SetUp(index=index))
+    claims = tuple(_resolve(claim, bound.certificates, bound.deletion, bound.forget) for claim in plan.claims)
+    return replace(bound, claims=claims)
+
+
+def bind_unclaimed(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, which: SetUp) -> BoundRecord:
+    """Return one forget set of the plan, bound, whatever the plan claims of it."""
+    forget = validate_forget(plan.forget[which.index], len(data), field=f"forget[{which.index}]")
     deletion = _bound(mechanism, data, forget)
     _check_access(plan, deletion.release)
     if plan.share_learned:
         _check_stages(mechanism, deletion)
-    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
-    claims = tuple(_resolve(claim, certificates, deletion, forget) for claim in plan.claims)
-    context = make_context(deletion, data, forget)
     return BoundRecord(
         data=data,
         forget=forget,
-        label=plan.labels[index] if plan.labels else "",
+        label=plan.labels[which.index] if plan.labels else "",
         deletion=deletion,
-        claims=claims,
-        certificates=certificates,
-        context=context,
+        claims=(),
+        certificates=deletion.certificates() if isinstance(deletion, HasCertificates) else (),
+        context=make_context(deletion, data, forget),
     )
 
 

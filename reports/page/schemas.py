@@ -17,6 +17,7 @@ from audit.certificates.certification import Certification
 from audit.lots.result import LotsResult
 from audit.power.forecasts import Forecast
 from audit.records.filing.manifest import Manifest
+from audit.records.measures import MeasureResult
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison
@@ -33,6 +34,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "forecast-1.json": (Forecast, "What an audit could show (unlearn-audit/forecast/1)"),
     "lots-1.json": (LotsResult, "An audit of deletions drawn by lot (unlearn-audit/lots/1)"),
     "manifest-1.json": (Manifest, "The files of a folder by their digests (unlearn-audit/manifest/1)"),
+    "measure-1.json": (MeasureResult, "What was measured where nothing is claimed (unlearn-audit/measure/1)"),
     "models-1.json": (ModelsResult, "Many records by models that exist already (unlearn-audit/models/1)"),
     "origin-1.json": (Origin, "Where and from which plan a shard was drawn (unlearn-audit/origin/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),

@@ -74,6 +74,14 @@ def rendered(text: str) -> dict[str, str]:
             of_models = audit.ModelsResult.from_json(text)
             reports.write_models(of_models, folder, ("html", "md", "junit"))
             words = {"terminal": reports.models_summary(of_models), "repr": f"{of_models!r}\n"}
+        elif kind == "measure":
+            measured = audit.MeasureResult.from_json(text)
+            reports.write_measures(measured, folder, ("html", "md"))
+            words = {
+                "terminal": reports.measures_summary(measured),
+                "print": f"{measured}\n",
+                "repr": f"{measured!r}\n",
+            }
         elif kind == "manifest":
             files = Manifest.from_json(text)
             words = {"json": files.to_json()}
@@ -97,7 +105,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 11
+    assert len(published) == 12
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 
