@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audit.lots.result import LotsResult
     from audit.lots.running import run_lots
     from audit.models.assigning import Assignment, assign_status
+    from audit.models.following import follow_models
     from audit.models.measuring import measure_models
     from audit.models.one_deletion import from_models
     from audit.models.per_record import from_status
@@ -56,6 +57,7 @@ else:
             "audit.lots.result": "LotsResult",
             "audit.lots.running": "run_lots",
             "audit.models.assigning": "Assignment assign_status",
+            "audit.models.following": "follow_models",
             "audit.models.measuring": "measure_models",
             "audit.models.one_deletion": "from_models",
             "audit.models.per_record": "from_status",
@@ -120,6 +122,7 @@ __all__ = [
     "averaged_claim",
     "compare",
     "count_frozen_events",
+    "follow_models",
     "follow_stream",
     "forecast",
     "from_lots",
