@@ -42,6 +42,7 @@ def test_files_that_grow_are_counted_on_and_refute_at_some_time(tmp_path: Path) 
     assert history.refuted_at == history.pairs[-1]
 
 
+@pytest.mark.slow
 def test_what_was_counted_stays_counted_however_the_files_grew(tmp_path: Path) -> None:
     sides = make_models(0.6, 70)
     one, many = tmp_path / "one.json", tmp_path / "many.json"
@@ -57,24 +58,27 @@ def test_what_was_counted_stays_counted_however_the_files_grew(tmp_path: Path) -
     assert again.findings == stepwise.findings
 
 
-@pytest.mark.parametrize("change", ["value", "order", "fewer"])
+@pytest.mark.parametrize(
+    "change", ["value", *(pytest.param(name, marks=pytest.mark.slow) for name in ("order", "fewer"))]
+)
 def test_models_that_were_counted_must_be_what_they_were(tmp_path: Path, change: str) -> None:
     sides = make_models(0.0, 60)
-    follow(sides, 50, tmp_path / "state.json")
+    follow(sides, 20, tmp_path / "state.json")
     before = (tmp_path / "state.json").read_text(encoding="utf-8")
     other = sides[1].copy()
     if change == "value":
-        other[20, 0] += 1e-12
+        other[9, 0] += 1e-12
     elif change == "order":
-        other[[20, 21]] = other[[21, 20]]
+        other[[9, 10]] = other[[10, 9]]
     else:
-        other = other[:49]
-    with pytest.raises(InvalidInputError, match=r"retrained to be the 50 models that state.json says were counted"):
-        follow((sides[0], other), 60, tmp_path / "state.json")
+        other = other[:19]
+    with pytest.raises(InvalidInputError, match=r"retrained to be the 20 models that state.json says were counted"):
+        follow((sides[0], other), 24, tmp_path / "state.json")
     assert (tmp_path / "state.json").read_text(encoding="utf-8") == before
-    follow(sides, 60, tmp_path / "state.json")
+    follow(sides, 24, tmp_path / "state.json")
 
 
+@pytest.mark.slow
 def test_the_rules_of_the_first_call_hold(tmp_path: Path) -> None:
     sides = make_models(0.0, 60)
     follow(sides, 40, tmp_path / "state.json")
@@ -92,6 +96,7 @@ def test_the_rules_of_the_first_call_hold(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))["looks"] == [40]
 
 
+@pytest.mark.slow
 def test_the_command_reads_files_that_grow(tmp_path: Path) -> None:
     sides, folder = make_models(1.5), tmp_path / "models"
     folder.mkdir()

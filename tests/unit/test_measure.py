@@ -103,6 +103,7 @@ def test_a_set_whose_trials_cannot_be_trusted_is_not_measured() -> None:
     assert "not measured" in reports.measures_summary(found)
 
 
+@pytest.mark.slow
 def test_a_plan_lends_its_trials_and_its_claims_are_not_looked_at() -> None:
     from audit.plan.audit_plan import AuditPlan
     from mechanisms import Claim, EpsilonDelta
@@ -149,6 +150,7 @@ def test_models_that_exist_are_measured_as_a_set_and_record_by_record() -> None:
     assert single[0].attacks[0].unlearned.bound.level == pytest.approx(whole.attacks[0].unlearned.bound.level / 6)
 
 
+@pytest.mark.slow
 def test_the_orientation_of_a_record_is_learned_and_not_assumed() -> None:
     unlearned, retrained = make_models(1.5)
     higher, lower = (
@@ -158,6 +160,7 @@ def test_the_orientation_of_a_record_is_learned_and_not_assumed() -> None:
     assert higher.unlearned.auc == lower.unlearned.auc > 0.7
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_plan_without_claims_and_models(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(
         'schema = "unlearn-audit/plan/1"\ntrials = 60\n[data]\nname = "diabetes"\nrows = 60\n'

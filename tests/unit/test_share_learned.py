@@ -73,7 +73,11 @@ def service(**given: Any) -> Any:
 
 def total(mechanism: Any, data: Dataset, plan: AuditPlan) -> int:
     LEARNED.clear()
-    audit.run(mechanism, data, plan)
+    found = audit.run(mechanism, data, plan)
+    said = found.plan.trainings
+    assert said is not None
+    # Checks before the first trial train a few more.
+    assert said.total < sum(LEARNED.values()) <= said.total + 12 * len(plan.forget)
     return sum(LEARNED.values())
 
 
@@ -94,6 +98,7 @@ def test_ten_records_train_at_most_sixty_percent_of_what_they_did() -> None:
     assert LEARNED[N] <= 120 + 6 * 10
 
 
+@pytest.mark.slow
 def test_what_is_printed_is_what_is_trained() -> None:
     found = audit.run(service(), make_data(), PLAN)
     assert found.plan.share_learned
@@ -153,6 +158,7 @@ def test_the_result_is_the_same_on_any_engine() -> None:
     assert audit.run(service(), data, PLAN, engine=Engine(n_jobs=2)).findings == expected.findings
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_chunks_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_data()
     expected = audit.run(service(), data, PLAN)
@@ -185,7 +191,10 @@ class Stopping:
             yield i, function(*call)
 
 
-@pytest.mark.parametrize("stopped_in", ["draw_together", "score_together", "score_chunk"])
+@pytest.mark.parametrize(
+    "stopped_in",
+    ["score_together", *(pytest.param(name, marks=pytest.mark.slow) for name in ("draw_together", "score_chunk"))],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(tmp_path: Path, stopped_in: str) -> None:
     data = make_data()
     expected = audit.run(service(), data, PLAN)
@@ -200,6 +209,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(tmp_path: Path, stopp
     assert rest < LEARNED[N]  # what was stored is not learned again
 
 
+@pytest.mark.slow
 def test_any_chunk_of_a_stored_run_replays_alone(tmp_path: Path) -> None:
     data = make_data()
     audit.run(service(), data, PLAN, store=tmp_path / "run")
@@ -212,6 +222,7 @@ def test_any_chunk_of_a_stored_run_replays_alone(tmp_path: Path) -> None:
         assert found.outcome.value == "equal", found
 
 
+@pytest.mark.slow
 def test_a_forget_set_that_fails_fails_alone() -> None:
     def fragile(model: Array, retained: Dataset, forget: Dataset, rng: np.random.Generator) -> Array:
         found = unlearn(model, retained, forget, rng)
@@ -296,6 +307,7 @@ def test_a_mechanism_without_stages_and_shards_are_refused() -> None:
         Dealing.of(PLAN, Phase.FIT)
 
 
+@pytest.mark.slow
 def test_a_ridge_that_learns_by_steps_shares_too() -> None:
     data = load_named("digits", rows=60)
     stepwise = RidgeLangevin(n_learn=5, n_unlearn=5, sigma_learn=0.1, sigma_unlearn=0.1, sampler="stepwise")
@@ -311,13 +323,9 @@ def test_services_share_the_retrained_world_in_public() -> None:
     found = audit.run_services({"serves": service(), "loses": lost}, data, replace(PLAN, share_learned=False))
     together = LEARNED.copy()
     assert [result.title for result in found] == ["serves", "loses"]
-    alone: Counter[int] = Counter()
-    for mechanism in (service(), lost):
-        LEARNED.clear()
-        audit.run(mechanism, data, replace(PLAN, share_learned=False))
-        alone += LEARNED
+    # Trials and the null control are of the retrained world, and drawn once; checks are made of each service.
     retained = sum(n for size, n in together.items() if size < N)
-    assert retained < 0.75 * sum(n for size, n in alone.items() if size < N)
+    assert retained < 2 * 3 * (PLAN.trials + PLAN.n_control_trials)
     with pytest.raises(InvalidInputError, match="services"):
         audit.run_services({}, data, PLAN)
 
@@ -328,3 +336,13 @@ def test_scores_of_a_chunk_alone_are_those_of_the_run() -> None:
     scored = score_chunk(deletion, {}, task)
     assert scored.n == task.n
     assert len(np.unique(scored.watched.releases)) == task.n
+
+
+@pytest.mark.slow
+def test_events_of_a_shared_audit_are_frozen_and_counted_on_trials_of_their_own() -> None:
+    data = make_data()
+    result = audit.run(service(), data, PLAN)
+    side = audit.Auditable(mechanism=service(), data=data, plan=PLAN)
+    found = audit.count_frozen_events(result, baseline=side, candidate=side)
+    assert [count.forget for count in found] == list(PLAN.forget)
+    assert all(count.counts.n_unlearned == PLAN.trials for count in found)
