@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from audit.lots.result import LotsResult
     from audit.lots.running import run_lots
     from audit.models.assigning import Assignment, assign_status
+    from audit.models.following import follow_models
+    from audit.models.measuring import measure_models
     from audit.models.one_deletion import from_models
     from audit.models.per_record import from_status
     from audit.models.reading import read_models
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from audit.power.forecasts import Forecast
     from audit.records.estimates import Estimate
     from audit.records.evidence import Finding
+    from audit.records.measures import MeasureResult
     from audit.records.models import ModelsResult
     from audit.records.result import AuditCollection, AuditResult
     from audit.records.verdict import Reason, Verdict
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     from audit.regression.comparison import Comparison, Margins, Outcome
     from audit.regression.frozen import Auditable, count_frozen_events
     from audit.running.forecast_plan import forecast
+    from audit.running.measuring import measure
     from audit.running.replaying import ReplayedChunk, replay_chunk
-    from audit.running.runner import run
+    from audit.running.runner import run, run_services
     from audit.running.same_randomness import same_randomness
     from audit.running.shared_noise import SameRandomness
     from audit.running.stored import load_json
@@ -53,6 +57,8 @@ else:
             "audit.lots.result": "LotsResult",
             "audit.lots.running": "run_lots",
             "audit.models.assigning": "Assignment assign_status",
+            "audit.models.following": "follow_models",
+            "audit.models.measuring": "measure_models",
             "audit.models.one_deletion": "from_models",
             "audit.models.per_record": "from_status",
             "audit.models.reading": "read_models",
@@ -62,6 +68,7 @@ else:
             "audit.power.forecasts": "Forecast",
             "audit.records.estimates": "Estimate",
             "audit.records.evidence": "Finding",
+            "audit.records.measures": "MeasureResult",
             "audit.records.models": "ModelsResult",
             "audit.records.result": "AuditCollection AuditResult",
             "audit.running.shared_noise": "SameRandomness",
@@ -70,8 +77,9 @@ else:
             "audit.regression.comparison": "Comparison Margins Outcome",
             "audit.regression.frozen": "Auditable count_frozen_events",
             "audit.running.forecast_plan": "forecast",
+            "audit.running.measuring": "measure",
             "audit.running.replaying": "ReplayedChunk replay_chunk",
-            "audit.running.runner": "run",
+            "audit.running.runner": "run run_services",
             "audit.running.same_randomness": "same_randomness",
             "audit.running.stored": "load_json",
             "audit.trials.cluster": "DaskEngine",
@@ -99,6 +107,7 @@ __all__ = [
     "Holm",
     "LotsResult",
     "Margins",
+    "MeasureResult",
     "ModelsResult",
     "Outcome",
     "Reason",
@@ -113,6 +122,7 @@ __all__ = [
     "averaged_claim",
     "compare",
     "count_frozen_events",
+    "follow_models",
     "follow_stream",
     "forecast",
     "from_lots",
@@ -120,11 +130,14 @@ __all__ = [
     "from_scores",
     "from_status",
     "load_json",
+    "measure",
+    "measure_models",
     "read_models",
     "read_scores",
     "replay_chunk",
     "run",
     "run_lots",
+    "run_services",
     "same_randomness",
     "which_record",
 ]

@@ -14,6 +14,7 @@ import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
 from audit.commands.lots import lots
+from audit.commands.measure import measure
 from audit.commands.models import models
 from audit.commands.options.common import (
     jobs_option,
@@ -70,6 +71,7 @@ main.add_command(collect)
 main.add_command(compare)
 main.add_command(draw)
 main.add_command(lots)
+main.add_command(measure)
 main.add_command(models)
 main.add_command(power)
 main.add_command(replay)

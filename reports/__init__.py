@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports.comparisons.summary import comparison_markdown, comparison_summary
     from reports.forecasts.summary import forecast_summary
     from reports.lots.writing import lots_summary, redact_lots, write_lots
+    from reports.measures.writing import measures_summary, write_measures
     from reports.models.writing import models_summary, redact_models, write_models
     from reports.plotting import plot
     from reports.randomness.summary import randomness_summary
@@ -30,6 +31,7 @@ else:
             "reports.comparisons.summary": "comparison_markdown comparison_summary",
             "reports.forecasts.summary": "forecast_summary",
             "reports.lots.writing": "lots_summary redact_lots write_lots",
+            "reports.measures.writing": "measures_summary write_measures",
             "reports.models.writing": "models_summary redact_models write_models",
             "reports.plotting": "plot",
             "reports.randomness.summary": "randomness_summary",
@@ -45,6 +47,7 @@ __all__ = [
     "forecast_summary",
     "joined",
     "lots_summary",
+    "measures_summary",
     "models_summary",
     "plot",
     "randomness_summary",
@@ -59,6 +62,7 @@ __all__ = [
     "write_certification",
     "write_junit",
     "write_lots",
+    "write_measures",
     "write_models",
     "write_selftest",
 ]

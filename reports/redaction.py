@@ -141,7 +141,13 @@ def _control(control: Control, names: dict[Forget, Forget]) -> Control:
     # How plainly an ignored deletion is seen, and how far it lies, says how much the record weighs.
     p_value = None if control.name in ("neglected", "reference") else control.p_value
     return replace(
-        control, forget=names.get(control.forget, ()), label="", message=WITHHELD, p_value=p_value, bound=None
+        control,
+        forget=names.get(control.forget, ()),
+        label="",
+        message=WITHHELD,
+        p_value=p_value,
+        bound=None,
+        worth=None,
     )
 
 

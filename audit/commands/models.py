@@ -12,7 +12,7 @@ import click
 from audit.commands.options.claims import claim_options
 from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say, say_result
-from audit.commands.output.writable import MODELS, check_writable, display, settled
+from audit.commands.output.writable import MODELS, REPORT, check_writable, display, settled
 from audit.commands.report import filed, junit_option, redact_option
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ def models() -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which models fit, which count.")
 @click.option("--details", type=click.IntRange(0), default=20, show_default=True, help="Records with a lower bound.")
 @click.option("--discrete", is_flag=True, help="Independent models may have equal outputs: equal rows are no fault.")
+@click.option(
+    "--follow",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Models are still being made: count those that came since FILE was written, valid however often it is called.",
+)
 @click.option("--conditional-on-seed", is_flag=True, help="All models of a kind have one training seed on purpose.")
 @click.option(
     "--out",
@@ -74,6 +81,7 @@ def audit_models(
     seed: int,
     details: int,
     discrete: bool,
+    follow: Path | None,
     conditional_on_seed: bool,
     out: Path | None,
     as_json: bool,
@@ -88,16 +96,17 @@ def audit_models(
     folders unlearned and oracle with a file a model; or models.csv (id, kind) and a file a model; or outputs.npy with
     status.npy and kinds.npy; or LiRA's experiment-* folders, or ML Privacy Meter's, each with status.npy. Beside them
     may lie labels.npy and records.txt. With a status there is a claim a record; else one claim, about one deletion.
+    With --follow the files may grow from call to call: a true claim is ever refuted with at most the significance.
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
     from audit.commands.options.claims import covers_of
     from audit.commands.output.filing.evidence import Evidence
-    from audit.commands.report import exit_code
+    from audit.commands.report import exit_code, publish
     from audit.models.reading import read_models
     from mechanisms.claim import Claim, EpsilonDelta, Reference
 
-    check_writable(out, {"--junit": junit}, contents=MODELS)
+    check_writable(out, {"--junit": junit, "--follow": follow}, contents=MODELS if follow is None else REPORT)
     out, junit = settled(out), settled(junit)
     evidence = Evidence(out)
     case = filed_case(case_file, evidence)
@@ -113,6 +122,19 @@ def audit_models(
     words += ["--conditional-on-seed"] if conditional_on_seed else []
     stored = read_models(path)
     say(f"{path.name or path}: {stored.layout}")
+    if follow is not None:
+        words.append(f"--follow={follow}")
+        so_far = stored.follow(
+            claim=claim,
+            state=follow,
+            kind=kind,  # type: ignore[arg-type]
+            significance=significance,
+            seed=seed,
+            continuous=not discrete,
+            command=shlex.join(words),
+        )
+        publish(replace(so_far, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
+        return exit_code(so_far, allow_inconclusive=allow_inconclusive)
     result = stored.audit(
         claim=claim,
         kind=kind,  # type: ignore[arg-type]

@@ -6,13 +6,15 @@ models leaks nothing either.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.controls.replay import WORLDS
 from audit.errors import TrialError
 from audit.plan.audit_plan import AuditPlan
-from audit.records.ledger import Control
+from audit.records.ledger import Control, Worth
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Streams, results, worker_limits
 from mechanisms.errors import UnlearnAuditError
@@ -38,12 +40,22 @@ def utility_control(
     calls = [(deletion, world, plan, record, chunk) for world in WORLDS for chunk in range(N_MODELS // CHUNK)]
     done = dict(results(engine.stream(utility_chunk, calls), doing="evaluating models"))
     half = len(calls) // 2
-    unlearned, retrained = (np.concatenate([done[i] for i in part]) for part in (range(half), range(half, len(calls))))
+    unlearned, retrained = (_worth([done[i] for i in part]) for part in (range(half), range(half, len(calls))))
     message = (
-        f"By the function that was given, {N_MODELS} models a world are worth {_said(unlearned)} when unlearned and "
-        f"{_said(retrained)} when retrained (mean ± standard deviation). This decides nothing."
+        f"By the function that was given, {N_MODELS} models a world are worth {unlearned} when unlearned and "
+        f"{retrained} when retrained (mean ± standard deviation). This decides nothing."
     )
-    return (Control(name="utility", forget=forget, label=label, as_expected=True, message=message, n_trials=N_MODELS),)
+    return (
+        Control(
+            name="utility",
+            forget=forget,
+            label=label,
+            as_expected=True,
+            message=message,
+            n_trials=N_MODELS,
+            worth=(unlearned, retrained),
+        ),
+    )
 
 
 def utility_chunk(deletion: HasUtility, world: World, plan: AuditPlan, record: int, chunk: int) -> Array:
@@ -67,5 +79,6 @@ def _generator(plan: AuditPlan, *key: int) -> np.random.Generator:
     return make_generator(plan.seed, Stream.UTILITY, *key)
 
 
-def _said(values: Array) -> str:
-    return f"{values.mean():.3g} ± {values.std(ddof=1):.2g}"
+def _worth(parts: Sequence[Array]) -> Worth:
+    values = np.concatenate(parts)
+    return Worth(mean=float(values.mean()), spread=float(values.std(ddof=1)), n=len(values))

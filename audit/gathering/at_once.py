@@ -102,7 +102,7 @@ def counting_calls(
 
     A retrained chunk is drawn once and scored for every contrast that counts it.
     """
-    scorers = {c.key: _scorers(c.key, prepared[c.key]) for c in contrasts}
+    scorers = {c.key: scorers_of(c.key, prepared[c.key]) for c in contrasts}
     tasks = {c.key: c.sample.tasks(plan, fitting=False) for c in contrasts}
     calls: list[tuple[Deletion, Scorers, ChunkTask]]
     calls = [(c.sample.deletion, scorers[c.key], task) for c in contrasts for task in tasks[c.key]]
@@ -227,7 +227,8 @@ def _score(
     return found
 
 
-def _scorers(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey, FittedAttack]:
+def scorers_of(key: Key, prepared: Mapping[str, PreparedAttack]) -> dict[ScoreKey, FittedAttack]:
+    """Return what scores the releases of a contrast's own sample."""
     return {(key, name): attack.fitted for name, attack in prepared.items() if attack.fitted is not None}
 
 

@@ -19,6 +19,7 @@ from audit.gathering.failing import check_some_succeeded, failed_chunk
 from audit.gathering.followed import Followed
 from audit.gathering.selection import PreparedAttack
 from audit.plan.audit_plan import AuditPlan
+from audit.plan.bound_record import BoundRecord
 from audit.trials.chunks import ChunkTask, Source, Stream
 from audit.trials.failed_chunks import FailedChunk
 from audit.trials.watching import Seen
@@ -60,7 +61,19 @@ def _tasks(plan: AuditPlan, source: Source, trials: int, *, fitting: bool) -> tu
     sizes = plan.chunk_sizes(trials)
     n_fit = plan.counting.n_fit_chunks(sizes)
     chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
-    return tuple(ChunkTask(seed=plan.seed, source=source, chunk=i, n=sizes[i]) for i in chunks)
+    return tuple(_task(plan, source, i, sizes[i], sizes[0]) for i in chunks)
+
+
+def _task(plan: AuditPlan, source: Source, chunk: int, n: int, size: int) -> ChunkTask:
+    """Return a chunk of n trials, those before it being of one size."""
+    shares = plan.share_learned and source.world is not World.RETRAINED
+    return ChunkTask(seed=plan.seed, source=source, chunk=chunk, n=n, first=chunk * size if shares else None)
+
+
+def chunk_task(plan: AuditPlan, source: Source, chunk: int, n: int) -> ChunkTask:
+    """Return a chunk of n trials of a sample of the plan, by its number."""
+    trials = next(trials for known, trials in _sources(plan, source.record).values() if known == source)
+    return _task(plan, source, chunk, n, plan.chunk_sizes(trials)[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,12 +115,14 @@ class Evidence:
     lost: tuple[int, int] = (0, 0)
 
 
-def make_contrasts(
-    plan: AuditPlan, record: int, service: int, deletion: Deletion, context: AttackContext
-) -> tuple[Contrast, ...]:
+def make_contrasts(plan: AuditPlan, record: int, service: int, bound: BoundRecord) -> tuple[Contrast, ...]:
     """Return one service's contrasts about one forget set; the null control is the first service's."""
     return tuple(
-        Contrast(key=(kind, service), sample=Sample(deletion=deletion, source=source, trials=trials), context=context)
+        Contrast(
+            key=(kind, service),
+            sample=Sample(deletion=bound.sampler(source.world), source=source, trials=trials),
+            context=bound.context,
+        )
         for kind, (source, trials) in _sources(plan, record).items()
         if kind is not None and (kind is not Kind.NULL or service == 0)
     )

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.given.tables import read_csv
+from audit.models.following import follow_models
+from audit.models.measuring import measure_models
 from audit.models.one_deletion import from_models
 from audit.models.outputs import OutputsKind
 from audit.models.per_record import from_status
 from audit.models.stacks import Stack
+from audit.records.measures import MeasureResult
 from audit.records.models import ModelsResult
+from audit.records.result import AuditResult
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError
 from mechanisms.reading.numpy_files import open_array, read_arrays
@@ -93,6 +97,58 @@ class StoredModels:
             )
         beside = {"before": self.before, "seeds": self.seeds or None}
         return from_models(self.unlearned, self.retrained, **{**beside, **said})
+
+    def follow(
+        self, *, claim: Claim, state: str | Path, kind: OutputsKind | None = None, **options: Any
+    ) -> AuditResult:
+        """Audit models that are still being made, by :func:`audit.follow_models`: the files may grow from call to call.
+
+        Parameters
+        ----------
+        claim, state
+            As for the function that is called.
+        kind
+            What an output is, where the layout does not say it; "logits" by default.
+        options
+            As for the function that is called.
+
+        Raises
+        ------
+        InvalidInputError, SchemaError
+            As for the function that is called, and for a status: each record then has worlds of its own.
+        """
+        sides = self._one_deletion("follow one deletion, or audit the finished table")
+        said: dict[str, Any] = {"labels": self.labels, "kind": kind or self.kind or "logits", **options}
+        return follow_models(*sides, claim=claim, state=state, **said)
+
+    def measure(self, *, kind: OutputsKind | None = None, **options: Any) -> MeasureResult:
+        """Measure the models where nothing is claimed, by :func:`audit.measure_models`.
+
+        Parameters
+        ----------
+        kind
+            What an output is, where the layout does not say it; "logits" by default.
+        options
+            As for the function that is called.
+
+        Raises
+        ------
+        InvalidInputError
+            As for the function that is called, and for a status: each record then has worlds of its own.
+        """
+        sides = self._one_deletion("state what is claimed: read_models(path).audit(claim=...) bounds every record's")
+        said: dict[str, Any] = {"labels": self.labels, "records": self.records, "before": self.before, **options}
+        return measure_models(*sides, kind=kind or self.kind or "logits", **said)
+
+    def _one_deletion(self, fix: str) -> tuple[Raw | Stack, Raw | Stack]:
+        if self.unlearned is None or self.retrained is None:
+            raise InvalidInputError(
+                field=str(self.path),
+                expected="models of one deletion, unlearned and retrained",
+                got="a status for each model and record",
+                fix=fix,
+            )
+        return self.unlearned, self.retrained
 
 
 def named(folder: Path, stem: str, suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:

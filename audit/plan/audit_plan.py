@@ -13,7 +13,7 @@ from audit.plan.split import Counting, Sequential, Split
 from mechanisms.claim import JSON_CONFIG, Claim, OnAverage, Reference
 from mechanisms.errors import require
 from mechanisms.protocol import Access
-from mechanisms.reading.scalars import real_number, whole_number
+from mechanisms.reading.scalars import flag, real_number, whole_number
 
 Axis = Literal["records", "claims", "attacks", "rows"]
 # A release a microsecond: a quarter of an hour for a world.
@@ -133,6 +133,11 @@ class AuditPlan:
         share of the largest number of a release. "off": not asked, which reports say; nothing then shows whether trials
         take all of their randomness from their stream. What a mechanism declares (:func:`mechanisms.from_torch`) holds
         in place of "exact".
+    share_learned
+        Learn trial t of the full data once, and serve every forget set from that model: of several forget sets the
+        trainings of the full data are shared, and a release still has unlearning noise of its own. Forget sets then
+        depend on each other, which Bonferroni and Holm allow. The mechanism needs stages
+        (:class:`mechanisms.HasStages`), and a learning that does not depend on what is deleted, which is checked.
     """
 
     claims: tuple[Claim | CertifiedClaim, ...]
@@ -151,6 +156,7 @@ class AuditPlan:
     max_failed: int = 0
     trial_timeout: float | None = None
     replay: Literal["exact", "off"] | float = "exact"
+    share_learned: bool = False
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -190,6 +196,7 @@ class AuditPlan:
         positive = limit is None or 0 < limit < math.inf
         require(positive, "trial_timeout", expected="a positive number of seconds", got=limit, fix="or leave it out")
         self._take_replay()
+        self._take_sharing()
         names = [attack.name for attack in self.attackers]
         require(len(set(names)) == len(names), "attacks", expected="distinct names", got=names, fix="remove the repeat")
         sets = [tuple(sorted(forget)) for forget in self.forget]
@@ -255,6 +262,35 @@ class AuditPlan:
         is_known = replay in ("exact", "off") or (not isinstance(replay, str) and 0 < replay < 1)
         expected = '"exact", "off" or a number in (0, 1)'
         require(is_known, "replay", expected=expected, got=replay, fix='"exact" unless training differs by run')
+
+    def _take_sharing(self) -> None:
+        """Refuse what is not valid, or not made, where forget sets depend on each other."""
+        object.__setattr__(self, "share_learned", flag(self.share_learned, "share_learned"))
+        if not self.share_learned:
+            return
+        names = type(self.correction).__name__, type(self.counting).__name__
+        out = "or leave share_learned out"
+        require(
+            isinstance(self.correction, Bonferroni | Holm),
+            "correction",
+            expected="Bonferroni() or Holm(), which hold for forget sets that share learned models",
+            got=names[0],
+            fix=f"choose one of these, {out}",
+        )
+        require(
+            isinstance(self.counting, Split),
+            "counting",
+            expected="Split(), a number of trials that is fixed beforehand, where forget sets share learned models",
+            got=names[1],
+            fix=f"leave stop_when_decided out, {out}",
+        )
+        require(
+            self.replay != "off",
+            "replay",
+            expected='"exact" or a tolerance where forget sets share learned models',
+            got="off",
+            fix=f"whether learning depends on the forget set is seen by replays: ask for them, {out}",
+        )
 
     @property
     def attackers(self) -> tuple[Attack, ...]:

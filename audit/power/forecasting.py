@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from attacks.quadratic.likelihood_ratio import LikelihoodRatio
+from audit.controls.trainings import trainings_of
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Split
@@ -62,7 +63,11 @@ def forecast_bound(
         n_tests=len(family.members),
         trials=plan.trials,
         claims=claims,
-        plan=plan_record(plan, records[0].deletion.release.access),
+        plan=plan_record(
+            plan,
+            records[0].deletion.release.access,
+            trainings=trainings_of(plan, [record.deletion for record in records]),
+        ),
         family=family,
         cost=cost,
     )

@@ -37,6 +37,24 @@ _LEAVE_VERDICTS = ("neglected", "step_noise", "same_randomness")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Worth:
+    """What n models of a world are good for, by a function of the user's: mean and standard deviation."""
+
+    __pydantic_config__ = JSON_CONFIG
+    mean: float
+    spread: float
+    n: int
+
+    def __post_init__(self) -> None:
+        check("spread", self.spread)
+        check("n", self.n, low=2)
+
+    def __str__(self) -> str:
+        """Return "0.954 ± 0.012"."""
+        return f"{self.mean:.3g} ± {self.spread:.2g}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control:
     """A check that the audit carries about itself, for one forget set.
 
@@ -63,6 +81,8 @@ class Control:
         One sentence for the report.
     applicable
         False where there was nothing to check; ``as_expected`` is then true.
+    worth
+        Of "utility": what unlearned and what retrained models are good for.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -76,6 +96,7 @@ class Control:
     n_trials: int | None = None
     bound: EpsilonLowerBound | None = None
     applicable: bool = True
+    worth: tuple[Worth, Worth] | None = None
 
     def __post_init__(self) -> None:
         check("p_value", self.p_value, high=1.0)
@@ -176,13 +197,40 @@ class DeclaredThreshold:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trainings:
+    """How many models the trials and controls of a plan learn; checks before the first trial learn a few more.
+
+    Parameters
+    ----------
+    all_records
+        Learned on all records, those to be deleted among them.
+    retained
+        Learned on what is retained.
+    """
+
+    __pydantic_config__ = JSON_CONFIG
+    all_records: int
+    retained: int
+
+    def __post_init__(self) -> None:
+        for name in ("all_records", "retained"):
+            check(name, getattr(self, name))
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.all_records + self.retained
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlanRecord:
     """The plan as data: everything of ``AuditPlan`` that a reader or a rerun needs.
 
     ``retrained`` holds the numbers of the retrained world where trials were given and not drawn; the others are then
     those of the unlearned world. ``access`` is what attackers saw of a release, also where the plan named
     none; ``None`` where it is not known. More than ``max_failed`` failed trials of a forget set decide nothing.
-    ``replay`` is how alike two draws of one stream had to be.
+    ``replay`` is how alike two draws of one stream had to be. With ``share_learned`` all forget sets are served from
+    the same learned models. ``trainings`` are those of the trials and controls; ``None`` where no model is learned.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -204,6 +252,8 @@ class PlanRecord:
     max_failed: int = 0
     trial_timeout: float | None = None
     replay: Literal["exact", "off"] | float = "exact"
+    share_learned: bool = False
+    trainings: Trainings | None = None
 
     def __post_init__(self) -> None:
         _check_trials(self)

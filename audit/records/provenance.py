@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
-from audit.records.ledger import DataRecord, Environment, PlanRecord
+from audit.records.ledger import DataRecord, Environment, PlanRecord, Trainings
 from audit.records.phrases import covered
 from audit.records.rounding import counted
 from audit.trials.engines import Streams
@@ -38,8 +38,8 @@ def _guarantee_text(guarantee: Guarantee) -> str:
     return f"a privacy profile of {counted(len(guarantee.epsilons), 'row')}"
 
 
-def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
-    """Return a plan as data, and what attackers saw."""
+def plan_record(plan: AuditPlan, access: Access | None = None, *, trainings: Trainings | None = None) -> PlanRecord:
+    """Return a plan as data, what attackers saw, and what it trains."""
     return PlanRecord(
         claims=tuple(claim_text(claim) for claim in plan.claims),
         forget=plan.forget,
@@ -58,6 +58,8 @@ def plan_record(plan: AuditPlan, access: Access | None = None) -> PlanRecord:
         max_failed=plan.max_failed,
         trial_timeout=plan.trial_timeout,
         replay=plan.replay,
+        share_learned=plan.share_learned,
+        trainings=trainings,
     )
 
 

@@ -85,7 +85,21 @@ _UNCHECKED = (
 
 
 def remarks(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
-    """Return what one line leaves out: why a claim could not be decided, or that the audit saw little."""
+    """Return what one line leaves out: why there is no decision, how little was seen, what models are good for."""
+    return (*_doubts(finding, controls, trials), *_worth(finding, controls))
+
+
+def _worth(finding: Finding, controls: Sequence[Control]) -> list[str]:
+    """Say what models of both worlds are good for: a service that destroys its models leaks nothing either."""
+    return [
+        f"What models are good for, by the function that was given: {c.worth[0]} unlearned, {c.worth[1]} retrained "
+        f"(mean ± standard deviation of {c.worth[0].n} models)."
+        for c in controls
+        if c.worth is not None and c.forget == finding.forget
+    ]
+
+
+def _doubts(finding: Finding, controls: Sequence[Control], trials: int) -> tuple[str, ...]:
     false = [text for text in (false_by_noise(finding, controls),) if text]
     if finding.verdict is Verdict.INCONCLUSIVE:
         blamed = [control.message for control in failed_controls(finding, controls)]

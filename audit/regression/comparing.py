@@ -23,6 +23,7 @@ from audit.regression.comparison import (
     Outcome,
     RateComparison,
     Side,
+    UtilityComparison,
     VerdictComparison,
 )
 from audit.regression.computed import ACCURACY, Forget, Item, Numbers, absences, compare_numbers, matched, reordered
@@ -228,6 +229,16 @@ def _compare_audits(
         verdicts=tuple(_compare_verdicts(key, a, b) for key, a, b in matched(old, new)),
         absences=(*absences(*numbers), *undecidable),
         notes=_audit_notes(baseline, candidate, rates, margins),
+        utilities=_utilities(baseline, candidate),
+    )
+
+
+def _utilities(baseline: AuditResult, candidate: AuditResult) -> tuple[UtilityComparison, ...]:
+    """Return what both sides' models are good for, wherever one of them says it."""
+    old, new = ({c.forget: c.worth for c in side.controls if c.worth is not None} for side in (baseline, candidate))
+    return tuple(
+        UtilityComparison(forget=forget, baseline=old.get(forget), candidate=new.get(forget))
+        for forget in dict.fromkeys([*old, *new])
     )
 
 

@@ -15,7 +15,7 @@ from audit.plan.audit_plan import SMALLEST_SIGNIFICANCE
 from audit.records import json_text
 from audit.records.counts import Counts
 from audit.records.evidence import Tail
-from audit.records.ledger import DataRecord
+from audit.records.ledger import DataRecord, Worth
 from audit.records.verdict import Verdict
 from audit.regression.differences import Difference
 from mechanisms.claim import JSON_CONFIG, Direction
@@ -240,6 +240,16 @@ class VerdictComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UtilityComparison:
+    """What models are good for, by the user's function: of each side unlearned and retrained. It decides nothing."""
+
+    __pydantic_config__ = JSON_CONFIG
+    forget: tuple[int, ...]
+    baseline: tuple[Worth, Worth] | None
+    candidate: tuple[Worth, Worth] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Absence:
     """Something that only one side has: ``missing`` from the candidate, or ``extra`` in it."""
 
@@ -264,6 +274,8 @@ class Comparison:
         What cannot be compared because one side lacks it. Anything missing leaves the comparison undecided.
     notes
         Sentences for readers.
+    utilities
+        What models of both sides are good for, where either was given a function that says it; no line of the outcome.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -278,6 +290,7 @@ class Comparison:
     verdicts: tuple[VerdictComparison, ...]
     absences: tuple[Absence, ...]
     notes: tuple[str, ...]
+    utilities: tuple[UtilityComparison, ...] = ()
     schema: Literal["unlearn-audit/comparison/1"] = COMPARISON_SCHEMA
 
     @property

@@ -8,7 +8,7 @@ stored. Of these the one is frozen that told the worlds apart best on the fit sp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from audit.records.counts import Counts
 from audit.records.evidence import Cut, Finding, Roc, Tail
 from audit.records.result import AuditResult
 from audit.regression.computed import reordered
-from audit.running.binding import bind
+from audit.running.binding import bind, in_place
 from audit.trials.chunks import Source, Stream, draw_chunk, make_generator, score_chunk
 from audit.trials.engines import Engine, Progress, results
 from mechanisms.dataset import Dataset
@@ -167,7 +167,7 @@ def _count(
     engine: Engine,
 ) -> list[FrozenCount]:
     index = baseline.plan.forget.index(forget)
-    record = bind(baseline.mechanism, baseline.data, baseline.plan, index)
+    record = in_place(bind(baseline.mechanism, baseline.data, baseline.plan, index), baseline.data, baseline.plan)
     prepared = _fit(record, baseline.plan, index, engine)
     for finding in findings:
         _check_thresholds(finding, prepared)
@@ -199,8 +199,9 @@ def _fit(record: BoundRecord, plan: AuditPlan, index: int, engine: Engine) -> di
     releases = []
     for world in (World.UNLEARNED, World.RETRAINED):
         source = Source(stream=Stream.RELEASES, world=world, record=index)
-        tasks = Sample(deletion=record.deletion, source=source, trials=plan.trials).tasks(plan, fitting=True)
-        chunks = dict(results(engine.stream(draw_chunk, [(record.deletion, task) for task in tasks])))
+        sampler = record.sampler(world)
+        tasks = Sample(deletion=sampler, source=source, trials=plan.trials).tasks(plan, fitting=True)
+        chunks = dict(results(engine.stream(draw_chunk, [(sampler, task) for task in tasks])))
         releases.append(np.concatenate([chunks[i] for i in range(len(tasks))]))
     calls = [
         (attack, *releases, record.context, make_generator(plan.seed, Stream.FITTING, index, Kind.CLAIMS, j))
@@ -242,7 +243,9 @@ def _scores(
     engine: Engine,
 ) -> dict[str, Array]:
     """Return the candidate's scores by every attack that could score all of its releases."""
-    plan, index = candidate.plan, candidate.plan.forget.index(forget)
+    # Learned models that a plan shares have streams that know no purpose, and could be those of the baseline.
+    plan = replace(candidate.plan, share_learned=False)
+    index = plan.forget.index(forget)
     record = bind(candidate.mechanism, candidate.data, plan, index)
     source = Source(stream=Stream.COMPARISON, world=world, record=index)
     sample = Sample(deletion=record.deletion, source=source, trials=plan.trials)

@@ -18,10 +18,20 @@ from audit.records.ledger import Family
 from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
 from audit.trials.engines import SetUp, worker_limits
+from audit.trials.learned_once import LearnedOnce
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
-from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
+from mechanisms.protocol import (
+    Deletion,
+    HasCertificates,
+    HasLaw,
+    HasParameters,
+    HasStages,
+    Mechanism,
+    ReleaseSpec,
+    World,
+)
 from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.reading.scalars import flag
 
@@ -158,26 +168,55 @@ def _probe(release: ReleaseSpec, forget: tuple[int, ...]) -> Probe | None:
 
 def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> BoundRecord:
     """Return one forget set of the plan, bound, with its claims resolved."""
-    forget = validate_forget(plan.forget[index], len(data), field=f"forget[{index}]")
+    bound = bind_unclaimed(mechanism, data, plan, SetUp(index=index))
+    claims = tuple(_resolve(claim, bound.certificates, bound.deletion, bound.forget) for claim in plan.claims)
+    return replace(bound, claims=claims)
+
+
+def bind_unclaimed(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, which: SetUp) -> BoundRecord:
+    """Return one forget set of the plan, bound, whatever the plan claims of it."""
+    forget = validate_forget(plan.forget[which.index], len(data), field=f"forget[{which.index}]")
     deletion = _bound(mechanism, data, forget)
     _check_access(plan, deletion.release)
-    certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
-    claims = tuple(_resolve(claim, certificates, deletion, forget) for claim in plan.claims)
-    context = make_context(deletion, data, forget)
+    if plan.share_learned:
+        _check_stages(mechanism, deletion)
     return BoundRecord(
         data=data,
         forget=forget,
-        label=plan.labels[index] if plan.labels else "",
+        label=plan.labels[which.index] if plan.labels else "",
         deletion=deletion,
-        claims=claims,
-        certificates=certificates,
-        context=context,
+        claims=(),
+        certificates=deletion.certificates() if isinstance(deletion, HasCertificates) else (),
+        context=make_context(deletion, data, forget),
     )
 
 
 def bind_once(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, which: SetUp) -> BoundRecord:
     """Return what :func:`bind` does; an engine limits how long it may take."""
     return bind(mechanism, data, plan, which.index)
+
+
+def in_place(record: BoundRecord, data: RecordSet, plan: AuditPlan) -> BoundRecord:
+    """Return a forget set that a worker bound, with the data of this process, and models to share where planned."""
+    placed = replace(record, data=data)
+    if not plan.share_learned:
+        return placed
+    bound, context = _check_stages(None, record.deletion), record.context
+    shared = LearnedOnce(bound=bound, data=data, retained=context.retained, deleted=context.deleted)
+    return replace(placed, learned_once=shared)
+
+
+def _check_stages(mechanism: Mechanism | None, deletion: Deletion) -> HasStages:
+    """Return the stages of a deletion; refuse one without."""
+    if isinstance(deletion, HasStages):
+        return deletion
+    raise InvalidInputError(
+        field="share_learned",
+        expected="with a mechanism that learns, unlearns and releases in stages (mechanisms.HasStages)",
+        got=f"{getattr(mechanism, 'name', 'a mechanism')}, whose sampler learns no model that could be shared",
+        fix='choose a sampler that learns models (sampler = "stepwise" for ridge_langevin), make the mechanism by '
+        "from_functions, or leave share_learned out",
+    )
 
 
 def check_inputs(plan: AuditPlan, data: RecordSet) -> None:

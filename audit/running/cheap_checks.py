@@ -14,7 +14,7 @@ from audit.plan.bound_record import BoundRecord
 from audit.power.forecasting import forecast_bound
 from audit.power.forecasts import CostEstimate, Forecast
 from audit.power.timing import estimate_cost
-from audit.running.binding import bind_once, check_attacks, check_inputs, family_of
+from audit.running.binding import bind_once, check_attacks, check_inputs, family_of, in_place
 from audit.trials.engines import SetUp, Streams, results
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet
@@ -57,7 +57,7 @@ def check_cheaply(
     engine = engine.limited(plan.trial_timeout)
     calls = [(mechanism, data, plan, SetUp(index=i)) for i in range(len(plan.forget))]
     done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
-    bound = [replace(done[i], data=data) for i in range(len(plan.forget))]
+    bound = [in_place(done[i], data, plan) for i in range(len(plan.forget))]
     for record in bound:
         check_fits(plan, record)
     tried = [(bound[0], plan, engine.n_jobs, _Tried())]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from audit.plan.audit_plan import AuditPlan
 from audit.power.forecasting import MARGIN, check_margins, forecast_bound
 from audit.power.forecasts import Forecast
-from audit.running.binding import bind_once, check_inputs, family_of
+from audit.running.binding import bind_once, check_inputs, family_of, in_place
 from audit.trials.engines import Engine, SetUp, results
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, records_for
@@ -56,7 +55,7 @@ def forecast(
     engine = engine or Engine()
     calls = [(mechanism, data, plan, SetUp(index=i)) for i in range(len(plan.forget))]
     done = dict(results(engine.stream(bind_once, calls)))
-    records = [replace(done[i], data=data) for i in range(len(plan.forget))]
+    records = [in_place(done[i], data, plan) for i in range(len(plan.forget))]
     cost = None
     if timed:
         from audit.power.timing import estimate_cost

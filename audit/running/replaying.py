@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from attacks.protocol import Attack, FittedAttack
 from audit.gathering.at_once import gather
-from audit.gathering.contrast import make_contrasts, retrained_sample
+from audit.gathering.contrast import chunk_task, make_contrasts, retrained_sample
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.provenance import data_record
-from audit.running.binding import bind_once, check_inputs, family_of, plan_of
+from audit.running.binding import bind_once, check_inputs, family_of, in_place, plan_of
 from audit.running.replay_findings import Replay, compared
 from audit.statistics.multiplicity import role_levels
 from audit.trials.alone import drawn_alone
@@ -131,7 +131,8 @@ def replay_chunk(
         if not row.failed and not fits:
             attacks_of, unscored = _fitted(Wanted(row=row, draws=scores), kept, plan, bound, engine)
         task = _task(row, plan)
-        found = drawn_alone(bound[row.record].deletion, attacks_of, task, fits=fits, trial_timeout=plan.trial_timeout)
+        sampler = bound[row.record].sampler(task.source.world)
+        found = drawn_alone(sampler, attacks_of, task, fits=fits, trial_timeout=plan.trial_timeout)
     outcome, sentences = compared(row, found, task, attacks_of)
     if outcome in (Replay.EQUAL, Replay.DIFFERENT) and not row.failed and found.failure is None:
         sentences = (*sentences, *filter(None, [unscored]))
@@ -203,12 +204,12 @@ def _bound(
     needed = range(len(plan.forget)) if isinstance(plan.counting, Sequential) else (record,)
     calls = [(mechanism, data, plan, SetUp(index=i)) for i in needed]
     done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
-    return {i: replace(done[j], data=data) for j, i in enumerate(needed)}
+    return {i: in_place(done[j], data, plan) for j, i in enumerate(needed)}
 
 
 def _task(row: Row, plan: AuditPlan) -> ChunkTask:
     source = Source(stream=Stream[row.stream.upper()], world=World(row.world), record=row.record)
-    return ChunkTask(seed=plan.seed, source=source, chunk=row.chunk, n=row.n)
+    return chunk_task(plan, source, row.chunk, row.n)
 
 
 def _where(row: Row, plan: AuditPlan) -> str:
@@ -294,7 +295,7 @@ def _gathered(plan: AuditPlan, bound: Mapping[int, BoundRecord], index: int, eng
     """Gather the evidence about a forget set as :func:`audit.running.runner.run` does."""
     record = bound[index]
     retrained = retrained_sample(plan, index, record.deletion)
-    contrasts = make_contrasts(plan, index, 0, record.deletion, record.context)
+    contrasts = make_contrasts(plan, index, 0, record)
     if not isinstance(plan.counting, Sequential):
         gather(retrained, contrasts, plan, engine=engine, progress=None)
         return

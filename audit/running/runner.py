@@ -14,11 +14,12 @@ from audit.controls.randomness import randomness_controls
 from audit.controls.reference import reference_control
 from audit.controls.replay import Replayed, replay, replayed_of
 from audit.controls.same_randomness import same_randomness_control
+from audit.controls.trainings import trainings_of
 from audit.controls.utility import utility_control
 from audit.controls.worlds import check_same_retraining, neglected_control, null_control
 from audit.errors import TrialError
-from audit.gathering.at_once import Fitted, gather
-from audit.gathering.contrast import Evidence, Key, Kind, make_contrasts, retrained_sample
+from audit.gathering.at_once import gather
+from audit.gathering.contrast import Evidence, Key, Kind, retrained_sample
 from audit.gathering.streaming import gather_until_decided, inquiries_of
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.plan.bound_record import BoundRecord
@@ -28,26 +29,25 @@ from audit.records.evidence import Finding
 from audit.records.ledger import Control, DataRecord, Family, tally
 from audit.records.provenance import data_record, environment_of, machine, plan_record
 from audit.records.result import AuditResult
-from audit.running.binding import bind_once, check_inputs, family_of, plan_of, with_declared_replay
+from audit.running.binding import bind_once, check_inputs, family_of, in_place, plan_of, with_declared_replay
 from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
+from audit.running.sharing import Fits, check_same_learning, contrasts_of, share, shown_progress
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, SetUp, Streams, results
 from audit.trials.failed_chunks import FailedChunk, collected
 from audit.trials.identity.of_runs import identity_of
-from audit.trials.pace import set_phase
 from audit.trials.store import Storage
 from audit.trials.storing.opening import opened
 from audit.trials.storing.resuming import Resuming
 from mechanisms.claim import Claim
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, records_for
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
-Fits = Callable[[int, BoundRecord], Fitted]
 
 
 def run(
@@ -115,13 +115,7 @@ def run(
     TrialError
         When the mechanism fails.
     """
-    if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
-        raise InvalidInputError(
-            field="mechanism",
-            expected="an object with a name and bind(data, forget)",
-            got=mechanism,
-            fix="make one by mechanisms.from_functions",
-        )
+    _check_mechanism(mechanism, "mechanism")
     data = records_for(mechanism, data)
     # Before any code of the user has run.
     audited_data = data_record(data)
@@ -161,6 +155,29 @@ def run(
     return result
 
 
+def _check_mechanism(mechanism: object, field: str) -> None:
+    if not callable(getattr(mechanism, "bind", None)) or isinstance(mechanism, type):
+        raise InvalidInputError(
+            field=field,
+            expected="an object with a name and bind(data, forget)",
+            got=mechanism,
+            fix="make one by mechanisms.from_functions",
+        )
+
+
+def _check_services(services: Mapping[str, Mechanism]) -> None:
+    is_named = isinstance(services, Mapping) and bool(services) and all(isinstance(title, str) for title in services)
+    require(
+        is_named,
+        "services",
+        expected="at least one mechanism by the title of its result",
+        got=services,
+        fix='write {"ours": mechanism, "theirs": other}',
+    )
+    for title, mechanism in services.items():
+        _check_mechanism(mechanism, f"services[{title!r}]")
+
+
 def _without_previews(result: AuditResult) -> AuditResult:
     """Return what is stored of a result: not what deleted records look like, which the data say when it is read."""
     return replace(result, findings=tuple(replace(finding, preview=()) for finding in result.findings))
@@ -197,7 +214,7 @@ def run_services(
     """Audit several unlearning services against one retrained world, whose releases are drawn once.
 
     Each result is a family of its own at the plan's significance, equal to that of :func:`run` alone but for the
-    null control, which the first service carries for all.
+    null control, which the first service carries for all. Nothing is stored: a run that is stopped begins anew.
 
     Parameters
     ----------
@@ -211,13 +228,19 @@ def run_services(
     fits
         Gives the attacks that were fitted elsewhere to a forget set of one service; by default they are fitted here.
 
+    Returns
+    -------
+    tuple of AuditResult
+        In the order of the services.
+
     Raises
     ------
     InvalidInputError, TrialError
         As for :func:`run`; also when two services do not retrain alike.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    data = records_for(next(iter(services.values()), None), data)
+    _check_services(services)
+    data = records_for(next(iter(services.values())), data)
     plan = with_declared_replay(plan, list(services.values()))
     check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
@@ -228,7 +251,7 @@ def run_services(
     done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
     n = len(services)
     # For each forget set, every service bound to it.
-    bound = [[replace(done[n * i + s], data=data) for s in range(n)] for i in range(len(plan.forget))]
+    bound = [[in_place(done[n * i + s], data, plan) for s in range(n)] for i in range(len(plan.forget))]
     families = [family_of(plan, [row[s] for row in bound]) for s in range(len(services))]
     if announce is not None:
         for s, family in enumerate(families):
@@ -238,6 +261,11 @@ def run_services(
             check_fits(plan, record)
     # Before the first chunk of any forget set: what cannot be replayed is known in minutes, and not after hours.
     replays = [_replayed(plan, row, i, engine) for i, row in enumerate(bound)]
+    gathering = engine
+    if plan.share_learned:
+        check_same_learning(plan, bound, engine)
+        usable = {i: row for i, row in enumerate(bound) if _any_agrees(replays[i])}
+        gathering, fits = share(plan, usable, engine=engine, progress=progress)
     audited = [
         _audit_forget_set(
             plan,
@@ -246,8 +274,8 @@ def run_services(
             i,
             replays=replays[i],
             sha256=audited_data.sha256,
-            engine=engine,
-            progress=_shown_progress(progress, i, len(plan.forget)),
+            engine=gathering,
+            progress=shown_progress(progress, i, len(plan.forget)),
             fits=fits,
         )
         for i, row in enumerate(bound)
@@ -268,7 +296,11 @@ def run_services(
             title=title,
             mechanism=mechanism.name,
             sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
-            plan=plan_record(plan, bound[0][s].deletion.release.access),
+            plan=plan_record(
+                plan,
+                bound[0][s].deletion.release.access,
+                trainings=trainings_of(plan, [row[s].deletion for row in bound]),
+            ),
             findings=settled[s][0],
             controls=controls[s],
             controls_made=tally(controls[s]),
@@ -280,13 +312,12 @@ def run_services(
     )
 
 
-def _shown_progress(progress: Progress | None, record: int, n_records: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda phase, done, total: progress(set_phase(record + 1, n_records, phase), done, total)
-
-
 Audited = tuple[list[Finding], list[Control]]
+
+
+def _any_agrees(replays: Sequence[Replayed]) -> bool:
+    """Return whether trials of some service are worth drawing."""
+    return any(replayed.control.as_expected for replayed in replays)
 
 
 def _replayed(plan: AuditPlan, services: Sequence[BoundRecord], index: int, engine: Streams) -> list[Replayed]:
@@ -326,14 +357,10 @@ def _audit_forget_set(
         [role_levels(family, claim=i, forget=service.forget) for i in range(len(service.claims))]
         for family, service in zip(families, services, strict=True)
     ]
-    if not any(replayed.control.as_expected for replayed in replays):
+    if not _any_agrees(replays):
         return [_stopped(plan, levels[s], service, replays[s], sha256) for s, service in enumerate(services)]
     retrained = retrained_sample(plan, index, services[0].deletion)
-    contrasts = [
-        contrast
-        for s, service in enumerate(services)
-        for contrast in make_contrasts(plan, index, s, service.deletion, service.context)
-    ]
+    contrasts = contrasts_of(plan, index, services)
     if isinstance(plan.counting, Sequential):
         inquiries = inquiries_of(contrasts, plan, [service.claims for service in services], levels)
         evidence = gather_until_decided(

@@ -6,7 +6,7 @@ on nothing else, so results are the same for any number of workers and any order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -18,6 +18,7 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import fingerprints
+from audit.trials.learned_once import LearnedOnce, TrialStreams
 from audit.trials.watching import Watched
 from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
@@ -53,6 +54,8 @@ class Stream(IntEnum):
     LOTS_RUNS = 82
     PAIRING = 90
     STATUS = 91
+    LEARNED = 92
+    SERVED = 93
 
 
 _WORLD_ID = {World.UNLEARNED: 0, World.RETRAINED: 1, World.NEGLECTED: 2}
@@ -77,12 +80,21 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkTask:
-    """One chunk of trials to draw."""
+    """One chunk of trials to draw.
+
+    Parameters
+    ----------
+    seed, source, chunk, n
+        Which chunk, and how many trials it has.
+    first
+        Number of its first trial where learned models are shared: each trial then has streams of its own.
+    """
 
     seed: int
     source: Source
     chunk: int
     n: int
+    first: int | None = None
 
     @property
     def n_trials(self) -> int:
@@ -93,6 +105,15 @@ class ChunkTask:
         """Return the chunk's own generator (a chunk replays alone)."""
         source = self.source
         return make_generator(self.seed, source.stream, source.record, _WORLD_ID[source.world], self.chunk)
+
+    def streams(self) -> Iterator[TrialStreams]:
+        """Yield the streams of each trial, where it has its own: the model's knows no forget set (a trial replays)."""
+        world, first = _WORLD_ID[self.source.world], self.first or 0
+        for trial in range(first, first + self.n):
+            yield TrialStreams(
+                learning=make_generator(self.seed, Stream.LEARNED, 0, world, trial),
+                unlearning=make_generator(self.seed, Stream.SERVED, self.source.record, world, trial),
+            )
 
 
 def make_generator(seed: int, stream: Stream, *key: int) -> np.random.Generator:
@@ -110,6 +131,10 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
     TrialError
         When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
     """
+    return draw_watched(deletion, task)[0] if task.first is not None else _drawn_at_once(deletion, task)
+
+
+def _drawn_at_once(deletion: Deletion, task: ChunkTask) -> Array:
     return sampled(deletion, task.source.world, task.n, rng=task.generator(), where=_where(task))
 
 
@@ -148,10 +173,36 @@ def draw_watched(deletion: Deletion, task: ChunkTask) -> tuple[Array, Watched]:
     TrialError
         As :func:`draw`.
     """
+    if task.first is not None:
+        return checked_chunk(deletion, task, lambda: _trial_by_trial(deletion, task))
     releases, models = sampled_with_models(
         deletion, task.source.world, task.n, rng=task.generator(), where=_where(task)
     )
-    return releases, Watched(
+    return releases, _watched(deletion, releases, models)
+
+
+def _trial_by_trial(deletion: Deletion, task: ChunkTask) -> tuple[Array, LearnedModels | None]:
+    if not isinstance(deletion, LearnedOnce):
+        raise TrialError("trials with streams of their own need the stages of a mechanism; please report this")
+    return deletion.drawn(task.source.world, list(task.streams()))
+
+
+def checked_chunk(
+    deletion: Deletion, task: ChunkTask, drawn: Callable[[], tuple[Array, LearnedModels | None]]
+) -> tuple[Array, Watched]:
+    """Return what a call draws of a chunk, checked as :func:`draw` does.
+
+    Raises
+    ------
+    TrialError
+        As :func:`draw`.
+    """
+    releases, models = _checked(deletion, task.source.world, task.n, drawn, _where(task))
+    return releases, _watched(deletion, releases, models)
+
+
+def _watched(deletion: Deletion, releases: Array, models: LearnedModels | None) -> Watched:
+    return Watched(
         releases=fingerprints(releases),
         models=None if models is None else models.prints,
         opaque="" if models is None else models.opaque,

@@ -43,6 +43,18 @@ def replay(record: PlanRecord) -> str:
     return "equal" if record.replay == "exact" else f"alike to {record.replay} of the largest number"
 
 
+def trainings(record: PlanRecord) -> str:
+    """Return how many models the trials and controls train, "" where none is known to be."""
+    found = record.trainings
+    if found is None:
+        return ""
+    most = "at most " if isinstance(record.counting, Sequential) else ""
+    shared = ", which all forget sets share" if record.share_learned else ""
+    return (
+        f"{most}{found.total:,}: {found.all_records:,} on all records{shared}, {found.retained:,} on what is retained"
+    )
+
+
 def control_trials(record: PlanRecord) -> str:
     """Return how many trials of a world each control has."""
     if record.retrained is None:

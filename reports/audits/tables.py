@@ -209,6 +209,7 @@ def plan(result: AuditResult) -> TableView:
         ("attacks", listed(record.attacks)),
         ("trials a world and deletion", plan_words.trials(record)),
         ("control trials a world and deletion", plan_words.control_trials(record)),
+        *((("trainings", said),) if (said := plan_words.trainings(record)) else ()),
         ("counting", plan_words.counting(record)),
         ("significance", up(record.significance)),
         ("δ", nearest(record.delta)),

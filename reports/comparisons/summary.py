@@ -11,7 +11,14 @@ from reports.page.numbers import DIGITS, counted, down, listed, nearest, up
 from reports.page.parts import NONE, TableView
 
 if TYPE_CHECKING:
-    from audit.regression.comparison import Change, Comparison, MeanComparison, RateComparison, Tally
+    from audit.regression.comparison import (
+        Change,
+        Comparison,
+        MeanComparison,
+        RateComparison,
+        Tally,
+        UtilityComparison,
+    )
     from audit.regression.differences import Difference
 
 __all__ = ["comparison_markdown", "comparison_summary"]
@@ -115,7 +122,23 @@ def _tables(comparison: Comparison) -> list[TableView]:
         tables.append(_means(comparison.means))
     if comparison.rates:
         tables.append(_rates(comparison.rates))
+    if comparison.utilities:
+        tables.append(_utilities(comparison.utilities))
     return tables
+
+
+def _utilities(utilities: Sequence[UtilityComparison]) -> TableView:
+    sides = [(u, (u.baseline or (None, None), u.candidate or (None, None))) for u in utilities]
+    return TableView(
+        title="What models are good for (mean ± standard deviation; decides nothing)",
+        caption="",
+        columns=("record", "baseline, unlearned", "retrained", "candidate, unlearned", "retrained"),
+        rows=tuple(
+            (_record(u.forget), *(NONE if worth is None else str(worth) for side in pair for worth in side))
+            for u, pair in sides
+        ),
+        numeric=(False, True, True, True, True),
+    )
 
 
 def _sentences(comparison: Comparison) -> list[str]:

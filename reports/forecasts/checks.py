@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from audit.power.forecasts import Forecast
 from audit.records.phrases import subject
-from reports.forecasts.summary import caution_lines, cost_line
+from reports.forecasts.summary import caution_lines, cost_line, training_lines
 from reports.page.numbers import counted, listed
 from reports.page.terminal import printed
 
@@ -38,6 +38,7 @@ def checks_summary(found: Forecast, plan: str, *, width: int = 110) -> str:
     if failed:
         parts.append(f"{counted(len(failed), 'forget set')} cannot be replayed: INCONCLUSIVE, whatever is drawn.")
     parts += caution_lines(found)
+    parts += training_lines(found)
     if found.cost is not None:
         parts.append(cost_line(found.cost))
     parts.append(f"{NOTHING} What the audit could show: unlearn-audit power {plan}")

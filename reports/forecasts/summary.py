@@ -10,6 +10,7 @@ from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
 from audit.records.phrases import claim_text, subject, upper_first
+from reports.audits.plan_words import trainings
 from reports.page.numbers import INFINITE, counted, listed, nearest, up
 from reports.page.parts import NONE, TableView
 from reports.page.terminal import printed
@@ -45,6 +46,7 @@ def forecast_summary(forecast: Forecast, *, width: int = 110) -> str:
         parts.append(_neglected(forecast.claims))
     parts += caution_lines(forecast) or [NO_CAUTION]
     parts.append(_family(forecast))
+    parts += training_lines(forecast)
     if forecast.plan and forecast.plan.counting.kind == "sequential":
         parts.append(SEQUENTIAL)
     if forecast.cost:
@@ -163,6 +165,17 @@ def _family(forecast: Forecast) -> str:
         if isinstance(forecast.family.correction, FixedSequence):
             text += ", where every claim before it in the sequence is refuted"
     return f"{text}."
+
+
+def training_lines(forecast: Forecast) -> list[str]:
+    """Return how many models the plan trains, where that is known."""
+    said = "" if forecast.plan is None else trainings(forecast.plan)
+    if not said:
+        return []
+    hint = ""
+    if forecast.plan and not forecast.plan.share_learned and len(forecast.plan.forget) > 1:
+        hint = " With share_learned = true all forget sets share those on all records."
+    return [f"Trainings: {said}; checks before the first trial train a few more.{hint}"]
 
 
 def cost_line(cost: CostEstimate) -> str:

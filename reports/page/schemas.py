@@ -15,8 +15,10 @@ from pydantic_core import core_schema
 
 from audit.certificates.certification import Certification
 from audit.lots.result import LotsResult
+from audit.models.following import ModelsStream
 from audit.power.forecasts import Forecast
 from audit.records.filing.manifest import Manifest
+from audit.records.measures import MeasureResult
 from audit.records.models import ModelsResult
 from audit.records.result import AuditCollection, AuditResult
 from audit.regression.comparison import Comparison
@@ -30,9 +32,11 @@ KINDS: dict[str, tuple[Any, str]] = {
     "collection-1.json": (AuditCollection, "Several audits on one page (unlearn-audit/collection/1)"),
     "certification-1.json": (Certification, "Certificates of many records (unlearn-audit/certification/1)"),
     "comparison-1.json": (Comparison, "A calibration against its baseline (unlearn-audit/comparison/1)"),
+    "following-1.json": (ModelsStream, "Which models were counted so far (unlearn-audit/following/1)"),
     "forecast-1.json": (Forecast, "What an audit could show (unlearn-audit/forecast/1)"),
     "lots-1.json": (LotsResult, "An audit of deletions drawn by lot (unlearn-audit/lots/1)"),
     "manifest-1.json": (Manifest, "The files of a folder by their digests (unlearn-audit/manifest/1)"),
+    "measure-1.json": (MeasureResult, "What was measured where nothing is claimed (unlearn-audit/measure/1)"),
     "models-1.json": (ModelsResult, "Many records by models that exist already (unlearn-audit/models/1)"),
     "origin-1.json": (Origin, "Where and from which plan a shard was drawn (unlearn-audit/origin/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),

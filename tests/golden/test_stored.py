@@ -19,7 +19,9 @@ import audit
 import reports
 from audit.certificates.certification import Certification
 from audit.commands.plan_file.reading import read_plan
+from audit.models.following import STATE_SCHEMA, ModelsStream
 from audit.power.forecasts import Forecast
+from audit.records import json_text
 from audit.records.filing.manifest import Manifest
 from audit.regression.comparison import Comparison
 from audit.running.shards.origin import Origin
@@ -74,9 +76,19 @@ def rendered(text: str) -> dict[str, str]:
             of_models = audit.ModelsResult.from_json(text)
             reports.write_models(of_models, folder, ("html", "md", "junit"))
             words = {"terminal": reports.models_summary(of_models), "repr": f"{of_models!r}\n"}
+        elif kind == "measure":
+            measured = audit.MeasureResult.from_json(text)
+            reports.write_measures(measured, folder, ("html", "md"))
+            words = {
+                "terminal": reports.measures_summary(measured),
+                "print": f"{measured}\n",
+                "repr": f"{measured!r}\n",
+            }
         elif kind == "manifest":
             files = Manifest.from_json(text)
             words = {"json": files.to_json()}
+        elif kind == "following":
+            words = {"json": json_text.dump(json_text.load(text, ModelsStream, schemas=(STATE_SCHEMA,)))}
         elif kind == "origin":
             words = {"json": Origin.from_json(text).to_json()}
         elif kind == "forecast":
@@ -97,7 +109,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 11
+    assert len(published) == 13
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

@@ -23,39 +23,39 @@ def test_one_deletion_is_refuted_wrongly_at_most_at_the_level(law: str, models: 
     rejected = worlds.count(n, rejects, 1, models, worlds.LAWS.index(law))
     print(f"one deletion, {law}, {models} models: {rejected} of {n}")
     assert rejected <= binomial_limits(n, worlds.LEVEL)[1]
-    # Two-sided: a test that never rejects at its boundary would be no test.
-    assert n < 1000 or rejected >= 1
+    # Two-sided: a test that never rejects at its boundary would be no test. 8 counted models of a kind, of 32 in all,
+    # refute only when all agree, at the boundary in one replicate of a thousand.
+    assert n < 1000 or models < 64 or rejected >= 1
 
 
 @pytest.mark.parametrize(("law", "models", "n"), [*FEW, *MANY])
 def test_a_claim_a_record_is_refuted_wrongly_at_most_at_the_level(law: str, models: int, n: int) -> None:
-    """Family-wise by Holm, in expectation by e-BH; the mean e-value where every claim holds."""
+    """Family-wise by Holm, in expectation by e-BH; the mean e-value where every claim holds.
+
+    Whoever counts every record of a model as a trial of its own refutes true claims of the same models far more often
+    than at the level, where records share a factor.
+    """
     study = worlds.Study()
     true = np.ones(study.records, dtype=bool)
     if law == "one outlier":
         true[17] = False
     holm, mean_e, shares = 0, 0, []
-    for i in range(n):
-        found = worlds.replicate(study, law, models, np.random.default_rng([2, models, worlds.LAWS.index(law), i]))
+    keys = [[2, models, worlds.LAWS.index(law), i] for i in range(max(n, 200))]
+    for key in keys[:n]:
+        found = worlds.replicate(study, law, models, np.random.default_rng(key))
         holm += bool(np.any(found.holm & true))
         mean_e += found.mean_e >= 1 / worlds.LEVEL
         shares.append(np.sum(found.listed & true) / max(1, np.sum(found.listed)))
+    # The same generator draws the same models; counting is quick, and is done of some more where the audits are few.
+    pooled = sum(worlds.pooled_rejects(law, models, np.random.default_rng(key)) for key in keys)
     print(f"a claim a record, {law}, {models} models: Holm {holm}, mean e-value {mean_e}, e-BH {np.mean(shares):.4f}")
+    print(f"counted as trials of their own: {pooled} of {len(keys)}")
     assert holm <= binomial_limits(n, worlds.LEVEL)[1]
     if true.all():
         assert mean_e <= binomial_limits(n, worlds.LEVEL)[1]
+        assert (pooled > binomial_limits(len(keys), worlds.LEVEL)[1]) == (law == "shared factor")
     # A share in [0, 1] of mean at most the level exceeds any bound less often than a coin of that probability.
     assert np.sum(shares) <= binomial_limits(n, worlds.LEVEL)[1]
-
-
-def test_counting_records_of_one_model_as_trials_fails_visibly() -> None:
-    """What the records' shared factor does to those who pool: a true claim is refuted far more often than the level."""
-    n = 100
-    pooled = worlds.count(n, lambda rng: worlds.pooled_rejects("shared factor", 64, rng), 3)
-    independent = worlds.count(n, lambda rng: worlds.pooled_rejects("exchangeable", 64, rng), 4)
-    print(f"pooled: {pooled} of {n} with a shared factor, {independent} without")
-    assert pooled > binomial_limits(n, worlds.LEVEL)[1]
-    assert independent <= binomial_limits(n, worlds.LEVEL)[1]
 
 
 def test_against_other_deletion_models_a_true_claim_would_be_refuted() -> None:

@@ -17,7 +17,8 @@ from audit.records.ledger import DataRecord, Environment
 from audit.records.result import AuditResult
 from audit.regression.comparison import Comparison, Margins, Outcome
 from mechanisms.adapters.functions import from_functions
-from mechanisms.claim import Claim, EpsilonDelta, GaussianDP
+from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Reference
+from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Mechanism
 from mechanisms.ridge.langevin import RidgeLangevin
@@ -422,3 +423,40 @@ def test_markdown_says_what_the_terminal_says() -> None:
 def test_margins_out_of_range_are_named(bad: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match=f"margins.{next(iter(bad))}"):
         Margins(**bad)
+
+
+def test_what_models_are_good_for_stands_beside_and_decides_nothing() -> None:
+    """A service that destroys its models is not fine, and no rate of an attack says so."""
+    data = load_named("diabetes", rows=40)
+
+    def mean(records: Dataset, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(records.features.mean(axis=0) + 0.1 * rng.standard_normal(records.features.shape[1]))
+
+    claim = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5), reference=Reference.RETRAIN_ONLY)
+    plan = AuditPlan(claims=(claim,), forget=((3,),), attacks=("lda",), trials=60, seed=1)
+    good, bad = (
+        audit.run(
+            from_functions(
+                learn=mean,
+                unlearn=lambda model, retained, forget, rng, keeps=keeps: keeps * mean(retained, rng),
+                release=(data.features.shape[1],),
+                reference=Reference.RETRAIN_ONLY,
+                evaluate=lambda model: float(np.abs(model).sum()),
+            ),
+            data,
+            plan,
+        )
+        for keeps in (1.0, 0.0)
+    )
+    assert "What models are good for, by the function that was given: 0 ± 0 unlearned" in str(bad)
+    found = audit.compare(good, bad)
+    (worth,) = found.utilities
+    assert worth.baseline is not None
+    assert worth.candidate is not None
+    assert worth.candidate[0].mean == 0 < worth.baseline[0].mean
+    assert worth.candidate[1] == worth.baseline[1]
+    for text in (comparison_summary(found), comparison_markdown(found)):
+        assert "What models are good for" in text
+        assert str(worth.baseline[0]) in text
+    assert Comparison.from_json(found.to_json()) == found
+    assert found.outcome is audit.compare(replace(good, controls=()), replace(bad, controls=())).outcome

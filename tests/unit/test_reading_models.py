@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_two_arrays_in_one_file(tmp_path: Path) -> None:
 
 
 def test_parquet(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
+    pyarrow = pytest.importorskip("pyarrow", reason="tables in .parquet are read by pyarrow, which is not installed")
     from pyarrow import parquet
 
     for name in ("unlearned", "retrained"):
@@ -83,6 +84,14 @@ def test_parquet(tmp_path: Path) -> None:
             pyarrow.table({f"r{j}": rows[:, j] for j in range(rows.shape[1])}), tmp_path / f"{name}.parquet"
         )
     assert np.array_equal(statistic(audit.read_models(tmp_path), "unlearned"), written.logits()[:32, :, 0])
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name in ("unlearned", "retrained"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InvalidInputError, match=r"unlearned\.parquet.*pip install pyarrow"):
+        audit.read_models(tmp_path)
 
 
 def test_outputs_with_a_status(tmp_path: Path) -> None:

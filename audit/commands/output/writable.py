@@ -14,6 +14,7 @@ REPORT = ("report.json", "report.html", "report.md", "report-data/", "manifest.j
 CERTIFICATES_STORE = "certificates-store"
 CERTIFICATES = ("certificates.json", "certificates.html", "certificates.md", "certificates.csv", "routes.csv")
 MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/", "manifest.json")
+MEASURES = ("measures.json", "measures.html", "measures.md")
 SELFTEST = ("selftest.json", "selftest.md")
 
 

@@ -44,12 +44,14 @@ def read_plan(
     max_failed: int | None = None,
     trial_timeout: float | None = None,
     mechanism: Mechanism | None = None,
+    claimed: bool = True,
     seen: Callable[[str, Path], None] = lambda role, path: None,
 ) -> ResolvedPlan:
     """Return the objects of a plan file; keywords that are given override what the file says.
 
     With a ``mechanism`` of your own the file has no ``[mechanism]`` table: of two mechanisms neither is passed over in
-    silence. ``seen`` is called with "plan" or "data" and each file before it is read.
+    silence. Where nothing need be ``claimed``, the file may lack claims. ``seen`` is called with "plan" or "data" and
+    each file before it is read.
 
     Raises
     ------
@@ -68,6 +70,8 @@ def read_plan(
         "trial_timeout": trial_timeout,
     }
     raw |= {name: value for name, value in overrides.items() if value is not None}
+    if not claimed:
+        raw.setdefault("claims", [{"kind": "epsilon_delta", "epsilon": 0.0, "delta": 0.0}])
     if mechanism is not None:
         if "mechanism" in raw:
             raise PlanError(
@@ -122,6 +126,7 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
         max_failed=file.max_failed,
         trial_timeout=file.trial_timeout,
         replay=file.replay,
+        share_learned=file.share_learned,
     )
     return ResolvedPlan(title=file.title, mechanism=_granted(file, mechanism), data=data, plan=plan)
 

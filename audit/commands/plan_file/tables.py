@@ -258,6 +258,7 @@ class PlanFile(Section):
     max_failed: Annotated[int, Field(ge=0)] = 0
     trial_timeout: Positive | None = None
     replay: Literal["exact", "off"] | Annotated[float, Field(gt=0, lt=1)] = "exact"
+    share_learned: bool = False
     probe: ProbeSection | None = None
     data: DataSection
     mechanism: Annotated[
@@ -286,6 +287,16 @@ class PlanFile(Section):
         unused = sorted({"first_fit", "refit"} & self.counting.model_fields_set)
         if unused and not self.stop_when_decided:
             raise ValueError(f"counting.{unused[0]} belongs to stop_when_decided = true; add that, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _sharing_is_valid(self) -> PlanFile:
+        if self.share_learned and (self.stop_when_decided or self.correction.kind == "fixed_sequence"):
+            other = "stop_when_decided" if self.stop_when_decided else "fixed_sequence"
+            raise ValueError(
+                f'share_learned goes with a fixed number of trials and correction = "bonferroni" or "holm", and not '
+                f"with {other}; remove one of the two"
+            )
         return self
 
 

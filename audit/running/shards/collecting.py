@@ -107,7 +107,7 @@ def _fitted(
     for i in range(len(calls)):
         record = replace(bound.pop(i), data=data)
         check_fits(plan, record)
-        contrasts = make_contrasts(plan, i, 0, record.deletion, record.context)
+        contrasts = make_contrasts(plan, i, 0, record)
         retrained = retrained_sample(plan, i, record.deletion)
         yield fit(retrained, contrasts, plan, engine=engine, progress=None)
         if progress:

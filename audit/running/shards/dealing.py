@@ -103,7 +103,8 @@ class Dealing:
         Raises
         ------
         InvalidInputError
-            For a plan that stops when decided: what it draws depends on what was counted.
+            For a plan that stops when decided: what it draws depends on what was counted. For one that shares learned
+            models among forget sets, which shards would learn anew.
         """
         if isinstance(plan.counting, Sequential):
             raise InvalidInputError(
@@ -112,6 +113,13 @@ class Dealing:
                 got="an audit that stops when decided",
                 fix="leave stop_when_decided out, for what such an audit draws next depends on what it counted; or run "
                 "it on a cluster by --engine dask",
+            )
+        if plan.share_learned:
+            raise InvalidInputError(
+                field="share_learned",
+                expected="left out where machines draw shards by themselves",
+                got=True,
+                fix="each would learn the models anew; leave it out, or share models on a cluster by --engine dask",
             )
         tasks = planned_tasks(plan, 0, fitting=phase is Phase.FIT)
         sizes = {(task.source.stream.name.lower(), task.source.world.value, task.chunk): task.n for task in tasks}

@@ -236,7 +236,7 @@ class _Drawing:
 
     def _calls(self, i: int, record: BoundRecord, fits: Fits | None) -> list[tuple[Any, ...]]:
         plan, step = self._plan, str(self._shard.phase)
-        contrasts = make_contrasts(plan, i, 0, record.deletion, record.context)
+        contrasts = make_contrasts(plan, i, 0, record)
         retrained = retrained_sample(plan, i, record.deletion)
         calls: list[tuple[Any, ...]]
         if self._shard.phase is Phase.FIT or fits is None:

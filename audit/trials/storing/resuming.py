@@ -113,10 +113,10 @@ class Resuming:
         if function not in CHUNKS:
             yield from self.engine.stream(function, calls)
             return
-        asked = [_asked(call) for call in calls]
+        asked = [asked_of(call) for call in calls]
         missing = []
         for i, chunk in enumerate(asked):
-            found = self._stored(chunk)
+            found = self.stored(chunk)
             if found is None:
                 missing.append(i)
             else:
@@ -124,7 +124,7 @@ class Resuming:
         if missing:
             yield from self._drawn(function, calls, asked, missing)
 
-    def _stored(self, chunk: _Asked) -> Any:
+    def stored(self, chunk: Asked) -> Any:
         """Return the result of a chunk from the store; ``None`` where it is not there, or lacks what is asked for."""
         row = self.store.read(chunk.key)
         if row is None or row.n != chunk.task.n:
@@ -143,7 +143,7 @@ class Resuming:
         self,
         function: Callable[..., T],
         calls: Sequence[tuple[Any, ...]],
-        asked: Sequence[_Asked],
+        asked: Sequence[Asked],
         missing: Sequence[int],
     ) -> Iterator[tuple[int, T | Failure]]:
         """Run the missing calls; a result waits until it is on disk, and the engine does not wait for it."""
@@ -163,14 +163,14 @@ class Resuming:
             if chunk.attacks is None and not keeps:
                 yield missing[j], done.value
                 continue
-            waiting.append((missing[j], done.value, self._put(chunk, done, keeps)))
+            waiting.append((missing[j], done.value, self.put(chunk, done, keeps)))
             # Long chunks may wait for the disk: what is done is then seen at once.
             while waiting and (waiting[0][2].done() or len(waiting) > _WAITING or done.seconds > _LONG):
                 yield _on_disk(*waiting.popleft())
         while waiting:
             yield _on_disk(*waiting.popleft())
 
-    def _put(self, chunk: _Asked, done: Timed, keeps: bool) -> Future[None]:
+    def put(self, chunk: Asked, done: Timed, keeps: bool) -> Future[None]:
         """Store a result; releases that there is no room for are left out, and drawn again when they are asked for."""
         scored, releases = done.value if isinstance(done.value, tuple) else (done.value, None)
         if isinstance(scored, np.ndarray):
@@ -181,7 +181,7 @@ class Resuming:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Asked:
+class Asked:
     """A chunk that is asked for.
 
     Parameters
@@ -209,17 +209,17 @@ class _Asked:
 
 def key_of(call: tuple[Any, ...]) -> RowKey:
     """Return which row holds what one of :data:`CHUNKS` gives for these arguments."""
-    return _asked(call).key
+    return asked_of(call).key
 
 
-def _asked(call: tuple[Any, ...]) -> _Asked:
+def asked_of(call: tuple[Any, ...]) -> Asked:
     """Read the arguments of a function that draws chunks."""
     deletion, *rest = call
     task = next(value for value in rest if isinstance(value, ChunkTask))
     attacks = tuple(rest[0]) if rest[0] is not task else None
     keeps = True if attacks is None else (rest[2] if len(rest) > 2 else None)
     n_bytes = 8 * task.n * math.prod(deletion.release.shape) if keeps else 0
-    return _Asked(task=task, attacks=attacks, keeps=keeps, n_bytes=n_bytes)
+    return Asked(task=task, attacks=attacks, keeps=keeps, n_bytes=n_bytes)
 
 
 def _is_trials(failure: Failure) -> bool:

@@ -1,0 +1,1 @@
+"""The page of what was measured where nothing is claimed."""
