@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
+from mechanisms.errors import require
 from mechanisms.networks.batches import Batches, device_of
 from mechanisms.networks.steps import Descent, Masks, Step
 from mechanisms.networks.together import chosen_chunk, descend
@@ -38,7 +39,13 @@ class Request:
 
     @staticmethod
     def of(model: nn.Module, retained: Any, forget: Any) -> Request:
-        """Return the request of two data sets to a network."""
+        """Return the request of two data sets to a network.
+
+        Raises
+        ------
+        InvalidInputError
+            For records that are no pairs of an input and a class, and networks with one output.
+        """
         parts = (retained, forget) if len(forget) else (retained,)
         batches = Batches(parts=parts, device=device_of(model))
         modes = [part.training for part in model.modules()]
@@ -46,6 +53,13 @@ class Request:
             classes = model.eval()(batches.read(torch.zeros(1, dtype=torch.long))[0]).shape[-1]
         for part, mode in zip(model.modules(), modes, strict=True):
             part.training = mode
+        require(
+            classes >= 2,
+            "what the network answers",
+            expected="one row of logits for each record, with a column for every class",
+            got=f"{classes} column",
+            fix="give the network as many outputs as there are classes, two of them for two classes",
+        )
         return Request(n_retained=len(retained), n_forget=len(forget), classes=int(classes), batches=batches)
 
     @property

@@ -143,7 +143,7 @@ def salient(model: nn.Module, request: Request, share: float) -> Masks:
     # Sorted, so that exactly so many are taken where sizes are equal.
     order = torch.argsort(torch.cat([size.flatten() for size in sizes]), descending=True, stable=True)
     taken = torch.zeros(len(order), dtype=sizes[0].dtype, device=order.device)
-    taken[order[: int(share * len(order))]] = 1
+    taken[order[: max(1, int(share * len(order)))]] = 1
     parts = taken.split([size.numel() for size in sizes])
     return {name: part.view_as(size) for name, part, size in zip(named, parts, sizes, strict=True)}
 

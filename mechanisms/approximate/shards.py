@@ -5,6 +5,7 @@ In the flow: its two functions are the ``learn`` and the ``unlearn`` of :func:`m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class ShardEnsemble(nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits whose probabilities are the mean of the members'."""
         answers = torch.stack([nn.functional.log_softmax(member(x), dim=-1) for member in self.members.values()])
-        return torch.logsumexp(answers, dim=0) - torch.log(torch.tensor(float(len(answers))))
+        return torch.logsumexp(answers, dim=0) - math.log(len(answers))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,6 +143,8 @@ def descend_together(
     weights, buffers = stack_module_state(list(models))
     weights = {name: w.detach() for name, w in weights.items()}
     names = descent.names(models[0])
+    if not names:
+        return
     fixed = {name: w for name, w in weights.items() if name not in names}
     moved = {name: weights[name].clone() for name in names}
     before = {name: w.clone() for name, w in weights.items()} if descent.teaches else None
