@@ -6,7 +6,7 @@ Besides releases it shows an audit which models they came from, and whether a fu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,6 +81,7 @@ class FunctionsMechanism:
         return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
 
     def _stages(self, data: RecordSet, retained: RecordSet, deleted: RecordSet) -> FunctionsStages:
+        chunk_for: Any = getattr(self.learn, "chunk_for", None)
         return FunctionsStages(
             learn_fn=self.learn,
             unlearn_fn=self.unlearn,
@@ -93,6 +94,7 @@ class FunctionsMechanism:
             calibration=() if self.calibrate is None else (self.calibrate(data, deleted),),
             public=self.public,
             evaluate_fn=self.evaluate,
+            at_once=1 if chunk_for is None else int(chunk_for(data)),
         )
 
 
@@ -146,7 +148,13 @@ class FunctionsDeletion:
         InvalidInputError
             When a release is not of the declared shape, or not finite.
         """
-        return np.stack([self._release(world, self._model(world, rng), rng) for _ in range(n)])
+        return np.stack(
+            [
+                self.stages.seen(model)
+                for models in self._learned(world, n, rng)
+                for model in self._unlearned(world, models, rng)
+            ]
+        )
 
     def sample_with_models(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, LearnedModels]:
         """Return the releases of :meth:`sample`, with a fingerprint of the model that each was made from.
@@ -156,17 +164,19 @@ class FunctionsDeletion:
         UserFunctionError, EmptyForgetSetError, InvalidInputError
             As :meth:`sample`.
         """
-        releases, prints, opaque = [], np.zeros(n, dtype=np.uint64), ""
-        for i in range(n):
-            model = self._model(world, rng)
+        releases: list[Array] = []
+        prints: list[int] = []
+        opaque = ""
+        for models in self._learned(world, n, rng):
             if not opaque:
-                # Before unlearning, which may change the model in place.
+                # Before unlearning, which may change the models in place.
                 try:
-                    prints[i] = fingerprint(model)
+                    prints += [fingerprint(model) for model in models]
                 except OpaqueModelError as error:
                     opaque = str(error)
-            releases.append(self._release(world, model, rng))
-        return np.stack(releases), LearnedModels(prints=None if opaque else prints, opaque=opaque)
+            releases += [self.stages.seen(model) for model in self._unlearned(world, models, rng)]
+        known = None if opaque else np.array(prints, dtype=np.uint64)
+        return np.stack(releases), LearnedModels(prints=known, opaque=opaque)
 
     def learned(self, world: World | None, *, rng: np.random.Generator, nudge: float = 0.0) -> Array:
         """Return the numbers of one model, learned on a world's data; with ``None``, on half of the retained records.
@@ -206,15 +216,17 @@ class FunctionsDeletion:
         UserFunctionError, EmptyForgetSetError, InvalidInputError
             As :meth:`sample`.
         """
-        before, after, stages = [], [], self.stages
-        for _ in range(n):
-            model = self._model(world, rng)
+        before: list[Array] = []
+        after: list[Array] = []
+        stages = self.stages
+        for models in self._learned(world, n, rng):
             try:
-                # Before unlearning, which may change the model in place.
-                before.append(stages.seen(model))
+                # Before unlearning, which may change the models in place.
+                before += [stages.seen(model) for model in models]
             except Exception:
                 return None
-            after.append(stages.seen(stages.unlearned(model, *self._asked(world), rng)))
+            gone = stages.unlearned_in_place(models, *self._asked(world), rng)
+            after += [stages.seen(model) for model in gone]
         return np.stack(before), np.stack(after)
 
     def utility(self, world: World, n: int, *, rng: np.random.Generator) -> Array | None:
@@ -228,26 +240,26 @@ class FunctionsDeletion:
         stages = self.stages
         if stages.evaluate_fn is None:
             return None
-        found = []
-        for _ in range(n):
-            model = self._model(world, rng)
-            if not (world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY):
-                model = stages.unlearned(model, *self._asked(world), rng)
-            found.append(stages.worth(model))
-        return np.array(found)
+        learned = self._learned(world, n, rng)
+        return np.array([stages.worth(model) for models in learned for model in self._unlearned(world, models, rng)])
 
     def changed_data(self) -> tuple[str, ...]:
         """Return which parts of the data are no longer what they were when the deletion was bound, in words."""
         now = _sealed(self.stages.data, self.stages.retained, self.stages.deleted)
         return tuple(name for name, digest in self.sealed.items() if now[name] != digest)
 
-    def _model(self, world: World, rng: np.random.Generator) -> Any:
-        return self.stages.learned(self.stages.retained if world is World.RETRAINED else self.stages.data, rng)
+    def _learned(self, world: World, n: int, rng: np.random.Generator) -> Iterator[list[Any]]:
+        """Yield n models of a world as they are learned, as many as are made at once."""
+        stages = self.stages
+        records = stages.retained if world is World.RETRAINED else stages.data
+        for start in range(0, n, self.at_once):
+            yield stages.learn(records, min(self.at_once, n - start), rng)
 
-    def _release(self, world: World, model: Any, rng: np.random.Generator) -> Array:
+    def _unlearned(self, world: World, models: list[Any], rng: np.random.Generator) -> list[Any]:
+        """Return what a world releases of learned models, which may be changed."""
         if world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY:
-            return self.stages.seen(model)
-        return self.stages.seen(self.stages.unlearned(model, *self._asked(world), rng))
+            return models
+        return self.stages.unlearned_in_place(models, *self._asked(world), rng)
 
     def _asked(self, world: World) -> tuple[RecordSet, RecordSet]:
         """Return the records that stay in a world, and the request."""

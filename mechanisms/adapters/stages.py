@@ -6,7 +6,8 @@ In the flow: :mod:`mechanisms.adapters.deletion` samples by these, one model aft
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,9 @@ class FunctionsStages:
         Empty, or the one value that ``unlearn`` is given.
     evaluate_fn
         What a model is good for, as a number, or ``None``.
+    at_once
+        How many models are made before the next: one, as a user's models may be large, unless ``learn`` learns several
+        together (``learn_fn.many(records, n, rng)``).
     """
 
     learn_fn: LearnFn
@@ -66,11 +70,7 @@ class FunctionsStages:
     calibration: tuple[Any, ...] = ()
     public: Mapping[str, int | float | str] = field(default_factory=dict)
     evaluate_fn: EvaluateFn | None = None
-
-    @property
-    def at_once(self) -> int:
-        """One: a user's models may be large."""
-        return 1
+    at_once: int = 1
 
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the hyper-parameters that the user made public."""
@@ -84,7 +84,10 @@ class FunctionsStages:
         UserFunctionError
             When ``learn`` raises.
         """
-        return [self.learned(records, rng) for _ in range(n)]
+        made: list[Any] = []
+        while len(made) < n:
+            made += self._learned(records, min(self.at_once, n - len(made)), rng)
+        return made
 
     def unlearn(
         self, models: Sequence[Any], retained: RecordSet, request: RecordSet, rng: np.random.Generator
@@ -98,7 +101,30 @@ class FunctionsStages:
         EmptyForgetSetError
             When it fails on every empty request, and on no other.
         """
-        return [self.unlearned(_copy_of(model), retained, request, rng) for model in models]
+        return self.unlearned_in_place([_copy_of(model) for model in models], retained, request, rng)
+
+    def unlearned_in_place(
+        self, models: Sequence[Any], retained: RecordSet, request: RecordSet, rng: np.random.Generator
+    ) -> list[Any]:
+        """Return the models after unlearning; those that are given may be changed."""
+        many, made = getattr(self.unlearn_fn, "many", None), []
+        for start in range(0, len(models), self.at_once):
+            part = models[start : start + self.at_once]
+            if many is None or len(part) == 1:
+                made += [self.unlearned(model, retained, request, rng) for model in part]
+                continue
+            with self._explained(request):
+                made += many(part, retained, request, rng)
+        return made
+
+    def _learned(self, records: RecordSet, n: int, rng: np.random.Generator) -> list[Any]:
+        many: Any = getattr(self.learn_fn, "many", None)
+        if many is None or n == 1:
+            return [self.learned(records, rng) for _ in range(n)]
+        try:
+            return list(many(records, n, rng))
+        except (Exception, SystemExit) as error:
+            raise UserFunctionError(f"learn raised {_said(error)}") from error
 
     def released(self, models: Sequence[Any]) -> Array:
         """Return what an attacker sees of n >= 1 models, shape (n, *release.shape).
@@ -119,8 +145,14 @@ class FunctionsStages:
 
     def unlearned(self, model: Any, retained: RecordSet, request: RecordSet, rng: np.random.Generator) -> Any:
         """Return one model after unlearning; the one that is given may be changed."""
-        try:
+        with self._explained(request):
             return self.unlearn_fn(model, retained, request, rng, *self.calibration)
+
+    @contextmanager
+    def _explained(self, request: RecordSet) -> Iterator[None]:
+        """Say of what is raised that ``unlearn`` raised it, and whether empty requests are the reason."""
+        try:
+            yield
         except (Exception, SystemExit) as error:
             said = _said(error)
             if len(request) or not self._never_unlearns_nothing():

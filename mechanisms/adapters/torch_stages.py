@@ -6,7 +6,7 @@ import torch there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,40 @@ class Learning:
             returned = _called(self.function, dataset, generator)
         return Trained(module=checked(returned, "learn", self.device), words=words_of(rng))
 
+    @property
+    def many(self) -> Callable[..., list[Trained]] | None:
+        """How several networks are learned together, where the function offers it (``NetworkTraining``)."""
+        return self._together if getattr(self.function, "together", False) else None
+
+    def chunk_for(self, records: RecordSet) -> int:
+        """Return how many networks are learned before they unlearn: one, unless several are learned together."""
+        if self.many is None:
+            return 1
+        try:
+            return int(self.function.chunk_for(torch_part(records)))  # type: ignore[attr-defined]
+        except InvalidInputError:
+            raise
+        except Exception:
+            # What is wrong with the network shows when it is learned, and is named there.
+            return 1
+
+    def _together(self, records: RecordSet, n: int, rng: np.random.Generator) -> list[Trained]:
+        """Return n networks from the numbers of n calls."""
+        from mechanisms.adapters.torch_models import Trained, checked
+
+        dataset, starts, generators, words = torch_part(records), [], [], []
+        for _ in range(n):
+            with seeded(words_of(rng), device=self.device, exact=self.exact) as generator:
+                starts.append(self.function.start())  # type: ignore[attr-defined]
+                generators.append(generator)
+            words.append(words_of(rng))
+        with seeded(words[0], device=self.device, exact=self.exact):
+            returned = _called(self.function.descend, starts, dataset, generators)  # type: ignore[attr-defined]
+        return [
+            Trained(module=checked(module, "learn", self.device), words=own)
+            for module, own in zip(returned, words, strict=True)
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Unlearning:
@@ -60,6 +94,30 @@ class Unlearning:
         with seeded(words_of(rng), device=self.device, exact=self.exact) as generator:
             returned = _called(self.function, model.module, *datasets, generator)
         return Trained(module=checked(returned, "unlearn", self.device), words=words_of(rng))
+
+    @property
+    def many(self) -> Callable[..., list[Trained]] | None:
+        """How several networks unlearn together, where the function offers it (:mod:`mechanisms.approximate`)."""
+        return self._together if getattr(self.function, "together", False) else None
+
+    def _together(
+        self, models: Sequence[Trained], retained: RecordSet, request: RecordSet, rng: np.random.Generator
+    ) -> list[Trained]:
+        from mechanisms.adapters.torch_models import Trained, checked
+
+        datasets = torch_part(retained), torch_part(request)
+        starts, generators, words = [], [], []
+        for model in models:
+            with seeded(words_of(rng), device=self.device, exact=self.exact) as generator:
+                starts.append(_called(self.function.start, model.module))  # type: ignore[attr-defined]
+                generators.append(generator)
+            words.append(words_of(rng))
+        with seeded(words[0], device=self.device, exact=self.exact):
+            returned = _called(self.function.descend, starts, *datasets, generators)  # type: ignore[attr-defined]
+        return [
+            Trained(module=checked(module, "unlearn", self.device), words=own)
+            for module, own in zip(returned, words, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

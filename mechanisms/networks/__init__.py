@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
     from mechanisms.networks.mapping import RecordMap, record_map
+    from mechanisms.networks.small import small_cnn, small_mlp
+    from mechanisms.networks.training import NetworkTraining
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -22,7 +24,18 @@ else:
             "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.networks.mapping": "RecordMap record_map",
+            "mechanisms.networks.small": "small_cnn small_mlp",
+            "mechanisms.networks.training": "NetworkTraining",
         },
     )
 
-__all__ = ["IndividualFilter", "NetworkLangevin", "NoisyFineTuning", "RecordMap", "record_map"]
+__all__ = [
+    "IndividualFilter",
+    "NetworkLangevin",
+    "NetworkTraining",
+    "NoisyFineTuning",
+    "RecordMap",
+    "record_map",
+    "small_cnn",
+    "small_mlp",
+]
