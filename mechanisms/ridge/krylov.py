@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
+from mechanisms.reading.scalars import whole_number
 from mechanisms.ridge.bounded_pair import BoundedPair
-from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
+from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, lengths, power_sum
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import check_settings
 
@@ -221,7 +222,9 @@ class ReducedDeletion:
         ones, kept, squared = order[:n_ones], order[n_ones:], np.sum(shift**2, axis=1)
         change_residual, shift_residual = self._residuals(sigma)
         steps = _ROUNDING_PER_STEP * (self.n_learn + self.n_unlearn)
-        rounding = 2 * floor + steps * float(np.linalg.norm(values))
+        # Ratios are rounded next to 1 as well, however small what differs is.
+        stored = 2 * _UNIT * math.sqrt(len(values)) * max(1.0, 1 + float(values.max()))
+        rounding = 2 * floor + steps * float(np.linalg.norm(values)) + stored
         return BoundedPair(
             pair=GaussianPair(
                 # Far too small a space leaves values below -1 by rounding; the error is then infinite anyway.
@@ -353,15 +356,17 @@ def reduce_with_pairs(
     Raises
     ------
     InvalidInputError
-        For a forget set out of range, a size below 1, or a noise that is negative or not finite.
+        For a forget set out of range, a size that is no whole number of at least 1, or a noise that is negative or not
+        finite.
     """
     records = validate_forget(forget, setup.data.n_records)
     if not 0 <= sigma_unlearn < math.inf:
         raise InvalidInputError(
             field="sigma_unlearn", expected="finite and at least 0", got=sigma_unlearn, fix="0 is no unlearning noise"
         )
-    if size is not None and size < 1:
-        raise InvalidInputError(field="size", expected="at least 1", got=size, fix="leave it out for a chosen size")
+    if size is not None:
+        size = whole_number(size, "size", fix="leave it out for a chosen size")
+        require(size >= 1, "size", expected="at least 1", got=size, fix="leave it out for a chosen size")
     rows = setup.project(records) if projected is None else projected
     targets = setup.data.targets[list(records)]
     return reduce_rows(
@@ -439,7 +444,7 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
     moment = vectors.T @ (krylov.rows[: krylov.size] @ setup.moment)
     direct = power_sum(nodes, t)[:, None] * (into_without @ targets)
     through = (change * divided_differences(partial(power_sum, n=t), nodes, values, t)) @ moment
-    moment_norm, target_norm = float(np.linalg.norm(setup.moment)), float(np.linalg.norm(targets))
+    moment_norm, target_norm = float(lengths(setup.moment.ravel())), float(lengths(targets.ravel()))
     # A small residual is what is left of a fitted value and a target.
     cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
     # Deflation moved X_S by ``dropped``, hence A' by at most this, f(A') by T^2 and sum of A'^k by T^2 / 2 times it.

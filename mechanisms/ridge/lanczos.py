@@ -158,6 +158,12 @@ def _reach(matrix: Array, first: int, last: int, n: int) -> float:
     return float(np.sum(np.sqrt(np.sum(products**2, axis=(1, 3)))))
 
 
+def lengths(values: Array) -> Array:
+    """Return the Euclidean norm along the last axis; squares of numbers above 1e154 or below 1e-154 are kept."""
+    largest = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    return np.asarray(largest[..., 0] * np.linalg.norm(values / np.where(largest > 0, largest, 1.0), axis=-1))
+
+
 def power_sum(a: Array, n: int) -> Array:
     """Return the sum of a^k over 0 <= k < n."""
     with np.errstate(divide="ignore", invalid="ignore", under="ignore"):

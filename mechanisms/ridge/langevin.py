@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
-from mechanisms.errors import InvalidInputError, require
+from mechanisms.errors import InvalidInputError, UnreachableTargetError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
@@ -360,6 +360,12 @@ def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
             expected='a number for the reference "retrain_only"',
             got=f'a calibration by the route "{noise.route}"',
             fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
+        )
+    if routes.process.n_unlearn == 0 and (alone := getattr(routes, noise.route).epsilon(0.0)) > noise.epsilon:
+        raise UnreachableTargetError(
+            "Expected n_unlearn to be at least 1 where unlearning noise must meet epsilon = "
+            f"{noise.epsilon:.6g}, got 0: no unlearning step is taken, and the learning noise alone gives {alone:.6g}; "
+            "take steps, or raise the target."
         )
     found = smallest_unlearning_noise(getattr(routes, noise.route).epsilon, noise.epsilon, laws.sigma_learn)
     if noise.grid_ratio is not None and found.noise > 0:

@@ -144,7 +144,7 @@ def headline(certification: Certification) -> str:
 
 def points(certification: Certification) -> tuple[str, ...]:
     """Return what the page says in a few sentences: noise, what unlearning adds, and the routes."""
-    found = [_noise(certification), _hardly(certification.rows), *_compared(certification)]
+    found = [*_no_steps(certification), _noise(certification), _hardly(certification.rows), *_compared(certification)]
     return tuple(text for text in found if text)
 
 
@@ -289,6 +289,13 @@ def _noise(certification: Certification) -> str:
         do = "does" if n_failed == 1 else "do"
         found.append(f"{counted(n_failed, 'record')} {do} not meet {at} at any noise that was tried.")
     return " ".join(found)
+
+
+def _no_steps(certification: Certification) -> tuple[str, ...]:
+    taken = certification.parameters.get("n_unlearn")
+    if taken != 0:
+        return ()
+    return ("No unlearning step is taken (n_unlearn = 0): every ε is what the noise of learning alone gives.",)
 
 
 def _hardly(rows: Sequence[RecordRow]) -> str:
