@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
     from mechanisms.sources import load_file, load_named
     from mechanisms.stages import sample_by_stages
+    from mechanisms.streams import RequestStream
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -101,6 +102,7 @@ else:
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
             "mechanisms.sources": "load_file load_named",
             "mechanisms.stages": "sample_by_stages",
+            "mechanisms.streams": "RequestStream",
         },
     )
 
@@ -146,6 +148,7 @@ __all__ = [
     "Reference",
     "ReleaseSpec",
     "Released",
+    "RequestStream",
     "RidgeLangevin",
     "ShowsLearned",
     "TableRecords",

@@ -24,6 +24,7 @@ from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, Mechanism, ReleaseSpec, World
 from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.reading.scalars import flag
+from mechanisms.streams import check_stream_claim, requests_of
 
 
 def default_plan(
@@ -163,6 +164,8 @@ def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> 
     _check_access(plan, deletion.release)
     certificates = deletion.certificates() if isinstance(deletion, HasCertificates) else ()
     claims = tuple(_resolve(claim, certificates, deletion, forget) for claim in plan.claims)
+    for claim in claims:
+        check_stream_claim(claim, requests_of(mechanism))
     context = make_context(deletion, data, forget)
     return BoundRecord(
         data=data,

@@ -132,6 +132,10 @@ def log_delta_error(mu: float, epsilon: ArrayLike, log_value: ArrayLike) -> Arra
     -----
     ``x = epsilon/mu - mu/2`` is off by a rounding of its two terms, and log delta by that times at most
     ``|x| + 1``.
+
+    References
+    ----------
+    As :func:`log_delta`.
     """
     e, log = np.asarray(epsilon, dtype=np.float64), np.abs(np.asarray(log_value, dtype=np.float64))
     if not 0 < mu < math.inf:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mechanisms.ridge.process import RidgeProcess
     from mechanisms.ridge.routes import RidgeRoutes
     from mechanisms.ridge.stepwise import StepwiseSampler
+    from mechanisms.ridge.streams.phases import Phase
+    from mechanisms.ridge.streams.reduced import reduce_stream, stream_epsilons
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -30,6 +32,8 @@ else:
             "mechanisms.ridge.process": "RidgeProcess",
             "mechanisms.ridge.routes": "RidgeRoutes",
             "mechanisms.ridge.stepwise": "StepwiseSampler",
+            "mechanisms.ridge.streams.phases": "Phase",
+            "mechanisms.ridge.streams.reduced": "reduce_stream stream_epsilons",
         },
     )
 
@@ -38,6 +42,7 @@ __all__ = [
     "ClosedFormSampler",
     "ExactDowndate",
     "KrylovSetup",
+    "Phase",
     "RidgeDeletion",
     "RidgeLangevin",
     "RidgeLaws",
@@ -47,6 +52,8 @@ __all__ = [
     "StepwiseSampler",
     "exact_pair",
     "pair_without_unlearning",
+    "reduce_stream",
     "reduced_pair",
+    "stream_epsilons",
     "two_sided_epsilon",
 ]

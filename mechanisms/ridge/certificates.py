@@ -73,7 +73,7 @@ class ExactRoute:
             *([] if self._then_unlearns else [ESTIMATED]),
         )
         claim = Claim(
-            guarantee=_profile(pair, headline, self.delta),
+            guarantee=profile_of(pair, headline, self.delta),
             reference=self.laws.reference,
             provenance="exact",
             directions=BOTH_DIRECTIONS,
@@ -175,7 +175,7 @@ def _dense(laws: RidgeLaws, pair: GaussianPair) -> BoundedPair:
     )
 
 
-def _profile(pair: BoundedPair, headline: tuple[float, float], delta: float) -> PrivacyProfile:
+def profile_of(pair: BoundedPair, headline: tuple[float, float], delta: float) -> PrivacyProfile:
     """Return the pair's table, with rows that show the headline epsilons and what is certain beyond the pair's error.
 
     Each row is the better of two bounds: one follows its own delta, one is sharp near the headline's.
