@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from mechanisms.reading.records import RecordList, RecordSet
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+    from mechanisms.snapshots import BothSnapshots
     from mechanisms.sources import load_file, load_named
     from mechanisms.stages import sample_by_stages
     from mechanisms.streams import RequestStream
@@ -100,6 +101,7 @@ else:
             "mechanisms.reading.records": "RecordList RecordSet",
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
+            "mechanisms.snapshots": "BothSnapshots",
             "mechanisms.sources": "load_file load_named",
             "mechanisms.stages": "sample_by_stages",
             "mechanisms.streams": "RequestStream",
@@ -108,6 +110,7 @@ else:
 
 __all__ = [
     "Access",
+    "BothSnapshots",
     "CalibratedNoise",
     "CalibratedSigma",
     "Certificate",

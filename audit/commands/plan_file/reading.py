@@ -24,6 +24,7 @@ from mechanisms.errors import shown
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Access, Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
+from mechanisms.snapshots import BothSnapshots
 from mechanisms.stages import validate_requests
 from mechanisms.streams import RequestStream
 
@@ -133,6 +134,8 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
 
 def _granted(file: PlanFile, mechanism: Mechanism) -> Mechanism:
     """Return the mechanism as the plan's access shows it."""
+    if file.access == "transcript":
+        return BothSnapshots(mechanism=mechanism)
     if file.access != "black_box" or isinstance(mechanism, NetworkLangevin):
         return mechanism
     probe = file.probe or ProbeSection()
