@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from mechanisms.reading.records import RecordList, RecordSet
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+    from mechanisms.ridge.minibatches import RidgeMinibatch
     from mechanisms.snapshots import BothSnapshots
     from mechanisms.sources import load_file, load_named
     from mechanisms.stages import sample_by_stages
@@ -101,6 +102,7 @@ else:
             "mechanisms.reading.records": "RecordList RecordSet",
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
+            "mechanisms.ridge.minibatches": "RidgeMinibatch",
             "mechanisms.snapshots": "BothSnapshots",
             "mechanisms.sources": "load_file load_named",
             "mechanisms.stages": "sample_by_stages",
@@ -153,6 +155,7 @@ __all__ = [
     "Released",
     "RequestStream",
     "RidgeLangevin",
+    "RidgeMinibatch",
     "ShowsLearned",
     "TableRecords",
     "ThisSet",
