@@ -106,6 +106,7 @@ def calibrated_phases(
     epsilon: float,
     delta: float,
     grid_ratio: float | None = None,
+    before: Sequence[Phase] = (),
 ) -> tuple[Phase, ...]:
     """Return phases with noise calibrated request by request: each the smallest with which its release meets a target.
 
@@ -121,6 +122,8 @@ def calibrated_phases(
         The target of every release.
     grid_ratio
         Round each noise up to the powers of this, before the next request is calibrated; ``None`` for no rounding.
+    before
+        Phases that were calibrated already; they are returned first, as they are.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def calibrated_phases(
     Epsilon of a release falls with the noise of its last phase (data processing) and is not monotone in that of earlier
     ones, so that each is calibrated with those before it as they are.
     """
-    found: list[Phase] = []
+    found: list[Phase] = list(before)
     for request in requests:
         scale = found[-1].sigma if found and found[-1].sigma > 0 else max(setup.sigma_learn, 1e-6)
         start = Phase(request=request, n_steps=n_steps, sigma=scale)
