@@ -473,7 +473,12 @@ class PerturbedDeletion(PerturbationStages):
                 epsilon=epsilon,
                 delta=self.delta,
                 numerical_error=RELATIVE_ERROR,
-                epsilon_without_unlearning=gdp.epsilon(without, self.delta),
+                # A removal that moves models which agree is no common map: nothing is known then.
+                epsilon_without_unlearning=(
+                    None
+                    if self.mechanism.removal is not None and self.learning_shift == 0 and self.shift > 0
+                    else gdp.epsilon(without, self.delta)
+                ),
             ),
         )
 

@@ -143,7 +143,7 @@ def stated_requests(requests: Any) -> Requests:
     lists = is_list and all(isinstance(r, Sequence | np.ndarray) and not isinstance(r, str) for r in requests)
     fix = "write [[291], [17, 3]]: two requests, the second for two records at once"
     require(lists, "requests", expected="a list of lists of record indices", got=requests, fix=fix)
-    found = tuple(tuple(request) for request in requests)
+    found = tuple(tuple(int(i) if isinstance(i, np.integer) else i for i in request) for request in requests)
     require(any(found), "requests", expected="at least one record", got=found, fix=fix)
     return found
 

@@ -113,6 +113,18 @@ def test_an_empty_request_changes_nothing() -> None:
     np.testing.assert_array_equal(draw, same.sample(World.UNLEARNED, 3, rng=np.random.default_rng(0)))
 
 
+def test_a_stream_without_noise_is_never_called_identical() -> None:
+    """Targets 0: the means agree, and the covariances differ."""
+    data = records()
+    nothing = from_arrays(data.features, np.zeros((40, 2)), kind="regression")
+    # A step size above 1/L: the spectrum holds 0, where steps without noise leave no variance.
+    step_size = 1.5 / (np.linalg.norm(data.features, 2) ** 2 + RIDGE.penalty)
+    found = stream_epsilons(
+        setup(nothing, replace(RIDGE, step_size=float(step_size))), phases((3,), (20,), sigmas=0.0), DELTA
+    )
+    assert min(found) > 0.01
+
+
 def test_many_last_steps_forget_the_past() -> None:
     data = setup(records(), replace(RIDGE, penalty=0.3))
     found = [stream_epsilons(data, phases((3,), (20,), steps=(10, k)), DELTA)[-1] for k in (10, 100, 1000, 10_000)]
