@@ -29,7 +29,7 @@ from audit.commands.options.common import (
 from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.filing.verify import verify
 from audit.commands.output.saying import finish_streams, prepare_streams, say, say_result
-from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, check_writable, display, settled
+from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, STREAMS, check_writable, display, settled
 from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
@@ -42,6 +42,7 @@ from audit.commands.scores import scores
 from audit.commands.selftest import selftest
 from audit.commands.shards import collect, draw
 from audit.commands.store import store
+from audit.commands.streams import certify_requests
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
 from mechanisms.errors import (
@@ -281,6 +282,7 @@ routes_option = click.option(
 @jobs_option
 @mechanism_option("Certify this RidgeLangevin or NetworkLangevin of yours")
 @fresh_option
+@redact_option
 @show_records_option
 @certificates_go_on
 def certify(
@@ -292,16 +294,17 @@ def certify(
     jobs: int,
     own: str | None,
     fresh: bool,
+    redact: bool,
     show_records: bool,
 ) -> int:
-    """Compute the exact epsilon of deleting each record, and what other routes promise or need. No audit.
+    """Compute the exact epsilon of deleting each record, or of each release of a stream. No audit.
 
     Of a network: what the noise of its learning certifies of each record, by budgets of their own if it has them.
 
     With --out what was stopped goes on where it was.
     """
     command = f"certify {shlex.quote(str(plan))}"
-    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, fresh, show_records)
+    return _certify(plan, records, routes, None, out, as_json, jobs, command, own, fresh, redact, show_records)
 
 
 @main.command()
@@ -314,6 +317,7 @@ def certify(
 @json_option
 @jobs_option
 @fresh_option
+@redact_option
 @show_records_option
 @certificates_go_on
 def calibrate(
@@ -326,6 +330,7 @@ def calibrate(
     as_json: bool,
     jobs: int,
     fresh: bool,
+    redact: bool,
     show_records: bool,
 ) -> int:
     """Find the smallest unlearning noise for a target, per record and route, and the accuracy that it leaves.
@@ -335,7 +340,8 @@ def calibrate(
     With --out what was stopped goes on where it was.
     """
     command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
-    return _certify(plan, records, routes, (epsilon, delta), out, as_json, jobs, command, None, fresh, show_records)
+    target = (epsilon, delta)
+    return _certify(plan, records, routes, target, out, as_json, jobs, command, None, fresh, redact, show_records)
 
 
 def _certify(
@@ -349,6 +355,7 @@ def _certify(
     command: str,
     own: str | None,
     fresh: bool,
+    redact: bool,
     show_records: bool,
 ) -> int:
     from audit.certificates.certifying import certify as compute
@@ -357,13 +364,23 @@ def _certify(
     from audit.commands.plan_file.reading import read_plan
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
+    from mechanisms.streams import RequestStream
     from reports.certificates.writing import certification_summary, write_certification
 
-    check_writable(out, contents=(*CERTIFICATES, f"{CERTIFICATES_STORE}/"))
+    check_writable(out, contents=(*CERTIFICATES, *STREAMS, f"{CERTIFICATES_STORE}/"))
     out = settled(out)
     resolved = read_plan(plan, mechanism=own_mechanism(own))
     say_notes(resolved)
     command += f" --mechanism {shlex.quote(own)}" if own else ""
+    if isinstance(resolved.mechanism, RequestStream):
+        return certify_requests(resolved, records, target, out, as_json, command, fresh, redact)
+    if redact:
+        raise InvalidInputError(
+            field="--redact",
+            expected="a plan with a stream of requests",
+            got="certificates of each record, which are numbers of single records",
+            fix="keep the page as safe as the data",
+        )
     request = make_request(records=records, routes=routes, target=target)
     with show_progress() as progress, user_code("certifying it"):
         computed = compute(

@@ -65,8 +65,11 @@ if TYPE_CHECKING:
     from mechanisms.reading.records import RecordList, RecordSet
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+    from mechanisms.ridge.minibatches import RidgeMinibatch
+    from mechanisms.snapshots import BothSnapshots
     from mechanisms.sources import load_file, load_named
     from mechanisms.stages import sample_by_stages
+    from mechanisms.streams import RequestStream
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -99,13 +102,17 @@ else:
             "mechanisms.reading.records": "RecordList RecordSet",
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
+            "mechanisms.ridge.minibatches": "RidgeMinibatch",
+            "mechanisms.snapshots": "BothSnapshots",
             "mechanisms.sources": "load_file load_named",
             "mechanisms.stages": "sample_by_stages",
+            "mechanisms.streams": "RequestStream",
         },
     )
 
 __all__ = [
     "Access",
+    "BothSnapshots",
     "CalibratedNoise",
     "CalibratedSigma",
     "Certificate",
@@ -146,7 +153,9 @@ __all__ = [
     "Reference",
     "ReleaseSpec",
     "Released",
+    "RequestStream",
     "RidgeLangevin",
+    "RidgeMinibatch",
     "ShowsLearned",
     "TableRecords",
     "ThisSet",

@@ -541,6 +541,17 @@ class Certificate:
     numerical_error: float
     epsilon_without_unlearning: float | None = None
 
+    @property
+    def epsilon_of_both_models(self) -> float | None:
+        """Epsilon at ``delta`` of whoever sees the model before the deletion as well as the one after it.
+
+        Against a world in which the records were never there: where the reference world unlearns too, unlearning is
+        one random map of the first model in both worlds, so that this is ``epsilon_without_unlearning``. ``None`` where
+        that is not known, and against plain retraining, which has no second model.
+        """
+        unlearns = self.claim.reference is Reference.RETRAIN_THEN_UNLEARN
+        return self.epsilon_without_unlearning if unlearns else None
+
     def __post_init__(self) -> None:
         for name in ("epsilon", "epsilon_without_unlearning"):
             value, fix = getattr(self, name), "give epsilon in nats"

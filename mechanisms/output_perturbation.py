@@ -7,15 +7,16 @@ Gaussian noise. Both laws are Gaussians with one covariance, so the claim is Gau
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.accounting import gdp
-from mechanisms.accounting.calibration import round_up_to_grid
+from mechanisms.accounting.calibration import far_too_little, round_up_to_grid
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.adapters.sklearn import coefficients_of, targets_for
 from mechanisms.claim import Certificate, Claim, EpsilonDelta, GaussianDP, Guarantee, Reference
@@ -34,6 +35,9 @@ _SAME_FIT = 1e-9
 AT_ONCE = 1000
 # A stated mu is raised by this share, more than the rounding of a norm and a quotient.
 _SAFETY = 1e-12
+# A solver's tolerance that is compared with, how many more steps it may take to get there, and the share of a shift
+# from which on the difference is said.
+_TIGHT, _MORE_STEPS, _SOLVERS_SHARE = 1e-10, 10, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +206,7 @@ class OutputPerturbation:
         return PerturbedDeletion(
             centres=centres,
             learning_shift=float(np.linalg.norm(full - without)),
+            solver=self._solver(data, retained, deleted, shift),
             delta=self._delta,
             **self._frozen({data.sha256(): full, retained.sha256(): without}, sigma, full.shape),
         )
@@ -261,6 +266,37 @@ class OutputPerturbation:
         model = clone(self.estimator)
         model.fit(data.features, targets_for(model, data))
         return coefficients_of(model)
+
+    def _solver(self, data: Dataset, retained: Dataset, deleted: Dataset, shift: float) -> str:
+        """Return how much of a shift is the solver's, in words, where that is more than a small share of it."""
+        loose = self.estimator.get_params(deep=False).get("tol")
+        if not isinstance(loose, float | int) or isinstance(loose, bool) or not loose > _TIGHT or shift == 0:
+            return ""
+        tight = replace(self, estimator=_tighter(self.estimator))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                full, without = tight.fit(data), tight.fit(retained)
+        except Exception:  # a solver that does not get there, whatever it raises: then nothing is known
+            return (
+                f"The solver stops at tol = {loose:g}, and does not get to {_TIGHT:g}: how much of the noise hides "
+                "where it stops, and not the record, is not known."
+            )
+        if self.reference is not Reference.RETRAIN_ONLY:
+            full, without = tight.removed(full, retained, deleted), tight.removed(without, retained, data.take(()))
+        closer = float(np.linalg.norm(full - without))
+        if abs(shift - closer) <= _SOLVERS_SHARE * shift:
+            return ""
+        rest = max(0.0, 1 - closer / shift)
+        return (
+            f"The solver stops early (tol = {loose:g}): at tol = {_TIGHT:g} the means of the two worlds are "
+            f"{closer:.3g} apart, and here {shift:.3g}. "
+            + (
+                f"{100 * rest:.3g} % of the noise hides where the solver stops, and not the record; lower tol."
+                if rest > 0
+                else "Where it stops hides a part of the record by chance; lower tol."
+            )
+        )
 
     def removed(self, weights: Array, retained: Dataset, deleted: Dataset) -> Array:
         """Return what ``removal`` makes of the coefficients, checked; themselves where there is none."""
@@ -370,11 +406,14 @@ class PerturbedDeletion(PerturbationStages):
         Mean of each world's release, shape (p, q).
     learning_shift
         Distance of the two fits: what the learning noise alone would have to hide.
+    solver
+        What a solver that stops early does to the shift that the noise hides, in words; empty where that is little.
     """
 
     centres: Mapping[World, Array]
     learning_shift: float
     delta: float
+    solver: str = ""
 
     def noise(self, world: World) -> float:
         """Return the standard deviation of each coefficient in a world."""
@@ -422,6 +461,8 @@ class PerturbedDeletion(PerturbationStages):
                 "The fit is deterministic, and the same in every world.",
                 "The noise is Gaussian and independent for each coefficient.",
                 "The noisy coefficients alone are released.",
+                *far_too_little(epsilon),
+                *([self.solver] if self.solver else []),
             ),
         )
         without = _ratio(self.learning_shift, self.sigma_learn)
@@ -432,7 +473,12 @@ class PerturbedDeletion(PerturbationStages):
                 epsilon=epsilon,
                 delta=self.delta,
                 numerical_error=RELATIVE_ERROR,
-                epsilon_without_unlearning=gdp.epsilon(without, self.delta),
+                # A removal that moves models which agree is no common map: nothing is known then.
+                epsilon_without_unlearning=(
+                    None
+                    if self.mechanism.removal is not None and self.learning_shift == 0 and self.shift > 0
+                    else gdp.epsilon(without, self.delta)
+                ),
             ),
         )
 
@@ -442,6 +488,15 @@ class PerturbedDeletion(PerturbationStages):
         headline = [pair.epsilon(self.delta), pair.reversed().epsilon(self.delta)]
         rows = [epsilon for epsilon in headline if math.isfinite(epsilon)]
         return pair.profile(np.union1d(pair.profile().epsilons, rows)), max(headline)
+
+
+def _tighter(estimator: Any) -> Any:
+    """Return a copy that stops later."""
+    from sklearn.base import clone
+
+    copy, steps = clone(estimator), estimator.get_params(deep=False).get("max_iter")
+    more = {"max_iter": _MORE_STEPS * steps} if isinstance(steps, int) and steps > 0 else {}
+    return copy.set_params(tol=_TIGHT, **more)
 
 
 def _ratio(shift: float, noise: float) -> float:

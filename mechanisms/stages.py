@@ -61,7 +61,9 @@ def known_or(made: Mapping[str, T], records: R, make: Callable[[R], T]) -> T:
     return make(records) if found is None else found
 
 
-def validate_requests(requests: Sequence[Sequence[int]], n_records: int) -> tuple[tuple[int, ...], ...]:
+def validate_requests(
+    requests: Sequence[Sequence[int]], n_records: int, *, field: str = "requests"
+) -> tuple[tuple[int, ...], ...]:
     """Return the requests of a stream, checked.
 
     Raises
@@ -69,7 +71,7 @@ def validate_requests(requests: Sequence[Sequence[int]], n_records: int) -> tupl
     InvalidInputError
         When there is none, one is no forget set, a record is asked for twice, or no record would be left.
     """
-    require(len(requests) > 0, "requests", expected="at least one forget set", got="()", fix="write ((17,), (3, 8))")
-    checked = tuple(validate_forget(request, n_records, field=f"requests[{i}]") for i, request in enumerate(requests))
-    validate_forget([i for request in checked for i in request], n_records, field="requests")
+    require(len(requests) > 0, field, expected="at least one forget set", got="()", fix="write ((17,), (3, 8))")
+    checked = tuple(validate_forget(request, n_records, field=f"{field}[{i}]") for i, request in enumerate(requests))
+    validate_forget([i for request in checked for i in request], n_records, field=field)
     return checked

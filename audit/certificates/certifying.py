@@ -34,6 +34,7 @@ from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_u
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
 from mechanisms.ridge.routes import RidgeRoutes
+from mechanisms.streams import requests_of
 
 RouteChoice = Literal["exact", "repaired", "published", "uniform"]
 ALL_ROUTES: tuple[RouteChoice, ...] = get_args(RouteChoice)
@@ -198,6 +199,13 @@ def _certified(
 
 
 def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
+    if requests_of(mechanism):
+        raise InvalidInputError(
+            field="records.stream",
+            expected="left out: these certificates are of each record, deleted alone",
+            got="a stream of requests",
+            fix="`run` audits it by its own certificates, and RequestStream(...).bind(...).certificates() gives them",
+        )
     if not isinstance(mechanism, RidgeLangevin):
         raise InvalidInputError(
             field="mechanism.name",

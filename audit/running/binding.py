@@ -34,6 +34,7 @@ from mechanisms.protocol import (
 )
 from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.reading.scalars import flag
+from mechanisms.streams import check_stream_claim, requests_of
 
 
 def default_plan(
@@ -170,6 +171,8 @@ def bind(mechanism: Mechanism, data: RecordSet, plan: AuditPlan, index: int) -> 
     """Return one forget set of the plan, bound, with its claims resolved."""
     bound = bind_unclaimed(mechanism, data, plan, SetUp(index=index))
     claims = tuple(_resolve(claim, bound.certificates, bound.deletion, bound.forget) for claim in plan.claims)
+    for claim in claims:
+        check_stream_claim(claim, requests_of(mechanism))
     return replace(bound, claims=claims)
 
 

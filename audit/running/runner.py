@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from attacks.protocol import Attack
 from audit.controls.models import reused_models_control, unchanged_data_control
@@ -33,6 +34,7 @@ from audit.running.binding import bind_once, check_inputs, family_of, in_place, 
 from audit.running.cheap_checks import check_fits
 from audit.running.findings import make_finding, settle
 from audit.running.previews import previews_of
+from audit.running.requests import After, audited_sets
 from audit.running.sharing import Fits, check_same_learning, contrasts_of, share, shown_progress
 from audit.statistics.multiplicity import Role, role_levels
 from audit.trials.chunks import Stream, make_generator
@@ -46,6 +48,7 @@ from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, records_for
+from mechanisms.streams import RequestStream
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 
@@ -61,6 +64,8 @@ def run(
     attacks: Sequence[Attack | str] | None = None,
     seed: int | None = None,
     stop_when_decided: bool = False,
+    requests: Any = None,
+    after: After = "each",
     engine: Streams | None = None,
     store: str | Path | Storage | None = None,
     progress: Progress | None = None,
@@ -90,6 +95,9 @@ def run(
     stop_when_decided
         Count trials as they come, and stop with a forget set once every claim about it is refuted; the trials are then
         the most that are drawn. As if the plan's counting were :class:`audit.plan.split.Sequential`.
+    requests, after
+        Requests that are served one after the other, in place of ``forget``: ``[[291], [17, 3]]``. Audited are the
+        releases after each request, or after the last. They are written down before the first release.
     engine
         Worker processes; one process by default.
     store
@@ -119,7 +127,14 @@ def run(
     data = records_for(mechanism, data)
     # Before any code of the user has run.
     audited_data = data_record(data)
+    if requests is not None:
+        require(forget is None, "forget", expected="left out beside requests", got=forget, fix="give one of the two")
+        mechanism = RequestStream(mechanism=mechanism, requests=requests)
+        forget = mechanism.forget_sets()[-1] if plan is None else None
     plan = plan_of(mechanism, data, plan, forget, claim, trials, attacks, seed, stop_when_decided)
+    if isinstance(mechanism, RequestStream) and requests is not None and forget is not None:
+        sets, labels = audited_sets(mechanism, after)
+        plan = replace(plan, forget=sets, labels=labels)
     title = title or f"Audit of {mechanism.name} on {data.name}"
     storage = store if isinstance(store, Storage) else Storage(folder=None if store is None else Path(store))
     n_chunks = _n_chunks(plan)

@@ -16,6 +16,18 @@ _MAX_STRETCHES = 128
 _PATIENCE = 8
 
 
+# From here on an epsilon, in nats, is no promise that anybody could use.
+_HOPELESS = 1e4
+
+
+def far_too_little(epsilon: float) -> tuple[str, ...]:
+    """Return a sentence for a certificate whose epsilon promises nothing, and none for any other."""
+    if epsilon < _HOPELESS:
+        return ()
+    size = f"epsilon = {epsilon:.3g}" if math.isfinite(epsilon) else "no finite epsilon"
+    return (f"There is far too little noise: {size} promises nothing.",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     """The noise that meets a target.

@@ -42,6 +42,8 @@ RELATIVE_ERROR = 1e-10
 SUSPECT_ERROR = 5e-12
 # The share below a largest loss where rounding decides everything.
 EDGE = 1e-10
+# Squared shifts beyond this are as good as infinite: epsilon would be half of it, far beyond any promise.
+_HOPELESS = 1e60
 # Log delta at a returned epsilon is below its target by at most this and a few times its own numerical error.
 SEARCH_TOLERANCE = 1e-11
 
@@ -59,7 +61,7 @@ class GaussianPair:
         c, positive, shape (p,).
     squared_shifts
         b, the sum over columns of u^2, at least 0, shape (p,). Infinity anywhere means that the two worlds are
-        disjoint: an event has probability 1 in one of them and 0 in the other.
+        disjoint: an event has probability 1 in one of them and 0 in the other. Beyond 1e60 a shift counts as infinite.
     n_columns
         Number of columns that share c, at least 1.
 
@@ -111,6 +113,7 @@ class GaussianPair:
         first = next(iter(negative), None)
         require(not negative.size, "squared_shifts", expected="at least 0", got=first, fix="square")
         require(self.n_columns >= 1, "n_columns", expected="at least 1", got=self.n_columns, fix="count columns")
+        b[(b > _HOPELESS) | (b > _HOPELESS * c)] = math.inf
         for name, values in (("variance_ratios", c), ("squared_shifts", b)):
             values.setflags(write=False)
             object.__setattr__(self, name, values)
@@ -392,7 +395,7 @@ class GaussianPair:
         if kernel == HOCKEY_STICK:
             log_value = np.asarray(gdp.log_delta(mu, t))
             log_slope = np.minimum(t + log_ndtr(-t / mu - mu / 2) - log_value, 700.0)
-            error = gdp.LOG_DELTA_ERROR * np.maximum(1.0, np.abs(log_value) / 690)
+            error = gdp.log_delta_error(mu, t, log_value)
             return Integral(log_value=log_value, log_error=error, mean_s=np.exp(log_slope))
         log_value = log_ndtr((mu / 2 if kernel == TAIL_UNDER_P else -mu / 2) - t / mu)
         error = 1e-14 * (1.0 + np.abs(log_value))

@@ -19,8 +19,10 @@ from scipy.special import erfcx, log_ndtr
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Array
 
-# Bound on the error of log_delta, absolute down to delta = 1e-300 and relative to |log_delta| below (see tests).
+# Bound on the error of log_delta, absolute down to delta = 1e-300 and relative to |log_delta| below (see tests), beside
+# what rounding eps/mu and mu/2 does where mu is large.
 LOG_DELTA_ERROR = 1e-12
+_ROUNDING = 2.0**-51
 
 _GL_NODES, _GL_WEIGHTS = np.polynomial.legendre.leggauss(16)
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -52,7 +54,7 @@ def log_delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array:
 
     Notes
     -----
-    Exact, in both directions alike, up to an error of ``LOG_DELTA_ERROR``.
+    Exact, in both directions alike, up to an error of :func:`log_delta_error`.
     ``delta = phi(x) (R(x) - R(y))`` with ``x = eps/mu - mu/2``, ``y = x + mu`` and R the Mills ratio. The difference
     is integrated where it would cancel; for x < 0 it is written as one minus two tails. Infinite mu gives delta = 1,
     mu = 0 gives ``max(0, 1 - e^epsilon)``.
@@ -116,6 +118,36 @@ def delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array:
     return float(value) if value.ndim == 0 else np.asarray(value)
 
 
+def log_delta_error(mu: float, epsilon: ArrayLike, log_value: ArrayLike) -> Array:
+    """Return a bound on the error of :func:`log_delta` at finite values, of the shape of ``epsilon``.
+
+    Parameters
+    ----------
+    mu, epsilon
+        As for :func:`log_delta`, mu positive or 0.
+    log_value
+        What it returned.
+
+    Notes
+    -----
+    ``x = epsilon/mu - mu/2`` is off by a rounding of its two terms, and log delta by that times at most
+    ``|x| + 1``.
+
+    References
+    ----------
+    As :func:`log_delta`.
+    """
+    e, log = np.asarray(epsilon, dtype=np.float64), np.abs(np.asarray(log_value, dtype=np.float64))
+    if not 0 < mu < math.inf:
+        return np.full(e.shape, LOG_DELTA_ERROR)
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = np.abs(e / mu) + mu / 2
+        rounded = _ROUNDING * terms * (np.abs(e / mu - mu / 2) + 1.0 + _ROUNDING * terms)
+    usual = LOG_DELTA_ERROR * np.maximum(1.0, np.where(np.isfinite(log), log, 0.0) / 690)
+    # Below mu = 1000 the checked bound covers it.
+    return np.asarray(usual if mu < 1e3 else usual + rounded)
+
+
 def epsilon(mu: float, delta: float) -> float:
     """Return the smallest epsilon that mu-GDP gives at delta, rounded up: the true delta there is at most ``delta``.
 
@@ -150,7 +182,7 @@ def epsilon(mu: float, delta: float) -> float:
     2.0
     """
     target = _log_target(delta)
-    if delta == 1 or _upper(log_delta(mu, 0.0)) <= target:
+    if delta == 1 or _upper(mu, 0.0, log_delta(mu, 0.0)) <= target:
         return 0.0
     if delta == 0 or math.isinf(mu):
         return math.inf
@@ -158,9 +190,11 @@ def epsilon(mu: float, delta: float) -> float:
     def excess(value: float) -> tuple[float, float, float]:
         log = log_delta(mu, value)
         slope = -_exp(value + float(log_ndtr(-value / mu - mu / 2)) - log)
-        return _upper(log) - target, slope, 2 * LOG_DELTA_ERROR
+        return _upper(mu, value, log) - target, slope, 2 * float(log_delta_error(mu, value, log))
 
-    return smallest_passing(excess, start=mu * mu / 2 + mu)
+    start = mu * mu / 2 + mu
+    # Beyond what a double holds; less noise than that is none.
+    return smallest_passing(excess, start=start) if math.isfinite(start) else math.inf
 
 
 def mu(epsilon: float, delta: float) -> float:
@@ -210,7 +244,7 @@ def mu(epsilon: float, delta: float) -> float:
         mu = 1.0 / inverse
         log, x = log_delta(mu, epsilon), epsilon * inverse - mu / 2
         slope = -mu * mu * _exp(-0.5 * x * x - _LOG_SQRT_2PI - log)
-        return _upper(log) - target, slope, 2 * LOG_DELTA_ERROR
+        return _upper(mu, epsilon, log) - target, slope, 2 * float(log_delta_error(mu, epsilon, log))
 
     return math.nextafter(1.0 / smallest_passing(excess, start=1.0 / (0.25 + epsilon / 2)), 0.0)
 
@@ -221,8 +255,10 @@ def _log_target(delta: float) -> float:
     return math.log(delta) if delta > 0 else -math.inf
 
 
-def _upper(log_value: float) -> float:
-    return log_value + LOG_DELTA_ERROR * max(1.0, abs(log_value) / 690) if math.isfinite(log_value) else log_value
+def _upper(mu: float, epsilon: float, log_value: float) -> float:
+    if not math.isfinite(log_value):
+        return log_value
+    return min(log_value + float(log_delta_error(mu, epsilon, log_value)), 0.0)
 
 
 def smallest_passing(excess: Callable[[float], tuple[float, float, float]], *, start: float) -> float:
@@ -275,7 +311,9 @@ def _usual_log_delta(m: Array, e: Array) -> Array:
     x = e / m - m / 2
     y = x + m
     # 1 - delta = Phi(x) + e^eps Phi(-y), sound where x < 0 unless mu is so small that delta is small as well.
-    by_tails = np.log1p(-np.exp(log_ndtr(x)) - np.exp(e + log_ndtr(-y)))
+    # e^eps phi(y) = phi(x): eps itself would drown what it is added to where mu is large.
+    second = np.where(y > 0, np.log(_mills(np.maximum(y, 0.0))) - 0.5 * x * x - _LOG_SQRT_2PI, e + log_ndtr(-y))
+    by_tails = np.log1p(-np.exp(log_ndtr(x)) - np.exp(second))
     close = m <= np.maximum(1.0, x)
     difference = np.where(close, _mills_difference(x, m), _mills(x) - _mills(y))
     by_mills = np.log(difference) - 0.5 * x * x - _LOG_SQRT_2PI

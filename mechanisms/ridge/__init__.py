@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
     from mechanisms.ridge.process import RidgeProcess
     from mechanisms.ridge.routes import RidgeRoutes
+    from mechanisms.ridge.snapshots import both_models_law, which_of_two
     from mechanisms.ridge.stepwise import StepwiseSampler
+    from mechanisms.ridge.streams.phases import Phase
+    from mechanisms.ridge.streams.reduced import reduce_stream, stream_epsilons
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -29,7 +32,10 @@ else:
             "mechanisms.ridge.laws": "ClosedFormSampler RidgeLaws",
             "mechanisms.ridge.process": "RidgeProcess",
             "mechanisms.ridge.routes": "RidgeRoutes",
+            "mechanisms.ridge.snapshots": "both_models_law which_of_two",
             "mechanisms.ridge.stepwise": "StepwiseSampler",
+            "mechanisms.ridge.streams.phases": "Phase",
+            "mechanisms.ridge.streams.reduced": "reduce_stream stream_epsilons",
         },
     )
 
@@ -38,6 +44,7 @@ __all__ = [
     "ClosedFormSampler",
     "ExactDowndate",
     "KrylovSetup",
+    "Phase",
     "RidgeDeletion",
     "RidgeLangevin",
     "RidgeLaws",
@@ -45,8 +52,12 @@ __all__ = [
     "RidgeRoutes",
     "RidgeSolution",
     "StepwiseSampler",
+    "both_models_law",
     "exact_pair",
     "pair_without_unlearning",
+    "reduce_stream",
     "reduced_pair",
+    "stream_epsilons",
     "two_sided_epsilon",
+    "which_of_two",
 ]

@@ -49,6 +49,12 @@ class BoundedPair:
     change_error: float
     shift_error: float
 
+    def __post_init__(self) -> None:
+        for name in ("change_error", "shift_error"):
+            # What overflowed on the way is not known at all.
+            if math.isnan(getattr(self, name)):
+                object.__setattr__(self, name, math.inf)
+
     def slack(self, log_odds: float | Array) -> float | Array:
         """Return t such that ``P(E) <= e^t R(E) + e^-log_odds`` for every event, and the same with P and R swapped.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanisms.accounting.calibration import far_too_little
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile, Reference
 from mechanisms.protocol import World
@@ -23,6 +24,7 @@ _FARTHEST_ODDS = 800.0
 _ROUNDING_OF_LAWS = 16 * 2.0**-53
 # Noise below this share of the released numbers is spread over fewer than 2^10 of them.
 _PRECISE = 2.0**-43
+NO_STEPS = "No unlearning step is taken (n_unlearn = 0): this is what the learning noise alone gives."
 ESTIMATED = (
     "The rounding of the laws is charged by an estimate: 16 unit roundoffs for each unit of their dimension and "
     "condition number."
@@ -65,11 +67,13 @@ class ExactRoute:
         assumptions = (
             "The noise is Gaussian and independent across steps.",
             "The last iterate alone is released.",
+            *([NO_STEPS] if self.process.n_unlearn == 0 and self._then_unlearns else []),
+            *far_too_little(epsilon),
             *_precision(self.laws.with_noise(sigma_unlearn)),
-            *([ESTIMATED] if self.laws.reference is Reference.RETRAIN_ONLY else []),
+            *([] if self._then_unlearns else [ESTIMATED]),
         )
         claim = Claim(
-            guarantee=_profile(pair, headline, self.delta),
+            guarantee=profile_of(pair, headline, self.delta),
             reference=self.laws.reference,
             provenance="exact",
             directions=BOTH_DIRECTIONS,
@@ -87,12 +91,16 @@ class ExactRoute:
 
     def _pairs(self, sigma_unlearn: float) -> tuple[BoundedPair, BoundedPair]:
         """Return the pairs with and without unlearning, each with its error."""
-        if self.laws.reference is Reference.RETRAIN_ONLY:
+        if not self._then_unlearns:
             laws = self.laws.with_noise(sigma_unlearn)
             return _dense(laws, exact_pair(laws)), _dense(laws, pair_without_unlearning(laws))
         sigma = sigma_unlearn if self.process.n_unlearn > 0 else 0.0
         rows = self.process.deleted.features @ self.laws.full.basis
         return reduce_rows(self._setup, rows, self.process.deleted.targets, sigma_unlearn=sigma)[1:]
+
+    @property
+    def _then_unlearns(self) -> bool:
+        return self.laws.reference is Reference.RETRAIN_THEN_UNLEARN
 
     @cached_property
     def _setup(self) -> KrylovSetup:
@@ -167,7 +175,7 @@ def _dense(laws: RidgeLaws, pair: GaussianPair) -> BoundedPair:
     )
 
 
-def _profile(pair: BoundedPair, headline: tuple[float, float], delta: float) -> PrivacyProfile:
+def profile_of(pair: BoundedPair, headline: tuple[float, float], delta: float) -> PrivacyProfile:
     """Return the pair's table, with rows that show the headline epsilons and what is certain beyond the pair's error.
 
     Each row is the better of two bounds: one follows its own delta, one is sharp near the headline's.

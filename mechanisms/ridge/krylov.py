@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset, validate_forget
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, require
+from mechanisms.reading.scalars import whole_number
 from mechanisms.ridge.bounded_pair import BoundedPair
-from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
+from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, lengths, power_sum
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import check_settings
 
@@ -43,6 +44,8 @@ DEFAULT_TOLERANCE = 1e-12
 _STALLED, _NEARLY, _VANISHED = 1e4, 20.0, 1e-4
 # Rounding: as a share of the whitened f(A), and of the result for each step that powers of A are raised to.
 _ROUNDING, _ROUNDING_PER_STEP = 32 * _UNIT, 32 * _UNIT
+# Differences between the worlds of less than this are none.
+_VANISHING = 1e-60
 # Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
 _PROBES, _PROBE_SAFETY, _CLEARANCE = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0, 1e-4
 # The same where w falls to 0, in units of the width of that fall.
@@ -152,6 +155,9 @@ class ReducedDeletion:
         An interval that holds the eigenvalues of A and of A'.
     n_learn, n_unlearn, sigma_learn
         As in ``RidgeProcess``.
+    earlier
+        Steps and noise of the requests of a stream before this one. With any, ``change`` is what the covariances differ
+        by before the last phase, noise and all, and ``shift`` what the means differ by.
     """
 
     nodes: Array
@@ -164,6 +170,17 @@ class ReducedDeletion:
     n_learn: int
     n_unlearn: int
     sigma_learn: float
+    earlier: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def n_steps(self) -> int:
+        """Steps in all, of learning and of every phase."""
+        return self.n_learn + sum(n for n, _ in self.earlier) + self.n_unlearn
+
+    @property
+    def _unit(self) -> float:
+        """What ``change`` is to be multiplied by."""
+        return 1.0 if self.earlier else self.sigma_learn**2
 
     @property
     def size(self) -> int:
@@ -207,21 +224,28 @@ class ReducedDeletion:
                 field="sigma_unlearn", expected="at least 0 and finite", got=sigma_unlearn, fix="give a noise"
             )
         sigma = sigma_unlearn if self.n_unlearn > 0 else 0.0
-        if self.size == 0 or (self.sigma_learn == 0 and sigma == 0):
+        widest = self.widest(sigma)
+        if self.size == 0 or math.isinf(widest):
             return self._without_noise()
-        w, widest = self._whiten(sigma, self.nodes), 1 / max(self.sigma_learn, sigma)
-        variance = self.sigma_learn**2
+        w, variance = self._whiten(sigma, self.nodes), self._unit
         difference = variance * (w[:, None] * self.change * w)
         values, vectors = np.linalg.eigh((difference + difference.T) / 2)
         shift = vectors.T @ (w[:, None] * self.shift)
-        floor = _ROUNDING * variance * float(np.max(w**2 * geometric_sum(self.nodes, self.n_learn)))
+        floor = _ROUNDING * float(np.max(w**2 * self._before(self.nodes)))
         # Ratios that are 1 up to rounding share one coordinate: c = 1 exactly, with all their shift.
         order = np.argsort(np.abs(values))
         n_ones = int(np.sum(np.cumsum(values[order] ** 2) <= floor**2))
         ones, kept, squared = order[:n_ones], order[n_ones:], np.sum(shift**2, axis=1)
         change_residual, shift_residual = self._residuals(sigma)
-        steps = _ROUNDING_PER_STEP * (self.n_learn + self.n_unlearn)
-        rounding = 2 * floor + steps * float(np.linalg.norm(values))
+        # Below this squares vanish: what is left is charged, and counts as nothing.
+        tiny = float(np.linalg.norm(values)) + float(np.linalg.norm(shift))
+        if tiny < _VANISHING:
+            change_residual, shift_residual = change_residual + tiny, shift_residual + tiny
+            kept, squared = kept[:0], np.zeros_like(squared)
+        steps = _ROUNDING_PER_STEP * self.n_steps
+        # Ratios are rounded next to 1 as well, however small what differs is.
+        stored = 2 * _UNIT * math.sqrt(len(values)) * max(1.0, 1 + float(values.max()))
+        rounding = 2 * floor + steps * float(np.linalg.norm(values)) + stored
         return BoundedPair(
             pair=GaussianPair(
                 # Far too small a space leaves values below -1 by rounding; the error is then infinite anyway.
@@ -233,9 +257,22 @@ class ReducedDeletion:
             shift_error=widest * self.shift_leak + shift_residual + steps * float(np.linalg.norm(shift)),
         )
 
+    def _before(self, a: Array) -> Array:
+        """Return the variances of the retrained world before the last phase; they grow with ``|a|``."""
+        return variance_after(a, self.n_learn, self.sigma_learn, self.earlier)
+
+    def widest(self, sigma: float) -> float:
+        """Return a bound on \\|w\\| over the spectrum."""
+        if not self.earlier:
+            return 1 / max(self.sigma_learn, sigma) if max(self.sigma_learn, sigma) > 0 else math.inf
+        low, high = self.spectrum
+        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        least = max(float(self._before(np.full(1, nearest))[0]), sigma**2)
+        return 1 / math.sqrt(least) if least > 0 else math.inf
+
     def _whiten(self, sigma: float, a: Array) -> Array:
         """Return w(a); the sign of a^K is kept, which makes w smooth at 0."""
-        learned = self.sigma_learn**2 * geometric_sum(a, self.n_learn)
+        learned = self._before(a)
         if sigma == 0:
             return np.asarray(1 / np.sqrt(learned))
         power = signed_power(a, self.n_unlearn)
@@ -245,9 +282,7 @@ class ReducedDeletion:
         """Return bounds on |M change| and |M shift|, Frobenius norms."""
         if not np.any(self.edge):
             return 0.0, 0.0
-        slopes = divided_differences(
-            partial(self._whiten, sigma), self._probes(sigma), self.nodes, self.n_learn + self.n_unlearn
-        )
+        slopes = divided_differences(partial(self._whiten, sigma), self._probes(sigma), self.nodes, self.n_steps)
         totals = np.zeros(2)
         for direction in self.edge:
             rows = slopes * direction
@@ -262,7 +297,9 @@ class ReducedDeletion:
         # Next to a node the divided differences are rounding errors, and the residual is smooth on this scale.
         from_below = np.searchsorted(ends, gaps)
         room = np.minimum(gaps - ends[from_below - 1], ends[np.minimum(from_below, len(ends) - 1)] - gaps)
-        gaps = gaps[room > _CLEARANCE * (1 - np.abs(gaps) + 1 / (self.n_learn + self.n_unlearn))]
+        gaps = gaps[room > _CLEARANCE * (1 - np.abs(gaps) + 1 / self.n_steps)]
+        if self.earlier:
+            return np.concatenate([gaps, *self._falls(sigma, low, high)])
         if sigma == 0 or self.sigma_learn == 0:
             return np.asarray(gaps)
         # There a^(2K) times the learned variance equals the unlearning one, within a share 1/K of a.
@@ -274,9 +311,27 @@ class ReducedDeletion:
         fall = np.concatenate([fall, -fall])
         return np.concatenate([gaps, fall[(fall > low) & (fall < high)]])
 
+    def _falls(self, sigma: float, low: float, high: float) -> list[Array]:
+        """Return points where what one phase leaves of the variance before it equals what it adds, for each phase."""
+        found = []
+        phases = [*self.earlier, (self.n_unlearn, sigma)]
+        for i, (n, noise) in enumerate(phases):
+            logs = np.linspace(-40.0, 0.0, 201) / n
+            a = np.exp(logs)
+            before = variance_after(a, self.n_learn, self.sigma_learn, tuple(phases[:i]))
+            with np.errstate(divide="ignore"):
+                gap = 2 * n * logs + np.log(before) - np.log(noise**2 * geometric_sum(a, n))
+            crossed = np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0))
+            for at in crossed[-1:]:
+                fall = np.exp(np.minimum(logs[at] + _FALL / n, 0.0))
+                fall = np.concatenate([fall, -fall])
+                found.append(fall[(fall > low) & (fall < high)])
+        return found
+
     def _without_noise(self) -> BoundedPair:
         """Return identical worlds, or disjoint ones: no noise, or nothing deleted."""
-        differ = bool(np.any(self.shift != 0))
+        # On a stream without noise before its end covariances may differ that vanish in some direction.
+        differ = bool(np.any(self.shift != 0) or (self.earlier and np.any(self.change != 0)))
         pair = GaussianPair(
             variance_ratios=np.ones(1), squared_shifts=np.full(1, math.inf if differ else 0.0), n_columns=1
         )
@@ -353,15 +408,17 @@ def reduce_with_pairs(
     Raises
     ------
     InvalidInputError
-        For a forget set out of range, a size below 1, or a noise that is negative or not finite.
+        For a forget set out of range, a size that is no whole number of at least 1, or a noise that is negative or not
+        finite.
     """
     records = validate_forget(forget, setup.data.n_records)
     if not 0 <= sigma_unlearn < math.inf:
         raise InvalidInputError(
             field="sigma_unlearn", expected="finite and at least 0", got=sigma_unlearn, fix="0 is no unlearning noise"
         )
-    if size is not None and size < 1:
-        raise InvalidInputError(field="size", expected="at least 1", got=size, fix="leave it out for a chosen size")
+    if size is not None:
+        size = whole_number(size, "size", fix="leave it out for a chosen size")
+        require(size >= 1, "size", expected="at least 1", got=size, fix="leave it out for a chosen size")
     rows = setup.project(records) if projected is None else projected
     targets = setup.data.targets[list(records)]
     return reduce_rows(
@@ -418,7 +475,7 @@ def reduce_rows(
 def _excess(reduced: ReducedDeletion, at: BoundedPair, tolerance: float) -> float:
     """Return the truncation error as a multiple of what is tolerated: a share of what differs, or rounding."""
     differs = np.linalg.norm(at.pair.variance_ratios - 1) + math.sqrt(float(np.sum(at.pair.squared_shifts)))
-    steps = _ROUNDING_PER_STEP * (reduced.n_learn + reduced.n_unlearn)
+    steps = _ROUNDING_PER_STEP * reduced.n_steps
     allowed = 2 * _ROUNDING + (tolerance + 2 * steps) * float(differs)
     return max(at.change_error, at.shift_error) / allowed
 
@@ -439,7 +496,7 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
     moment = vectors.T @ (krylov.rows[: krylov.size] @ setup.moment)
     direct = power_sum(nodes, t)[:, None] * (into_without @ targets)
     through = (change * divided_differences(partial(power_sum, n=t), nodes, values, t)) @ moment
-    moment_norm, target_norm = float(np.linalg.norm(setup.moment)), float(np.linalg.norm(targets))
+    moment_norm, target_norm = float(lengths(setup.moment.ravel())), float(lengths(targets.ravel()))
     # A small residual is what is left of a fitted value and a target.
     cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
     # Deflation moved X_S by ``dropped``, hence A' by at most this, f(A') by T^2 and sum of A'^k by T^2 / 2 times it.
@@ -458,6 +515,14 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
         n_unlearn=setup.n_unlearn,
         sigma_learn=setup.sigma_learn,
     )
+
+
+def variance_after(a: Array, n_learn: int, sigma_learn: float, phases: Sequence[tuple[int, float]]) -> Array:
+    """Return variances of a chain with one step map of eigenvalues ``a``, after learning and phases (steps, noise)."""
+    variance = sigma_learn**2 * geometric_sum(a, n_learn)
+    for n, sigma in phases:
+        variance = signed_power(a, n) ** 2 * variance + sigma**2 * geometric_sum(a, n)
+    return np.asarray(variance)
 
 
 def _compressed(data: Dataset) -> Dataset:

@@ -119,10 +119,10 @@ class BlockLanczos:
         """
         if self.exhausted or self.size == 0:
             return 0.0, 0.0
-        reach = max(_reach(t, len(self.factor), self.coupling.shape[1], n) for t in self.compressed(step_size))
+        entries = max(reach(t, len(self.factor), self.coupling.shape[1], n) for t in self.compressed(step_size))
         residual = float(np.linalg.norm(self.coupling))
-        whole = step_size * self.norm**2 * residual * reach * n**2 / 2
-        return whole, residual * reach
+        whole = step_size * self.norm**2 * residual * entries * n**2 / 2
+        return whole, residual * entries
 
 
 def _orthonormal(rows: Array, basis: Array) -> tuple[Array, Array]:
@@ -140,7 +140,7 @@ def _orthonormal(rows: Array, basis: Array) -> tuple[Array, Array]:
     return np.ascontiguousarray(orthonormal.T), triangle @ coupling
 
 
-def _reach(matrix: Array, first: int, last: int, n: int) -> float:
+def reach(matrix: Array, first: int, last: int, n: int) -> float:
     """Return at least the sum over i < n of the norms of ``matrix^i`` from the first ``first`` to the last ``last``.
 
     Powers are multiplied out step by step: entries far from the diagonal are tiny and keep their relative accuracy,
@@ -156,6 +156,12 @@ def _reach(matrix: Array, first: int, last: int, n: int) -> float:
         right.append(leap @ right[-1])
     products = (np.concatenate(left) @ np.concatenate(right, axis=1)).reshape(stride, last, stride, first)
     return float(np.sum(np.sqrt(np.sum(products**2, axis=(1, 3)))))
+
+
+def lengths(values: Array) -> Array:
+    """Return the Euclidean norm along the last axis; squares of numbers above 1e154 or below 1e-154 are kept."""
+    largest = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    return np.asarray(largest[..., 0] * np.linalg.norm(values / np.where(largest > 0, largest, 1.0), axis=-1))
 
 
 def power_sum(a: Array, n: int) -> Array:

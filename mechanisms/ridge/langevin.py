@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechanisms.accounting.calibration import Calibration, round_up_to_grid, smallest_noise
 from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
-from mechanisms.errors import InvalidInputError, require
+from mechanisms.errors import InvalidInputError, UnreachableTargetError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
@@ -20,6 +20,8 @@ from mechanisms.ridge.reach import unmoved_note
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.stepwise import StepwiseSampler
+from mechanisms.ridge.streams.phases import Phase
+from mechanisms.ridge.streams.service import RidgeStream, calibrated_phases, setup_of
 from mechanisms.stages import validate_requests
 
 Array = NDArray[np.float64]
@@ -210,6 +212,52 @@ class RidgeLangevin:
         """
         return self.bind_pool(data, tuple(i for request in validate_requests(requests, len(data)) for i in request))
 
+    def serve(self, data: Dataset, requests: tuple[tuple[int, ...], ...]) -> RidgeStream:
+        """Freeze step size and noise for requests that are served one after the other, with laws and certificates.
+
+        Calibrated noise is calibrated request by request, by the exact route.
+
+        Raises
+        ------
+        InvalidInputError
+            For requests that are none, a step size that diverges, a sampler that takes no steps, no unlearning
+            steps, or a calibration by another route or with ``RETRAIN_ONLY``.
+        UnreachableTargetError
+            When no noise meets the calibration's target.
+        """
+        data = matrices(data, self.name)
+        requests = validate_requests(requests, data.n_records)
+        process = self.process(data, tuple(i for request in requests for i in request))
+        fix = "a request that no step follows changes nothing"
+        require(self.n_unlearn >= 1, "n_unlearn", expected="at least 1 on a stream", got=0, fix=fix)
+        require(
+            self.sampler == "stepwise",
+            "sampler",
+            expected='"stepwise" on a stream',
+            got=self.sampler,
+            fix="the closed form draws releases and learns no model",
+        )
+        noise = self.sigma_unlearn
+        if isinstance(noise, CalibratedNoise):
+            _check_stream_calibration(noise, self.reference)
+            phases = calibrated_phases(
+                setup_of(process),
+                requests,
+                n_steps=self.n_unlearn,
+                epsilon=noise.epsilon,
+                delta=noise.delta,
+                grid_ratio=noise.grid_ratio,
+            )
+        else:
+            phases = tuple(Phase(request=r, n_steps=self.n_unlearn, sigma=float(noise)) for r in requests)
+        bound = [replace(process, sigma_unlearn=phase.sigma) for phase in phases]
+        return RidgeStream(
+            process=bound[-1],
+            served=phases,
+            phases=tuple(RidgeStages.of(p, _release_of(p), _public_parameters(p, self.sampler)) for p in bound),
+            delta=noise.delta if isinstance(noise, CalibratedNoise) else self.delta,
+        )
+
     def process(self, data: Dataset, forget: tuple[int, ...]) -> RidgeProcess:
         """Return the frozen description of one deletion, its unlearning noise still 0.
 
@@ -361,10 +409,33 @@ def _calibrated(noise: CalibratedNoise, routes: RidgeRoutes) -> float:
             got=f'a calibration by the route "{noise.route}"',
             fix='epsilon is not monotone in the noise there; calibrate for "retrain_then_unlearn" or give the noise',
         )
+    if routes.process.n_unlearn == 0 and (alone := getattr(routes, noise.route).epsilon(0.0)) > noise.epsilon:
+        raise UnreachableTargetError(
+            "Expected n_unlearn to be at least 1 where unlearning noise must meet epsilon = "
+            f"{noise.epsilon:.6g}, got 0: no unlearning step is taken, and the learning noise alone gives {alone:.6g}; "
+            "take steps, or raise the target."
+        )
     found = smallest_unlearning_noise(getattr(routes, noise.route).epsilon, noise.epsilon, laws.sigma_learn)
     if noise.grid_ratio is not None and found.noise > 0:
         return round_up_to_grid(found.noise, ratio=noise.grid_ratio)
     return found.noise
+
+
+def _check_stream_calibration(noise: CalibratedNoise, reference: Reference) -> None:
+    require(
+        noise.route == "exact",
+        "sigma_unlearn.calibrate",
+        expected='"exact" on a stream',
+        got=noise.route,
+        fix="the other routes are for a single deletion",
+    )
+    require(
+        reference is Reference.RETRAIN_THEN_UNLEARN,
+        "sigma_unlearn",
+        expected='a number for the reference "retrain_only"',
+        got="a calibration",
+        fix='calibrate for "retrain_then_unlearn", or give the noise',
+    )
 
 
 def _release_of(process: RidgeProcess) -> ReleaseSpec:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from mechanisms.dataset import Dataset
+from mechanisms.ridge.lanczos import lengths
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.quantiles import SAFETY, length_excess
@@ -67,10 +68,10 @@ class ResidualPaths:
             # W_0 = 0, so m_k = (1 - A^k) W*: exactly 0 at k = 0.
             moved = (1 - signed_power(step.contraction, k)).T[:, :, None] * target[:, None, :]
             residual = (projected @ moved.reshape(len(target), -1)).reshape(m, len(k), q) - records.targets[:, None, :]
-            distance[:, chunk] = np.sqrt(np.einsum("mkq,mkq->mk", residual, residual))
+            distance[:, chunk] = lengths(residual)
             variance[:, chunk] = projected**2 @ geometric_sum(step.contraction, k).T
         return ResidualPaths(
-            scale=process.step_size * np.linalg.norm(records.features, axis=1),
+            scale=process.step_size * lengths(records.features),
             distance=distance,
             deviation=process.sigma_learn * np.sqrt(variance),
             n_targets=q,

@@ -22,7 +22,7 @@ def access(record: PlanRecord) -> str:
     seen = {
         Access.WHITE_BOX: "the model's parameters",
         Access.BLACK_BOX: "the model's answers to probe records",
-        Access.TRANSCRIPT: "every step of the training",
+        Access.TRANSCRIPT: "the models before and after the deletion",
     }
     return f"{seen[record.access]} ({record.access.value.replace('_', ' ')})"
 

@@ -60,6 +60,11 @@ def parameters(finding: Finding) -> TableView:
         if c.epsilon_without_unlearning is not None
     }
     rows += [(f"ε without unlearning, at δ = {nearest(delta)}", up(epsilon)) for epsilon, delta in sorted(alone)]
+    both = {(c.epsilon_of_both_models, c.delta) for c in finding.certificates if c.epsilon_of_both_models is not None}
+    rows += [
+        (f"ε of whoever sees both models, before and after, at δ = {nearest(delta)}", up(epsilon))
+        for epsilon, delta in sorted(both)
+    ]
     return TableView(
         title="Parameters of this deletion",
         caption="",

@@ -38,8 +38,10 @@ LIMITS = (
     ),
     Passage(
         heading="The last model only.",
-        text="The certificates cover the final unlearned model. Whoever saw the model before the deletion too, or the "
-        "models between, may learn more.",
+        text="The certificates cover the final unlearned model. For whoever saw the model before the deletion too, "
+        "against a world in which the record was never there, the ε without unlearning is exact: unlearning is one "
+        "random map of that model in both worlds. Whoever saw the models between, or asks which of two records was "
+        "deleted, may learn more.",
     ),
 )
 _GENERAL = (
@@ -56,7 +58,7 @@ _GENERAL = (
     Passage(
         heading="without unlearning",
         text="What the noise of learning alone gives, had no unlearning step been taken. A certificate hardly below it "
-        "says nothing about unlearning.",
+        "says nothing about unlearning. It is also the ε of whoever sees both models, before and after.",
     ),
 )
 _EXACT = Passage(
@@ -144,7 +146,13 @@ def headline(certification: Certification) -> str:
 
 def points(certification: Certification) -> tuple[str, ...]:
     """Return what the page says in a few sentences: noise, what unlearning adds, and the routes."""
-    found = [_noise(certification), _hardly(certification.rows), *_compared(certification)]
+    found = [
+        *_no_steps(certification),
+        _noise(certification),
+        _both(certification.rows),
+        _hardly(certification.rows),
+        *_compared(certification),
+    ]
     return tuple(text for text in found if text)
 
 
@@ -289,6 +297,18 @@ def _noise(certification: Certification) -> str:
         do = "does" if n_failed == 1 else "do"
         found.append(f"{counted(n_failed, 'record')} {do} not meet {at} at any noise that was tried.")
     return " ".join(found)
+
+
+def _no_steps(certification: Certification) -> tuple[str, ...]:
+    taken = certification.parameters.get("n_unlearn")
+    if taken != 0:
+        return ()
+    return ("No unlearning step is taken (n_unlearn = 0): every ε is what the noise of learning alone gives.",)
+
+
+def _both(rows: Sequence[RecordRow]) -> str:
+    without = _range([row.epsilon_without_unlearning for row in rows], "ε")
+    return f"For whoever sees both models, the one before the deletion and the one after it: {without}."
 
 
 def _hardly(rows: Sequence[RecordRow]) -> str:

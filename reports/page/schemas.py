@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from audit.certificates.certification import Certification
+from audit.certificates.stream_rows import StreamCertification
 from audit.lots.result import LotsResult
 from audit.models.following import ModelsStream
 from audit.power.forecasts import Forecast
@@ -41,6 +42,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "origin-1.json": (Origin, "Where and from which plan a shard was drawn (unlearn-audit/origin/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),
     "selftest-1.json": (SelftestResult, "Which seeded faults an audit finds (unlearn-audit/selftest/1)"),
+    "stream-1.json": (StreamCertification, "Certificates of a stream of requests (unlearn-audit/stream/1)"),
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

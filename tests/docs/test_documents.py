@@ -33,6 +33,7 @@ HOW_TO = (
     "docs/own_mechanism.md",
     "docs/scores.md",
     "docs/selftest.md",
+    "docs/streams.md",
     "docs/torch.md",
 )
 WITHOUT_CODE = ("docs/development.md", "docs/verdicts.md")
@@ -59,6 +60,7 @@ LONGER = (
     "unlearn-audit store ls out/plan",
     "unlearn-audit report out/plan/report.json",
     "unlearn-audit run small.toml",
+    "unlearn-audit run stream.toml",
 )
 NAMED = re.compile(r"(?:#!.*\n)?# ([\w.]+\.(?:py|toml|sh))\n")
 NUMBER = re.compile(r"(?<![\w#])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -18,6 +18,7 @@ from lxml import html
 import audit
 import reports
 from audit.certificates.certification import Certification
+from audit.certificates.stream_rows import StreamCertification
 from audit.commands.plan_file.reading import read_plan
 from audit.models.following import STATE_SCHEMA, ModelsStream
 from audit.power.forecasts import Forecast
@@ -28,6 +29,7 @@ from audit.running.shards.origin import Origin
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 from reports.audits.terminal import summary
+from reports.certificates.streams import stream_summary, write_stream_certification
 from reports.certificates.writing import certification_summary, write_certification
 from reports.comparisons.summary import comparison_markdown, comparison_summary
 from reports.forecasts.summary import forecast_summary
@@ -91,6 +93,10 @@ def rendered(text: str) -> dict[str, str]:
             words = {"json": json_text.dump(json_text.load(text, ModelsStream, schemas=(STATE_SCHEMA,)))}
         elif kind == "origin":
             words = {"json": Origin.from_json(text).to_json()}
+        elif kind == "stream":
+            releases = StreamCertification.from_json(text)
+            write_stream_certification(releases, folder)
+            words = {"terminal": stream_summary(releases), "redacted": stream_summary(releases.without_records())}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -109,7 +115,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 13
+    assert len(published) == 14
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

@@ -37,6 +37,7 @@ MODULES = (
 )
 # Names there that are plain data or arithmetic, with nothing to cite.
 PLAIN = {
+    "mechanisms.accounting.calibration.far_too_little",
     "audit.statistics.bounds.NullRange",
     "audit.records.estimates.Estimate",
     "audit.statistics.gdp.GaussianBound",

@@ -16,6 +16,7 @@ from audit.commands.plan_file.tables import OwnPlanFile, PlanFile, ProbeSection
 from audit.commands.plan_file.toml_text import read_toml
 from audit.errors import PlanError
 from audit.plan.audit_plan import AuditPlan
+from audit.running.requests import audited_sets
 from mechanisms.adapters.observed import ObservedOutputs
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
@@ -23,6 +24,9 @@ from mechanisms.errors import shown
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Access, Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
+from mechanisms.snapshots import BothSnapshots
+from mechanisms.stages import validate_requests
+from mechanisms.streams import RequestStream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,12 +106,14 @@ def limit_in(path: Path) -> float | None:
 
 def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
     data = file.data.load(folder)
-    mechanism = file.mechanism.build()
+    mechanism: Any = file.mechanism.build()
     # An object of the user's own need not say; the deletion will, and a claim that disagrees is refused then.
     published = Reference.RETRAIN_THEN_UNLEARN
     reference = (
         Reference.RETRAIN_ONLY if isinstance(mechanism, ExactDowndate) else getattr(mechanism, "reference", published)
     )
+    if file.records.stream is not None:
+        mechanism = RequestStream(mechanism=mechanism, requests=file.records.stream)
     data, forget, labels = _records(file, data, mechanism)
     plan = AuditPlan(
         claims=tuple(claim.build(reference) for claim in file.claims),
@@ -133,6 +139,8 @@ def _resolve(file: PlanFile, folder: Path) -> ResolvedPlan:
 
 def _granted(file: PlanFile, mechanism: Mechanism) -> Mechanism:
     """Return the mechanism as the plan's access shows it."""
+    if file.access == "transcript":
+        return BothSnapshots(mechanism=mechanism)
     if file.access != "black_box" or isinstance(mechanism, NetworkLangevin):
         return mechanism
     probe = file.probe or ProbeSection()
@@ -148,6 +156,10 @@ def _records(
             data, words, by=file.records.by, mechanism=mechanism, penalty=file.mechanism.penalty, seed=file.seed
         )
         return found.data, tuple((record,) for record in found.records), tuple(words)
+    if isinstance(mechanism, RequestStream):
+        asked = [request for request in mechanism.requests if request]
+        validate_requests(asked, data.n_records, field="records.stream")
+        return (data, *audited_sets(mechanism, file.records.after))
     sets = file.records.forget or []
     return (
         data,

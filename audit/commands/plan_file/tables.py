@@ -43,6 +43,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import OutputKind
 from mechanisms.sources import NAMED, load_file, load_named
+from mechanisms.streams import ADAPTIVE
 
 PLAN_SCHEMA = "unlearn-audit/plan/1"
 
@@ -86,6 +87,8 @@ class RecordsSection(Section):
     choose: list[Word] | None = None
     by: Ranking = "leverage_residual"
     forget: list[list[int]] | None = None
+    stream: list[list[int]] | None = None
+    after: Literal["each", "last"] = "each"
 
     @field_validator("forget", mode="before")
     @classmethod
@@ -95,12 +98,29 @@ class RecordsSection(Section):
             raise ValueError(f"expected forget sets: [{alone}] deletes each alone, [{given}] all at once")
         return given
 
+    @field_validator("stream", mode="before")
+    @classmethod
+    def _requests(cls, given: Any) -> Any:
+        if given == "adaptive" or isinstance(given, dict):
+            raise ValueError(f"expected requests that are written down, such as [[291], [17]]: {ADAPTIVE}")
+        if isinstance(given, list) and given and all(isinstance(item, int) for item in given):
+            raise ValueError(
+                f"expected a list of requests: [{given}] deletes all at once, [[{given[0]}], ...] one by one"
+            )
+        return given
+
     @model_validator(mode="after")
     def _one_way(self) -> RecordsSection:
-        if (self.choose is None) == (self.forget is None):
-            raise ValueError('give either choose = ["hardest", "median", "easiest"] or forget = [[3], [5, 9]]')
-        if not (self.choose or self.forget):
+        ways = [self.choose, self.forget, self.stream]
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError(
+                'give one of choose = ["hardest", "median", "easiest"], forget = [[3], [5, 9]] and, for requests that '
+                "come one after the other, stream = [[3], [5, 9]]"
+            )
+        if not any(ways) or (self.stream is not None and not any(self.stream)):
             raise ValueError("name at least one record")
+        if "after" in self.model_fields_set and self.stream is None:
+            raise ValueError("after belongs to stream; add that, or remove it")
         return self
 
 

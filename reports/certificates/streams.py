@@ -1,0 +1,91 @@
+"""Certificates of a stream for readers: a table of releases for a terminal, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.page.numbers import nearest, up
+from reports.writing import write_texts
+
+if TYPE_CHECKING:
+    from audit.certificates.stream_rows import ReleaseRow, StreamCertification
+
+WIDTH = 110
+COLUMNS = ("after request", "records", "deleted in all", "noise of a step", "ε", "meets the target")
+ALONE = (
+    "Each ε covers the release after that request alone: whoever keeps several releases may learn more. Requests were "
+    "fixed beforehand. Epsilon and noise are functions of the deleted records: keep this table as safe as the data."
+)
+WITHHELD = "Which records were deleted, and the noise and ε of each request, are withheld."
+
+
+def stream_summary(certification: StreamCertification) -> str:
+    """Return the table of releases as plain text."""
+    rows = [COLUMNS, *(_cells(row, certification) for row in certification.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    notes = [textwrap.fill(note, WIDTH) for note in _notes(certification)]
+    return "\n".join([certification.title, "", f"At δ = {nearest(certification.delta)}.", *lines, "", *notes])
+
+
+def stream_markdown(certification: StreamCertification) -> str:
+    """Return a page of Markdown."""
+    rows = ["| " + " | ".join(_cells(row, certification)) + " |" for row in certification.rows]
+    parts = [
+        f"# {certification.title}",
+        f"At δ = {nearest(certification.delta)}.",
+        "\n".join(["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS), *rows]),
+        *_notes(certification),
+        "\n".join(f"* {sentence}" for sentence in certification.assumptions),
+        "\n".join(f"* {name}: {value}" for name, value in certification.parameters.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_stream_certification(certification: StreamCertification, directory: str | Path) -> tuple[Path, ...]:
+    """Write ``stream.json``, ``stream.md`` and ``stream.csv``; return their paths.
+
+    Parameters
+    ----------
+    certification
+        What is written.
+    directory
+        Created when it is missing; files of these names that lie there are replaced.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["request", "records", "n_records", "n_deleted", "sigma_unlearn", "epsilon", "meets_target"])
+    for row in certification.rows:
+        shown = " ".join(map(str, row.records))
+        writer.writerow(
+            [row.request, shown, row.n_records, row.n_deleted, row.sigma_unlearn, row.epsilon, row.meets_target]
+        )
+    texts = {
+        "stream.json": certification.to_json(),
+        "stream.md": stream_markdown(certification),
+        "stream.csv": buffer.getvalue(),
+    }
+    return write_texts(directory, texts)
+
+
+def _cells(row: ReleaseRow, certification: StreamCertification) -> tuple[str, ...]:
+    withheld = "withheld" if certification.redacted else "–"
+    names = ", ".join(map(str, row.records)) or (f"{row.n_records}, {withheld}" if row.n_records else "none")
+    return (
+        str(row.request),
+        names,
+        str(row.n_deleted),
+        withheld if row.sigma_unlearn is None else up(row.sigma_unlearn),
+        withheld if row.epsilon is None else up(row.epsilon),
+        {True: "yes", False: "NO", None: "–"}[row.meets_target],
+    )
+
+
+def _notes(certification: StreamCertification) -> list[str]:
+    target = certification.target_epsilon
+    said = [] if target is None else [f"Target: ε = {up(target)}, for every release; noise is calibrated in order."]
+    return [*said, ALONE, *([WITHHELD] if certification.redacted else [])]
