@@ -364,7 +364,7 @@ def _certify(
     from audit.commands.plan_file.reading import read_plan
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
-    from mechanisms.streams import RequestStream
+    from mechanisms.serving.streams import RequestStream
     from reports.certificates.writing import certification_summary, write_certification
 
     check_writable(out, contents=(*CERTIFICATES, *STREAMS, f"{CERTIFICATES_STORE}/"))

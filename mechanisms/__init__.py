@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from mechanisms.networks.fine_tuning import NoisyFineTuning
     from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
-    from mechanisms.newton_removal import NewtonRemoval
-    from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+    from mechanisms.perturbation.newton_removal import NewtonRemoval
+    from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
     from mechanisms.protocol import (
         Access,
         Deletion,
@@ -66,10 +66,10 @@ if TYPE_CHECKING:
     from mechanisms.ridge.downdate import ExactDowndate
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
     from mechanisms.ridge.minibatches import RidgeMinibatch
-    from mechanisms.snapshots import BothSnapshots
+    from mechanisms.serving.snapshots import BothSnapshots
+    from mechanisms.serving.stages import sample_by_stages
+    from mechanisms.serving.streams import RequestStream
     from mechanisms.sources import load_file, load_named
-    from mechanisms.stages import sample_by_stages
-    from mechanisms.streams import RequestStream
 else:
     __getattr__, __dir__ = lend(
         __name__,
@@ -93,8 +93,8 @@ else:
             "mechanisms.networks.fine_tuning": "NoisyFineTuning",
             "mechanisms.networks.individual": "IndividualFilter",
             "mechanisms.networks.langevin": "NetworkLangevin",
-            "mechanisms.newton_removal": "NewtonRemoval",
-            "mechanisms.output_perturbation": "CalibratedSigma OutputPerturbation",
+            "mechanisms.perturbation.newton_removal": "NewtonRemoval",
+            "mechanisms.perturbation.output_perturbation": "CalibratedSigma OutputPerturbation",
             "mechanisms.protocol": (
                 "Access Deletion GaussianLaw HasCertificates HasLaw HasParameters HasPools HasStages HasStreams "
                 "HasTrajectory Mechanism Outputs ReleaseSpec ShowsLearned World"
@@ -103,10 +103,10 @@ else:
             "mechanisms.ridge.downdate": "ExactDowndate",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeLangevin",
             "mechanisms.ridge.minibatches": "RidgeMinibatch",
-            "mechanisms.snapshots": "BothSnapshots",
+            "mechanisms.serving.snapshots": "BothSnapshots",
             "mechanisms.sources": "load_file load_named",
-            "mechanisms.stages": "sample_by_stages",
-            "mechanisms.streams": "RequestStream",
+            "mechanisms.serving.stages": "sample_by_stages",
+            "mechanisms.serving.streams": "RequestStream",
         },
     )
 

@@ -148,8 +148,8 @@ class HasStages(Protocol):
     never learns a model, and has no stages.
 
     :meth:`Deletion.sample` is these stages, bit for bit: of at most ``at_once`` models after those before them, with
-    one generator for all (:func:`mechanisms.stages.sample_by_stages`). In the reference world the retained records are
-    learned, and ``unlearn`` is given an empty request; with ``Reference.RETRAIN_ONLY`` it is not called.
+    one generator for all (:func:`mechanisms.serving.stages.sample_by_stages`). In the reference world the retained
+    records are learned, and ``unlearn`` is given an empty request; with ``Reference.RETRAIN_ONLY`` it is not called.
     """
 
     @property

@@ -34,7 +34,7 @@ from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_u
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
 from mechanisms.ridge.routes import RidgeRoutes
-from mechanisms.streams import requests_of
+from mechanisms.serving.streams import requests_of
 
 RouteChoice = Literal["exact", "repaired", "published", "uniform"]
 ALL_ROUTES: tuple[RouteChoice, ...] = get_args(RouteChoice)

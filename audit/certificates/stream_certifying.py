@@ -24,7 +24,7 @@ from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream
 from mechanisms.ridge.streams.service import ASSUMPTIONS, calibrated_phases, setup_of
-from mechanisms.streams import RequestStream
+from mechanisms.serving.streams import RequestStream
 
 
 def certify_stream(

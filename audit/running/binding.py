@@ -34,7 +34,7 @@ from mechanisms.protocol import (
 )
 from mechanisms.reading.records import RecordSet, require_records
 from mechanisms.reading.scalars import flag
-from mechanisms.streams import check_stream_claim, requests_of
+from mechanisms.serving.streams import check_stream_claim, requests_of
 
 
 def default_plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from mechanisms.errors import require
-from mechanisms.streams import RequestStream
+from mechanisms.serving.streams import RequestStream
 
 After = Literal["each", "last"]
 

@@ -48,7 +48,7 @@ from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Mechanism
 from mechanisms.reading.records import RecordSet, records_for
-from mechanisms.streams import RequestStream
+from mechanisms.serving.streams import RequestStream
 
 Announce = Callable[[AuditPlan, Sequence[BoundRecord], Family], None]
 

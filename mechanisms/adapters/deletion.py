@@ -20,7 +20,7 @@ from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, NotApplicableError
 from mechanisms.protocol import LearnedModels, ReleaseSpec, World
 from mechanisms.reading.records import RecordSet, require_records
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 Array = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import ReleaseSpec
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 Array = NDArray[np.float64]
 Learnable = Dataset | TableRecords

@@ -24,7 +24,7 @@ from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import Access, Outputs, ReleaseSpec
 from mechanisms.reading.records import RecordSet
 from mechanisms.reading.scalars import real_number
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 if TYPE_CHECKING:
     from mechanisms.adapters.torch_models import Asked, Sees

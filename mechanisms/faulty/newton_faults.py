@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mechanisms.faulty.newton_service import NewtonService
-from mechanisms.newton_removal import Objective
+from mechanisms.perturbation.newton_removal import Objective
 
 
 def no_step(service: NewtonService) -> NewtonService:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.newton_removal import TOLERANCE, NewtonDeletion, Objective
+from mechanisms.perturbation.newton_removal import TOLERANCE, NewtonDeletion, Objective
 from mechanisms.protocol import GaussianLaw, World
 
 Array = NDArray[np.float64]

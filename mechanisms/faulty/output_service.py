@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import EpsilonDelta, GaussianDP
 from mechanisms.dataset import Dataset
-from mechanisms.output_perturbation import PerturbedDeletion
+from mechanisms.perturbation.output_perturbation import PerturbedDeletion
 from mechanisms.protocol import GaussianLaw, World
 
 Array = NDArray[np.float64]

@@ -31,8 +31,8 @@ from mechanisms.faulty.problems import (
     RidgeProblem,
 )
 from mechanisms.faulty.ridge_service import RidgeService
-from mechanisms.newton_removal import NewtonRemoval
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+from mechanisms.perturbation.newton_removal import NewtonRemoval
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.protocol import ReleaseSpec, World
 from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
 

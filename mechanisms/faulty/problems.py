@@ -15,8 +15,8 @@ from mechanisms.faulty.deletion import FaultyDeletion, FaultyGaussianDeletion
 from mechanisms.faulty.newton_service import NewtonService
 from mechanisms.faulty.output_service import OutputService
 from mechanisms.faulty.ridge_service import RidgeService
-from mechanisms.newton_removal import NewtonRemoval
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+from mechanisms.perturbation.newton_removal import NewtonRemoval
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.ridge.langevin import RidgeLangevin
 
 OUTPUT_PENALTY = 1.0

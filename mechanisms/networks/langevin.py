@@ -24,7 +24,7 @@ from mechanisms.networks.certificates import individual_certificate, learning_no
 from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import Budgets, IndividualFilter
 from mechanisms.protocol import Access, Outputs, ReleaseSpec, World
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 if TYPE_CHECKING:
     from mechanisms.networks.clipped_descent import Batch, Ledger, Networks

@@ -22,7 +22,7 @@ from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.stepwise import StepwiseSampler
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.service import RidgeStream, calibrated_phases, setup_of
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 Array = NDArray[np.float64]
 Route = Literal["exact", "published", "repaired", "uniform"]

@@ -13,7 +13,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.protocol import ReleaseSpec
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.stepwise import BATCH, Objective, StepwiseSampler
-from mechanisms.stages import known_or
+from mechanisms.serving.stages import known_or
 
 Array = NDArray[np.float64]
 

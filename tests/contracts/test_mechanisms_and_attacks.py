@@ -15,8 +15,8 @@ from mechanisms.adapters.sklearn import from_estimator
 from mechanisms.dataset import Dataset
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.newton_removal import NewtonRemoval
-from mechanisms.output_perturbation import OutputPerturbation
+from mechanisms.perturbation.newton_removal import NewtonRemoval
+from mechanisms.perturbation.output_perturbation import OutputPerturbation
 from mechanisms.protocol import Deletion, HasCertificates, Mechanism, ReleaseSpec, World
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate

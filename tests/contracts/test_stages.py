@@ -25,15 +25,15 @@ from mechanisms.faulty.catalogue import CATALOGUE
 from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.newton_removal import NewtonRemoval
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+from mechanisms.perturbation.newton_removal import NewtonRemoval
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.protocol import Access, Deletion, HasPools, HasStages, HasStreams, Outputs, ReleaseSpec, World
 from mechanisms.reading.records import RecordList, RecordSet
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.serving.stages import sample_by_stages
 from mechanisms.sources import load_named
-from mechanisms.stages import sample_by_stages
 from tests.contracts.test_mechanisms_and_attacks import EVERY_MECHANISM, NEEDS_TORCH
 
 Array = NDArray[np.float64]

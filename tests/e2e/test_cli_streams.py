@@ -10,7 +10,7 @@ import pytest
 from audit.certificates import stream_certifying
 from audit.certificates.stream_rows import StreamCertification
 from audit.commands.plan_file.reading import read_plan
-from mechanisms.streams import RequestStream
+from mechanisms.serving.streams import RequestStream
 
 from .command_line import run
 

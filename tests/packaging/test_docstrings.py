@@ -59,8 +59,8 @@ PLAIN = {
 }
 MECHANISMS = (
     "mechanisms.networks.langevin.NetworkLangevin",
-    "mechanisms.newton_removal.NewtonRemoval",
-    "mechanisms.output_perturbation.OutputPerturbation",
+    "mechanisms.perturbation.newton_removal.NewtonRemoval",
+    "mechanisms.perturbation.output_perturbation.OutputPerturbation",
     "mechanisms.ridge.downdate.ExactDowndate",
     "mechanisms.ridge.langevin.RidgeLangevin",
 )

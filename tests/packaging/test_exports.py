@@ -208,7 +208,7 @@ def test_deep_names_are_found() -> None:
         "audit.records.result",
         "mechanisms.adapters.sklearn",
         "mechanisms.lazy",
-        "mechanisms.output_perturbation",
+        "mechanisms.perturbation.output_perturbation",
     ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:

@@ -25,7 +25,7 @@ from mechanisms.adapters.released import Predictions, coefficients_of
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.output_perturbation import OutputPerturbation
+from mechanisms.perturbation.output_perturbation import OutputPerturbation
 from mechanisms.protocol import Access, ReleaseSpec, World
 from mechanisms.reading.arrays import real_numbers
 from mechanisms.sources import load_file

@@ -14,7 +14,7 @@ from audit.commands.plan_file.example import example_plan
 from audit.commands.plan_file.reading import read_plan
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.output_perturbation import OutputPerturbation
+from mechanisms.perturbation.output_perturbation import OutputPerturbation
 from mechanisms.protocol import World
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map

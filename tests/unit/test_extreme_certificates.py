@@ -16,7 +16,7 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import GaussianDP
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError, UnreachableTargetError
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.ridge.krylov import KrylovSetup, reduced_pair
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 

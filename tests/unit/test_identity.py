@@ -22,7 +22,7 @@ from audit.trials.identity.of_runs import canonical, differences, identity_of
 from audit.trials.identity.user_files import files_beside, is_users, packages_digest
 from mechanisms import Claim, EpsilonDelta, from_functions, load_named
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.newton_removal import NewtonRemoval
+from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.protocol import World
 from mechanisms.ridge import ExactDowndate, RidgeLangevin
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from mechanisms.claim import EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.newton_removal import NewtonDeletion, NewtonRemoval, Objective
+from mechanisms.perturbation.newton_removal import NewtonDeletion, NewtonRemoval, Objective
 from mechanisms.protocol import World
 from mechanisms.sources import load_named
 

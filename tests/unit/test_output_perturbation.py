@@ -20,7 +20,7 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation, PerturbedDeletion
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation, PerturbedDeletion
 from mechanisms.protocol import Deletion, HasCertificates, HasLaw, HasParameters, World
 from mechanisms.sources import load_named
 

@@ -32,7 +32,7 @@ from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.output_perturbation import CalibratedSigma, OutputPerturbation
+from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
 from mechanisms.protocol import ReleaseSpec, World
 from mechanisms.ridge.langevin import RidgeLangevin
 from tests.statistical.budget import binomial_limits

@@ -22,7 +22,7 @@ from mechanisms.protocol import Access, World
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.snapshots import both_models_law, which_of_two
-from mechanisms.snapshots import BothSnapshots
+from mechanisms.serving.snapshots import BothSnapshots
 
 DELTA = 1e-5
 RIDGE = RidgeLangevin(penalty=0.3, n_learn=20, n_unlearn=5, sigma_learn=0.05, sigma_unlearn=0.03)

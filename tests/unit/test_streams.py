@@ -27,7 +27,7 @@ from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.streams.laws import stream_pair
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream, stream_epsilons
-from mechanisms.streams import RequestStream, StreamDeletion
+from mechanisms.serving.streams import RequestStream, StreamDeletion
 
 DELTA = 1e-5
 RIDGE = RidgeLangevin(penalty=0.3, n_learn=60, n_unlearn=10, sigma_learn=0.02, sigma_unlearn=0.03)

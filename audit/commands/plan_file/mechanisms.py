@@ -19,7 +19,7 @@ from mechanisms.claim import Reference
 from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.newton_removal import NewtonRemoval
+from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 

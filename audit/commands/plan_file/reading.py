@@ -24,9 +24,9 @@ from mechanisms.errors import shown
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Access, Mechanism
 from mechanisms.ridge.downdate import ExactDowndate
-from mechanisms.snapshots import BothSnapshots
-from mechanisms.stages import validate_requests
-from mechanisms.streams import RequestStream
+from mechanisms.serving.snapshots import BothSnapshots
+from mechanisms.serving.stages import validate_requests
+from mechanisms.serving.streams import RequestStream
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

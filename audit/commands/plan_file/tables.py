@@ -42,8 +42,8 @@ from mechanisms.claim import (
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import OutputKind
+from mechanisms.serving.streams import ADAPTIVE
 from mechanisms.sources import NAMED, load_file, load_named
-from mechanisms.streams import ADAPTIVE
 
 PLAN_SCHEMA = "unlearn-audit/plan/1"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from mechanisms.errors import require
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from mechanisms.claim import Certificate, Claim, Reference, ThisSet
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, HasStages, HasStreams, ReleaseSpec, World
 from mechanisms.reading.records import RecordSet
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 Array = NDArray[np.float64]
 Requests = tuple[tuple[int, ...], ...]

@@ -24,7 +24,7 @@ from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.reading.arrays import real_numbers
-from mechanisms.stages import known_or, validate_requests
+from mechanisms.serving.stages import known_or, validate_requests
 
 Array = NDArray[np.float64]
 RemovalFn = Callable[[Array, Dataset, Dataset], Array]
