@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INSTALLED := $(VENV)/.installed
 STAMP := $(VENV)/.ready
+DOCS := $(VENV)/.docs
 
-.PHONY: demo network test check test-slow selftest bench clean
+.PHONY: demo network test check test-slow selftest bench docs axe clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
@@ -49,6 +50,25 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(DOCS): $(STAMP)
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+# The documentation site, in out/docs/site/index.html: opens from the folder.
+docs: $(DOCS)
+	$(BIN)/python docs/site/build.py --out out/docs
+
+# Its pages and those of reports as axe-core sees them, in Chromium; axe-core comes from npm, into out/.
+AXE := out/axe/node_modules/axe-core/axe.min.js
+axe: docs
+	@if ! command -v npm >/dev/null || ! command -v chromium >/dev/null; then \
+		echo 'axe: skipped, it needs npm and Chromium'; \
+	elif ! { test -f $(AXE) || npm install --silent --no-audit --no-fund --prefix out/axe axe-core@4.14.1; }; then \
+		echo 'axe: skipped, npm could not fetch axe-core'; \
+	else \
+		$(BIN)/python tests/e2e/accessibility.py $(AXE) $$(find out/docs/site -name '*.html'); \
+	fi
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/sampling.py

@@ -26,8 +26,8 @@ MORE_OFTEN = {
 }
 
 
-def sandwiches(views: Iterable[SandwichView]) -> TableView:
-    """Return the numbers of the sandwich, one row a delta."""
+def sandwiches(views: Iterable[SandwichView], *, is_elsewhere: bool) -> TableView:
+    """Return the numbers of the sandwich, one row a delta; say why one was counted elsewhere than it was claimed."""
     rows = tuple(
         (
             view.title,
@@ -41,10 +41,20 @@ def sandwiches(views: Iterable[SandwichView]) -> TableView:
         )
         for view in views
     )
-    columns = ("at", "lower bound", "exact ε", "claimed ε", "detectable ε", "ceiling", "level", "lower bound shown by")
+    columns = (
+        "at",
+        "lower bound",
+        "exact ε of the claim",
+        "claimed ε",
+        "detectable ε",
+        "ceiling",
+        "level",
+        "lower bound shown by",
+    )
     return TableView(
         title="Lower bound ≤ exact ≤ claimed",
-        caption=f"{NONE}: not stated by any certificate; {INFINITE}: no finite ε.",
+        caption=f"{NONE}: not stated by any certificate; {INFINITE}: no finite ε. {words.EXACT}"
+        + (f" {words.WHY_ELSEWHERE}" if is_elsewhere else ""),
         columns=columns,
         rows=rows,
         numeric=(False, True, True, True, True, True, True, False),

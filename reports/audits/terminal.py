@@ -9,16 +9,20 @@ from audit.records.phrases import WEAK
 from audit.records.result import AuditCollection, AuditResult
 from reports.audits.histories import STOPPING
 from reports.audits.view import page
-from reports.audits.words import CEILING, DETECTABLE, ESTIMATES
-from reports.page.parts import NONE, AuditView, FindingView, TableView
+from reports.audits.words import CEILING, DETECTABLE, ESTIMATES, EXACT, WHY_ELSEWHERE
+from reports.page.parts import NONE, AuditView, FindingView, SandwichView, TableView
 from reports.page.terminal import printed, shown_case
 
+# Of the second row of a finding, which a note explains.
+COUNTED = "counted at"
 # A remark about more findings than this does not name them.
 MOST_NAMED = 8
 
 
 def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
     """Return one line a finding: record, what is claimed, lower bound, exact epsilon, verdict.
+
+    A claim that was counted elsewhere than it was made has a second line.
 
     Parameters
     ----------
@@ -38,19 +42,31 @@ def summary(value: AuditResult | AuditCollection, *, width: int = 120) -> str:
         parts += [*histories, STOPPING] if histories else []
         estimates = [(heading, details.estimates) for heading, details in told if details.estimates.rows]
         parts += ["", ESTIMATES, _estimates(audit.title, estimates)] if estimates else []
-    is_weak = any(finding.is_weak for finding in value.findings)
-    return printed([*parts, DETECTABLE, CEILING, *([WEAK] if is_weak else [])], width)
+    found = [finding for audit in whole.audits for finding in audit.findings]
+    notes = (
+        (WHY_ELSEWHERE, any(finding.made for finding in found)),
+        (f"* {EXACT}", _states_exact(found)),
+        (DETECTABLE, True),
+        (CEILING, True),
+        (WEAK, any(finding.is_weak for finding in value.findings)),
+    )
+    return printed([*parts, *(note for note, is_needed in notes if is_needed)], width)
 
 
 def _table(audit: AuditView) -> TableView:
-    columns = ("record", "claimed", "lower bound", "exact", "detectable", "ceiling", "verdict")
+    exact = "exact*" if _states_exact(audit.findings) else "exact"
+    columns = ("record", "claimed", "lower bound", exact, "detectable", "ceiling", "verdict")
     return TableView(
         title=audit.title,
         caption="",
         columns=columns,
-        rows=tuple(_cells(finding) for finding in audit.findings),
+        rows=tuple(row for finding in audit.findings for row in _rows(finding)),
         numeric=tuple(name not in ("record", "claimed", "verdict") for name in columns),
     )
+
+
+def _states_exact(findings: Sequence[FindingView]) -> bool:
+    return any(row.exact for finding in findings for row in (finding.made, finding.quoted) if row)
 
 
 def _remarks(audit: AuditView) -> list[str]:
@@ -78,15 +94,25 @@ def _estimates(title: str, found: Sequence[tuple[str, TableView]]) -> TableView:
     )
 
 
-def _cells(finding: FindingView) -> tuple[str, ...]:
-    view = finding.quoted
+def _rows(finding: FindingView) -> list[tuple[str, ...]]:
+    """Return the row where the claim was made, and below it the one where it was counted, where that is another."""
     verdict = f"{finding.verdict.symbol} {finding.verdict.text}"
-    if view is None:
-        return finding.heading, finding.claim, NONE, NONE, NONE, NONE, verdict
+    if finding.quoted is None:
+        return [(finding.heading, finding.claim, NONE, NONE, NONE, NONE, verdict)]
+    is_refuted = finding.verdict.key == "refuted"
+    if finding.made is None:
+        return [(finding.heading, *_cells(finding.quoted, is_refuted), verdict)]
+    return [
+        (finding.heading, *_cells(finding.made, False), verdict),
+        (f"  {COUNTED}", *_cells(finding.quoted, is_refuted), ""),
+    ]
+
+
+def _cells(view: SandwichView, is_refuted: bool) -> tuple[str, ...]:
     epsilon = "no finite ε" if math.isinf(view.claimed.value) else f"ε ≤ {view.claimed.text}"
     claimed = f"{epsilon}, δ = {view.delta}"
     exact = view.exact.text if view.exact else NONE
     # Stopped at the very look that refuted the claim itself: no larger epsilon is refuted yet.
-    just = finding.verdict.key == "refuted" and view.bound.value == view.claimed.value
+    just = is_refuted and view.bound.value == view.claimed.value
     bound = f"> {view.bound.text}" if just else view.bound.text
-    return finding.heading, claimed, bound, exact, view.detectable.text, view.ceiling.text, verdict
+    return claimed, bound, exact, view.detectable.text, view.ceiling.text

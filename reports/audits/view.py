@@ -12,7 +12,7 @@ from audit.records.evidence import Finding, Roc, Sandwich
 from audit.records.remarks import remarks, unseen
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
-from mechanisms.claim import Claim, Direction
+from mechanisms.claim import Claim, Direction, EpsilonDelta
 from reports.audits import (
     compliance,
     controls,
@@ -38,6 +38,7 @@ from reports.page.parts import (
     SandwichView,
     SummaryRow,
     TableView,
+    VerdictView,
     map_text,
     plain,
 )
@@ -174,7 +175,10 @@ def _index(result: AuditResult, audit: AuditView) -> IndexRow:
 def _finding(finding: Finding, result: AuditResult, anchor: str, *, in_full: bool) -> FindingView:
     if result.redaction is not None:
         return withheld.finding(finding, result, anchor)
-    view = None if finding.quoted is None else _sandwich(finding.quoted)
+    made_at = _made_at(finding.claim, result)
+    view = None if finding.quoted is None else _sandwich(finding.quoted, made_at)
+    elsewhere = finding.quoted is not None and finding.quoted.bound.delta != made_at
+    rows = [s for s in finding.sandwiches if s.bound.delta == made_at] if elsewhere else []
     strength = (
         verdict_words.strength(finding, view, result.plan.significance),
         phrases.WEAK if finding.is_weak else "",
@@ -191,18 +195,26 @@ def _finding(finding: Finding, result: AuditResult, anchor: str, *, in_full: boo
         fired=distributions.fired(finding),
         notes=verdict_words.notes(finding),
         quoted=view,
-        details=_details(finding) if in_full else None,
+        made=_sandwich(rows[0], made_at) if rows else None,
+        details=_details(finding, made_at) if in_full else None,
     )
 
 
-def _details(finding: Finding) -> FindingDetails:
-    sandwiches = tuple(_sandwich(sandwich) for sandwich in finding.sandwiches)
+def _made_at(claim: Claim, result: AuditResult) -> float:
+    """Return the delta where a claim was made: its own, or the plan's where it is about every delta."""
+    return claim.guarantee.delta if isinstance(claim.guarantee, EpsilonDelta) else result.plan.delta
+
+
+def _details(finding: Finding, made_at: float) -> FindingDetails:
+    ordered = sorted(finding.sandwiches, key=lambda sandwich: sandwich.bound.delta != made_at)
+    sandwiches = tuple(_sandwich(sandwich, made_at) for sandwich in ordered)
+    is_elsewhere = any(s.role == "claim_row" and s.bound.delta != made_at for s in ordered)
     shown, hidden = curves(finding)
     return FindingDetails(
         records=tuple(facts.record_view(preview, "Deleted record") for preview in finding.preview),
         parameters=tables.parameters(finding),
         sandwiches=sandwiches,
-        sandwich_table=tables.sandwiches(sandwiches),
+        sandwich_table=tables.sandwiches(sandwiches, is_elsewhere=is_elsewhere),
         sandwich_caption=words.sandwich_caption(any(s.exact for s in sandwiches)) if sandwiches else "",
         trade_off_caption=words.trade_off_caption(shown, hidden, near_diagonal(finding)),
         rare_caption=words.rare_caption(direction(finding)) if has_rare_events(finding) else "",
@@ -215,12 +227,12 @@ def _details(finding: Finding) -> FindingDetails:
     )
 
 
-def _sandwich(sandwich: Sandwich) -> SandwichView:
+def _sandwich(sandwich: Sandwich, made_at: float) -> SandwichView:
     bound, exact = sandwich.bound, sandwich.exact
     others = (sandwich.claimed,) if exact is None else (sandwich.claimed, exact)
     digits = enough_digits(bound.value, *others)
     return SandwichView(
-        title=words.sandwich_title(sandwich),
+        title=words.sandwich_title(sandwich, made_at),
         delta=nearest(bound.delta),
         bound=Number(value=bound.value, text=down(bound.value, digits)),
         exact=None if exact is None else Number(value=exact, text=up(exact, digits)),
@@ -235,22 +247,28 @@ def _sandwich(sandwich: Sandwich) -> SandwichView:
 def _summary(audit: AuditView) -> Sequence[SummaryRow]:
     rows = []
     for finding in audit.findings:
-        quoted = finding.quoted
-        rows.append(
-            SummaryRow(
-                audit=audit.title,
-                record=finding.heading,
-                claimed=quoted.claimed.text if quoted else NONE,
-                bound=quoted.bound.text if quoted else NONE,
-                exact=quoted.exact.text if quoted and quoted.exact else NONE,
-                detectable=quoted.detectable.text if quoted else NONE,
-                ceiling=quoted.ceiling.text if quoted else NONE,
-                delta=quoted.delta if quoted else NONE,
-                verdict=finding.verdict,
-                anchor=finding.anchor,
-            )
-        )
+        first = finding.made or finding.quoted
+        rows.append(_summary_row(audit, finding, finding.heading, first, finding.verdict))
+        if finding.made is not None:
+            rows.append(_summary_row(audit, finding, f"{finding.heading}, {words.ELSEWHERE}", finding.quoted, None))
     return rows
+
+
+def _summary_row(
+    audit: AuditView, finding: FindingView, record: str, row: SandwichView | None, verdict: VerdictView | None
+) -> SummaryRow:
+    return SummaryRow(
+        audit=audit.title,
+        record=record,
+        claimed=row.claimed.text if row else NONE,
+        bound=row.bound.text if row else NONE,
+        exact=row.exact.text if row and row.exact else NONE,
+        detectable=row.detectable.text if row else NONE,
+        ceiling=row.ceiling.text if row else NONE,
+        delta=row.delta if row else NONE,
+        verdict=verdict,
+        anchor=finding.anchor,
+    )
 
 
 def _table(table: Table) -> TableView:

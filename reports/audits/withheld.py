@@ -37,6 +37,7 @@ def finding(made: Finding, result: AuditResult, anchor: str) -> FindingView:
         fired="",
         notes=(FINDING, *(f"Attack {name} could not be run." for name in sorted(made.failures))),
         quoted=None,
+        made=None,
         details=None,
     )
 

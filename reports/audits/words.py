@@ -14,6 +14,7 @@ from mechanisms.claim import Certificate, Direction, Reference
 from reports.page.numbers import counted, listed, nearest, up
 from reports.page.parts import FindingView, Passage, VerdictKey, VerdictView
 
+MADE = "where the claim was made"
 ROLES = {"claim_row": "where this audit has power", "plan_delta": "at the plan's δ"}
 PROVENANCE = {
     "exact": "computed from the exact law",
@@ -59,6 +60,12 @@ DETECTABLE = (
     "that the audit would have refuted with probability 0.8."
 )
 CEILING = "Ceiling: the largest lower bound that its trials could have given, whatever the true ε."
+ELSEWHERE = "where it could see most"
+WHY_ELSEWHERE = (
+    "A claim about every δ is tested at the δ where so many models can see most, which was chosen before anything was "
+    "counted: a claim that fails at one δ is false."
+)
+EXACT = "Exact: of the mechanism that is claimed, not of the one that was audited."
 INDEX = (
     "Each audit is a family of its own: its significance is shared by its own tests only, and was not divided among "
     "the audits of this page. Of many audits of true claims, a few may refute by chance; the more audits, the more so."
@@ -70,7 +77,8 @@ SENSITIVE = Passage(
 )
 SUMMARY = (
     "Each row is one claim about one deletion; its numbers are ε at the δ of the row. Each audit is a family of its "
-    f"own: its significance is shared by its own tests only. {DETECTABLE} {CEILING}"
+    f"own: its significance is shared by its own tests only. {DETECTABLE} {CEILING} "
+    f"{EXACT}"
 )
 ROUNDING = (
     "Numbers are rounded outward: lower bounds down; claimed, exact and detectable ε, ceilings, p-values and levels "
@@ -123,10 +131,10 @@ def headline(findings: Sequence[Finding]) -> str:
     return f"{counted(len(findings), 'claim')} audited: {told}."
 
 
-def sandwich_title(sandwich: Sandwich) -> str:
-    """Return where on the delta axis a sandwich is drawn."""
-    delta = f"δ = {nearest(sandwich.bound.delta)}"
-    return f"{delta}, {ROLES[sandwich.role]}"
+def sandwich_title(sandwich: Sandwich, made_at: float) -> str:
+    """Return where on the delta axis a sandwich is drawn, for a claim that was made at ``made_at``."""
+    where = MADE if sandwich.bound.delta == made_at else ROLES[sandwich.role]
+    return f"δ = {nearest(sandwich.bound.delta)}, {where}"
 
 
 def folded(n_findings: int) -> str:
@@ -156,7 +164,9 @@ def forest_caption(findings: Sequence[FindingView]) -> str:
 
 def sandwich_caption(has_exact: bool) -> str:
     """Return how to read the picture of the sandwich."""
-    exact = "Diamond: the exact ε that the certificate states." if has_exact else "No certificate states an exact ε."
+    exact = "No certificate states an exact ε."
+    if has_exact:
+        exact = "Diamond: the exact ε of the mechanism that is claimed, which its certificate states."
     return (
         "Triangle to the right: what the audit showed. Triangle to the left: what is claimed; a lower bound in the "
         f"shaded part beyond it contradicts the claim. {exact} Circle: the smallest true ε that the audit would have "

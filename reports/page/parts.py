@@ -115,7 +115,10 @@ class FindingDetails:
 
 @dataclass(frozen=True, kw_only=True)
 class FindingView:
-    """One verdict in words, with what is quoted of its numbers; ``details`` are withheld, or left out of long pages."""
+    """One verdict in words, with what is quoted of its numbers; ``details`` are withheld, or left out of long pages.
+
+    ``made`` is the row at the delta where the claim was made, where another one is quoted.
+    """
 
     anchor: str
     heading: str
@@ -127,6 +130,7 @@ class FindingView:
     fired: str
     notes: tuple[str, ...]
     quoted: SandwichView | None
+    made: SandwichView | None
     details: FindingDetails | None
 
 
@@ -168,7 +172,7 @@ class IndexRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow:
-    """One finding in the table that a collection starts with."""
+    """A row of the table that a collection starts with; a finding's second one has no verdict of its own."""
 
     audit: str
     record: str
@@ -178,7 +182,7 @@ class SummaryRow:
     detectable: str
     ceiling: str
     delta: str
-    verdict: VerdictView
+    verdict: VerdictView | None
     anchor: str
 
 

@@ -23,6 +23,7 @@ PAGES = ("docs/certificates.md", "docs/statistics.md", "docs/comparison.md", "do
 HOW_TO = (
     "README.md",
     "docs/audit.md",
+    "docs/build_servers.md",
     "docs/certify.md",
     "docs/cluster.md",
     "docs/demo.md",
@@ -36,7 +37,7 @@ HOW_TO = (
     "docs/streams.md",
     "docs/torch.md",
 )
-WITHOUT_CODE = ("docs/development.md", "docs/verdicts.md")
+WITHOUT_CODE = ("docs/development.md", "docs/stability.md", "docs/verdicts.md")
 # What other tests, or continuous integration itself, run: these begin with another environment.
 ELSEWHERE = ("make ", "pip install ")
 # Minutes: run by make test-slow.
@@ -50,6 +51,9 @@ LONGER = (
     "python my_network.py",
     "pytest ",
     "unlearn-audit certify filtered.toml",
+    "unlearn-audit certify claims/plan.toml",
+    "unlearn-audit compare claims/baseline.json",
+    "unlearn-audit run claims/plan.toml",
     "unlearn-audit certify plan.toml --records 757,465",
     "unlearn-audit collect out/shards",
     "unlearn-audit compare baseline.json candidate.toml",

@@ -20,7 +20,7 @@ from reports.audits import html, markdown, terminal
 from reports.audits.pictures import figures
 from reports.audits.view import page
 from reports.page import drawing
-from reports.page.numbers import as_float
+from reports.page.numbers import as_float, nearest
 from tests.unit.page_checks import (
     check_html,
     html_tables,
@@ -95,7 +95,11 @@ def test_printed_numbers_are_those_of_the_json_rounded_outward(
         shown = [table for table in tables if table[0][0] == "at"]
         assert len(shown) == len(stored) == 10
         for table, f in zip(shown, stored, strict=True):
-            for row, sandwich in zip(table[1:], f["sandwiches"], strict=True):
+            # The row where the claim was made comes first.
+            at = {nearest(float(sandwich["bound"]["delta"])): sandwich for sandwich in f["sandwiches"]}
+            assert len(table[1:]) == len(at) == len(f["sandwiches"])
+            for row in table[1:]:
+                sandwich = at[row[0].removeprefix("δ = ").split(",")[0]]
                 assert as_float(row[1]) <= float(sandwich["bound"]["value"])
                 stored_values = [sandwich[k] for k in ("exact", "claimed", "detectable_epsilon", "ceiling")]
                 pairs = zip(row[2:7], [*stored_values, sandwich["bound"]["level"]], strict=True)
@@ -209,7 +213,7 @@ def test_write_refuses_what_it_cannot_do(collection: AuditCollection, tmp_path: 
 
 
 def test_terminal_summary_names_what_could_have_been_seen(texts: dict[str, str]) -> None:
-    assert re.search(r"Record 757 \(hardest\).*1\.31.*0\.259.*✕ REFUTED", texts["terminal"])
+    assert re.search(r"Record 757 \(hardest\).*✕ REFUTED *\n +counted at .*1\.31.*0\.259", texts["terminal"])
     assert "probability 0.8" in texts["terminal"]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 LADDER = (
     ("lower bound", "bound", ">", VERMILION),
-    ("exact", "exact", "D", GREEN),
+    ("exact of claim", "exact", "D", GREEN),
     ("claimed", "claimed", "<", BLUE),
     ("detectable", "detectable", "o", PURPLE),
     ("ceiling", "ceiling", "|", INK),

@@ -1,0 +1,52 @@
+"""What is done to pages while they are built: wide parts can be reached by the keyboard, and words can be searched.
+
+The index is a script, not a file that a script fetches: from a folder, browsers fetch nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+HEADING = re.compile(r'(?=<h[1-4] id=")')
+WIDE = re.compile(r'<table>.*?</table>|<math [^>]*display="block".*?</math>', re.DOTALL)
+TAG = re.compile(r"<[^>]+>")
+FOUND: list[tuple[str, str, str]] = []
+
+
+def on_pre_build(config: Any) -> None:
+    """Forget the words of the build before."""
+    FOUND.clear()
+
+
+def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:
+    """Note the words of each section; let tables and code scroll by themselves and be reached by the keyboard."""
+    for part in HEADING.split(content):
+        named = re.match(r'<h([1-4]) id="([^"]+)">(.*?)</h\1>', part, re.DOTALL)
+        words = " ".join(html.unescape(TAG.sub(" ", part)).split())
+        if words:
+            title = html.unescape(TAG.sub("", named[3])) if named else page.title
+            FOUND.append((page.url + (f"#{named[2]}" if named else ""), f"{page.title}: {title}", words))
+    return reachable(content)
+
+
+def reachable(content: str) -> str:
+    """Wrap what may be wider than a window in parts that scroll, each with a name of its own."""
+    numbers = itertools.count(1)
+
+    def wrapped(found: re.Match[str]) -> str:
+        name = f"table {next(numbers)}" if found[0].startswith("<table") else f"formula {next(numbers)}"
+        return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{found[0]}</div>'
+
+    content = content.replace("<pre>", '<pre tabindex="0">')
+    return WIDE.sub(wrapped, content)
+
+
+def on_post_build(config: Any) -> None:
+    """Write the words beside the pages."""
+    text = "var SECTIONS = " + json.dumps(FOUND, ensure_ascii=False).replace("</", "<\\/") + ";\n"
+    (Path(config["site_dir"]) / "words.js").write_text(text, encoding="utf-8")
