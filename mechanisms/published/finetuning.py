@@ -25,7 +25,8 @@ DELTA = 1e-5
 LAST_ORDER = 1000
 _CANARY = (
     "40 records of one feature, least squares clipped to the ball of radius C0: record 0 is (1, 50), record 1 is "
-    "(0.5, -50), all others are 0. The retained loss has two wells beside 0: its gradient is -C1 sign(w)."
+    "(0.5, -50), all others are 0. The retained loss has two wells beside 0: its gradient is -C1 sign(w). "
+    "C0 = 0.01, C1 = 10, eta = 0.001, and so one step."
 )
 _REASON = "The two starts lie at the two ends of the ball, and the clipped steps lead them further apart, not together."
 

@@ -79,8 +79,9 @@ class PublishedMechanism:
         What was read: the paper with its arXiv number or venue, and the code with its commit where there is any.
     kind
         Which category a false claim belongs to.
-    claim, statement
-        What is claimed, as data and in equations.
+    claim, statement, against
+        What is claimed, as data and in equations; and the reference world in words, where it is another one than the
+        claim's name for it says (a deleted record that is replaced).
     data, forget
         The canary: all records, and which are deleted.
     canary, reason
@@ -113,6 +114,7 @@ class PublishedMechanism:
     kind: Kind
     claim: Claim
     statement: str
+    against: str = ""
     data: Dataset
     forget: tuple[int, ...]
     canary: str

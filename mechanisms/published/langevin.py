@@ -32,6 +32,7 @@ _CANARY = (
     "z = -M, as the paper's neighbours are; all others have z = 0. n, m, eta, sigma and delta are those of the "
     "experiments on two classes of MNIST."
 )
+AGAINST = "learning the data in which another record is in place of each deleted one"
 _REASON = "The law is Gaussian in closed form, and the replaced gradients differ by as much as the bound M allows."
 
 
@@ -135,6 +136,7 @@ def single_deletion() -> PublishedMechanism:
         kind="theorem",
         claim=claimed(epsilon, DELTA, REFERENCE),
         statement="epsilon = min over a of exp(-K m eta / a) 4 a S^2 M^2 / (m sigma^2 n^2) + log(1/delta)/(a - 1).",
+        against=AGAINST,
         data=data(1),
         forget=(0,),
         canary=_CANARY,
@@ -160,6 +162,7 @@ def first_request() -> PublishedMechanism:
         claim=claimed(epsilon, DELTA, REFERENCE),
         statement="Requests of S records each; the first one needs the fewest K at which the epsilon of one deletion "
         "of S records is at most 1. The run serves it with one step.",
+        against=AGAINST,
         data=data(replaced),
         forget=tuple(range(replaced)),
         canary=_CANARY,
@@ -196,6 +199,7 @@ def tabled_noise() -> PublishedMechanism:
         claim=claimed(epsilon, DELTA, REFERENCE),
         statement="One deletion by K = 2 steps at epsilon 0.5: the noise at which the formula of one deletion gives "
         "0.5, tabled for each K and epsilon.",
+        against=AGAINST,
         data=data(1),
         forget=(0,),
         canary=_CANARY,

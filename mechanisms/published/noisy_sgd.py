@@ -15,6 +15,7 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import from_arrays
 from mechanisms.protocol import World
 from mechanisms.published.frame import Assumption, PublishedMechanism, Variant, claimed, gaussian_epsilon
+from mechanisms.published.langevin import AGAINST
 from mechanisms.published.releases import Array, DrawnRelease
 
 # Settings of the experiments on MNIST, digits 3 and 8.
@@ -101,6 +102,7 @@ def build() -> PublishedMechanism:
         claim=claimed(EPSILON, DELTA, REFERENCE),
         statement="epsilon = min over a of a Z^2 c^(2 K n/b) / (2 eta sigma^2) + log(1/delta)/(a - 1), "
         "c = 1 - eta m, Z = 2 eta M / (b (1 - c^(n/b))).",
+        against=AGAINST,
         data=from_arrays(np.ones((N, 1)), targets, name="one opposed record", kind="regression"),
         forget=(0,),
         canary="Losses -z w with the penalty (m/2) w^2; the deleted record has z = M, its replacement z = -M, all "

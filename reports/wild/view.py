@@ -177,7 +177,10 @@ def _facts(row: WildRow) -> TableView:
         ("category", CATEGORIES[row.category]),
         ("paper", row.paper),
         ("read", row.source),
-        ("claim", f"ε = {nearest(row.epsilon)}, δ = {nearest(row.delta, 3)}, against {REFERENCES[row.reference]}"),
+        (
+            "claim",
+            f"ε = {nearest(row.epsilon)}, δ = {nearest(row.delta, 3)}, against {REFERENCES.get(row.reference, row.reference)}",
+        ),
         ("equations", row.statement),
         ("canary", f"{row.canary} {row.reason}"),
     ]
@@ -227,6 +230,7 @@ def _audits(row: WildRow, level: float) -> TableView:
         "retrained",
         "lower bound",
         "detectable",
+        "seconds",
         "verdict",
     )
     rows = [
@@ -237,7 +241,7 @@ def _audits(row: WildRow, level: float) -> TableView:
         caption="",
         columns=columns,
         rows=tuple(rows),
-        numeric=(False, True, True, True, True, True, True, True, False),
+        numeric=(False, *(True,) * 8, False),
     )
 
 
@@ -252,5 +256,6 @@ def _audit(variant: WildVariant, audit: WildAudit) -> tuple[str, ...]:
         NONE if counts is None else f"{counts.k_retrained:,}",
         NONE if audit.lower_bound is None else down(audit.lower_bound),
         NONE if audit.detectable is None else up(audit.detectable),
+        up(audit.seconds, 2),
         spoken(audit.verdict).lower() + (f" ({audit.reason.value.replace('_', ' ')})" if audit.reason else ""),
     )

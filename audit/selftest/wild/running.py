@@ -132,7 +132,7 @@ def audit_row(name: str, quick: bool) -> WildRow:
         paper=made.paper,
         source=made.source,
         statement=made.statement,
-        reference=made.claim.reference.value,
+        reference=made.against or made.claim.reference.value,
         epsilon=claim.epsilon,
         delta=claim.delta,
         canary=made.canary,
