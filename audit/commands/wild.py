@@ -60,7 +60,7 @@ def wild(quick: bool, names: tuple[str, ...], against: Path | None, jobs: int, o
     _keep(out, place)
     with show_progress() as progress:
         result = run_wild(settings, engine=Engine(n_jobs=jobs), progress=progress)
-    found = None if committed is None else differences(result, committed)
+    found = None if committed is None else differences(result, committed, whole=not names)
     written: tuple[Path, ...] = ()
     try:
         written = () if out is None else write_wild(result, out)

@@ -128,14 +128,16 @@ def _overview(row: WildRow, level: float) -> tuple[str, ...]:
     bounds = [audit.lower_bound for audit in statements if audit.lower_bound is not None]
     return (
         row.name,
-        nearest(row.epsilon),
-        nearest(row.delta, 3),
-        exact(row.audited.exact),
+        *((NONE,) * 3 if row.category == "nothing" else _claimed(row)),
         down(min(bounds)) if bounds else NONE,
         verdicts(statements) + (" (false by closed form)" if row.shown == "false_exactly" else ""),
         NONE if row.twin is None else verdicts(row.twin.statements(level)),
         NONE if row.twin is None else exact(row.twin.exact),
     )
+
+
+def _claimed(row: WildRow) -> tuple[str, str, str]:
+    return nearest(row.epsilon), nearest(row.delta, 3), exact(row.audited.exact)
 
 
 def exact(value: float | None) -> str:
@@ -173,13 +175,14 @@ def section(row: WildRow, level: float) -> SectionView:
 
 
 def _facts(row: WildRow) -> TableView:
+    reference = REFERENCES.get(row.reference, row.reference)
     rows = [
         ("category", CATEGORIES[row.category]),
         ("paper", row.paper),
         ("read", row.source),
         (
-            "claim",
-            f"ε = {nearest(row.epsilon)}, δ = {nearest(row.delta, 3)}, against {REFERENCES.get(row.reference, row.reference)}",
+            "claim, ours" if row.category == "nothing" else "claim",
+            f"ε = {nearest(row.epsilon)}, δ = {nearest(row.delta, 3)}, against {reference}",
         ),
         ("equations", row.statement),
         ("canary", f"{row.canary} {row.reason}"),
@@ -256,6 +259,6 @@ def _audit(variant: WildVariant, audit: WildAudit) -> tuple[str, ...]:
         NONE if counts is None else f"{counts.k_retrained:,}",
         NONE if audit.lower_bound is None else down(audit.lower_bound),
         NONE if audit.detectable is None else up(audit.detectable),
-        up(audit.seconds, 2),
+        up(audit.seconds),
         spoken(audit.verdict).lower() + (f" ({audit.reason.value.replace('_', ' ')})" if audit.reason else ""),
     )

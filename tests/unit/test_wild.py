@@ -84,11 +84,14 @@ def test_seeds_come_from_the_version_and_are_all_different() -> None:
     assert len(set(seeds)) == 8
     with pytest.raises(InvalidInputError, match="no_such_row"):
         WildSettings(names=("no_such_row",)).rows()
+    assert WildSettings(names=("noisy_sgd", "noisy_sgd")).rows() == ("noisy_sgd",)
     assert WildSettings(quick=True, names=("noisy_sgd",)).command == "unlearn-audit wild --quick --row noisy_sgd"
 
 
 def test_differences_are_of_categories_and_verdicts_only(table: WildResult) -> None:
-    assert differences(table, table) == ()
+    assert differences(table, table, whole=True) == ()
+    (missing,) = differences(replace(table, rows=table.rows[1:]), table, whole=True)
+    assert missing == f"{table.rows[0].name}: no longer in the table"
     first = next(row for row in table.rows if row.shown == "refuted")
     longer = replace(first, epsilon=first.epsilon + 1, cause="Other words.", audited=audited(R))
     assert differences(replace(table, rows=(longer,)), table) == ()

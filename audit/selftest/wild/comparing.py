@@ -6,7 +6,7 @@ from audit.records.verdict import Verdict
 from audit.selftest.wild.result import WildResult, WildRow
 
 
-def differences(found: WildResult, committed: WildResult) -> tuple[str, ...]:
+def differences(found: WildResult, committed: WildResult, *, whole: bool = False) -> tuple[str, ...]:
     """Return one sentence for every row that is missing, or whose category or verdicts differ.
 
     Parameters
@@ -14,7 +14,9 @@ def differences(found: WildResult, committed: WildResult) -> tuple[str, ...]:
     found
         What was run, whole or some rows of it.
     committed
-        What it is held against. Rows that were not run are not asked for.
+        What it is held against.
+    whole
+        True where every row was run, so that one of the committed table that is missing is a difference.
     """
     known = {row.name: row for row in committed.rows}
     said: list[str] = []
@@ -26,6 +28,9 @@ def differences(found: WildResult, committed: WildResult) -> tuple[str, ...]:
         said += [
             f"{row.name}: {what} was {before[what]} and is {now[what]}" for what in now if now[what] != before[what]
         ]
+    if whole:
+        run = {row.name for row in found.rows}
+        said += [f"{name}: no longer in the table" for name in known if name not in run]
     return tuple(said)
 
 

@@ -76,7 +76,7 @@ class WildSettings:
                 raise InvalidInputError(
                     field="row", expected=f"one of {', '.join(CATALOGUE)}", got=name, fix="check the spelling"
                 )
-        return self.names or tuple(CATALOGUE)
+        return tuple(dict.fromkeys(self.names)) or tuple(CATALOGUE)
 
 
 def run_wild(settings: WildSettings, *, engine: Engine, progress: Progress | None = None) -> WildResult:
