@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.commands.wild import COMMITTED
+from audit.commands.studies.wild import COMMITTED
 from audit.errors import ExitCode
 from audit.selftest.wild.result import WildResult
 from tests.e2e.command_line import run

@@ -12,7 +12,7 @@ from audit.errors import ExitCode
 from audit.trials.workers.cores import usable_cores
 
 # In a clone; a wheel has none.
-COMMITTED = Path(__file__).parents[2] / "benchmarks" / "results" / "wild.json"
+COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results" / "wild.json"
 
 
 @click.command()
