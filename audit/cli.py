@@ -39,10 +39,11 @@ from audit.commands.report import crash_recorded, junit_option, publish, redact_
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
 from audit.commands.scores import scores
-from audit.commands.selftest import selftest
 from audit.commands.shards import collect, draw
 from audit.commands.store import store
 from audit.commands.streams import certify_requests
+from audit.commands.studies.selftest import selftest
+from audit.commands.studies.wild import wild
 from audit.errors import ExitCode, PlanError, SchemaError, TrialError
 from audit.trials.signals import ending_signals
 from mechanisms.errors import (
@@ -82,6 +83,7 @@ main.add_command(scores)
 main.add_command(selftest)
 main.add_command(store)
 main.add_command(verify)
+main.add_command(wild)
 
 
 @main.command()

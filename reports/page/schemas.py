@@ -26,6 +26,7 @@ from audit.regression.comparison import Comparison
 from audit.running.shards.origin import Origin
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
+from audit.selftest.wild.result import WildResult
 
 FOLDER = Path(__file__).parents[1] / "schema"
 KINDS: dict[str, tuple[Any, str]] = {
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),
     "selftest-1.json": (SelftestResult, "Which seeded faults an audit finds (unlearn-audit/selftest/1)"),
     "stream-1.json": (StreamCertification, "Certificates of a stream of requests (unlearn-audit/stream/1)"),
+    "wild-1.json": (WildResult, "Published mechanisms and their corrected twins (unlearn-audit/wild/1)"),
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -28,6 +28,7 @@ from audit.regression.comparison import Comparison
 from audit.running.shards.origin import Origin
 from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
+from audit.selftest.wild.result import WildResult
 from reports.audits.terminal import summary
 from reports.certificates.streams import stream_summary, write_stream_certification
 from reports.certificates.writing import certification_summary, write_certification
@@ -35,6 +36,7 @@ from reports.comparisons.summary import comparison_markdown, comparison_summary
 from reports.forecasts.summary import forecast_summary
 from reports.randomness.summary import randomness_summary
 from reports.selftests.summary import selftest_markdown, selftest_summary
+from reports.wild.writing import wild_summary, write_wild
 
 pytestmark = pytest.mark.pictures
 
@@ -97,6 +99,10 @@ def rendered(text: str) -> dict[str, str]:
             releases = StreamCertification.from_json(text)
             write_stream_certification(releases, folder)
             words = {"terminal": stream_summary(releases), "redacted": stream_summary(releases.without_records())}
+        elif kind == "wild":
+            table = WildResult.from_json(text)
+            write_wild(table, folder)
+            words = {"terminal": wild_summary(table, ())}
         elif kind == "forecast":
             words = {"terminal": forecast_summary(Forecast.from_json(text))}
         else:
@@ -115,7 +121,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 14
+    assert len(published) == 15
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

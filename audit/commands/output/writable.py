@@ -17,6 +17,7 @@ STREAMS = ("stream.json", "stream.md", "stream.csv")
 MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/", "manifest.json")
 MEASURES = ("measures.json", "measures.html", "measures.md")
 SELFTEST = ("selftest.json", "selftest.md")
+WILD = ("wild.json", "wild.html", "wild.md")
 
 
 def check_writable(

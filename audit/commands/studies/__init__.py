@@ -1,0 +1,1 @@
+"""Commands that audit what this package brings along: services with seeded faults, and published mechanisms."""

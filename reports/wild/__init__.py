@@ -1,0 +1,1 @@
+"""The table of published mechanisms, for a terminal, as HTML and as Markdown."""
