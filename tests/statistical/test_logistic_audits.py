@@ -1,4 +1,4 @@
-"""Certificates of logistic regression with one error are refuted where the power says so, and the sound ones are not."""
+"""Certificates of logistic regression with one error are refuted where the power says so; the sound ones are not."""
 
 from __future__ import annotations
 
