@@ -233,7 +233,7 @@ def sure(process: LogisticProcess) -> Array:
 
 FAULTS = (
     Fault(
-        name="half the norm: |x|/2 for |x|",
+        name="half the norm for the norm",
         # The others say 0 and the deleted record 1: its residual is near 1 from the second step on.
         data=one_feature([4.0, *[0.04] * 1000], [1, *[0] * 1000]),
         mechanism=LogisticLangevin(
