@@ -16,7 +16,7 @@ from mechanisms.logistic.process import LogisticProcess, loss_of, smoothness_of
 from mechanisms.logistic.routes import LogisticRoutes
 from mechanisms.logistic.stepwise import LogisticSampler, LogisticStages
 from mechanisms.ridge.process import check_settings, noise_floor
-from mechanisms.stages import validate_requests
+from mechanisms.serving.stages import validate_requests
 
 Array = NDArray[np.float64]
 LogisticRoute = Literal["sure", "probable", "uniform"]

@@ -13,7 +13,7 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.logistic.process import LOGISTIC, LogisticProcess, Loss, labels_of
 from mechanisms.protocol import ReleaseSpec, World
-from mechanisms.stages import known_or
+from mechanisms.serving.stages import known_or
 
 Array = NDArray[np.float64]
 # Steps that a trajectory shows.
