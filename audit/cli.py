@@ -271,7 +271,7 @@ routes_option = click.option(
     "--routes",
     default="exact,repaired,published,uniform",
     show_default=True,
-    help="Routes to compare, separated by commas.",
+    help="Routes to compare, separated by commas; pool, one noise for whoever was deleted, is certified on request.",
 )
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnreachableTargetError,
         UserFunctionError,
     )
+    from mechanisms.logistic.langevin import CalibratedLogisticNoise, LogisticLangevin
     from mechanisms.networks.fine_tuning import NoisyFineTuning
     from mechanisms.networks.individual import IndividualFilter
     from mechanisms.networks.langevin import NetworkLangevin
@@ -92,6 +93,7 @@ else:
             ),
             "mechanisms.networks.fine_tuning": "NoisyFineTuning",
             "mechanisms.networks.individual": "IndividualFilter",
+            "mechanisms.logistic.langevin": "CalibratedLogisticNoise LogisticLangevin",
             "mechanisms.networks.langevin": "NetworkLangevin",
             "mechanisms.perturbation.newton_removal": "NewtonRemoval",
             "mechanisms.perturbation.output_perturbation": "CalibratedSigma OutputPerturbation",
@@ -113,6 +115,7 @@ else:
 __all__ = [
     "Access",
     "BothSnapshots",
+    "CalibratedLogisticNoise",
     "CalibratedNoise",
     "CalibratedSigma",
     "Certificate",
@@ -136,6 +139,7 @@ __all__ = [
     "HasTrajectory",
     "IndividualFilter",
     "InvalidInputError",
+    "LogisticLangevin",
     "Mechanism",
     "NetworkLangevin",
     "NewtonRemoval",

@@ -44,11 +44,11 @@ def _raw_digits() -> tuple[Array, Array]:
     return table[:, :-1], table[:, -1].astype(int)
 
 
-def _shipped(name: str, delimiter: str | None = None) -> Array:
+def _shipped(name: str, delimiter: str | None = None, *, header: int = 0) -> Array:
     """Return a table that scikit-learn ships, read without importing it: that takes more than a second."""
     spec = importlib.util.find_spec("sklearn")
     folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-    return np.loadtxt(folder / "datasets" / "data" / name, delimiter=delimiter)
+    return np.loadtxt(folder / "datasets" / "data" / name, delimiter=delimiter, skiprows=header)
 
 
 # Round public constants near each measurement's usual size, chosen without looking at any record's role:
@@ -75,6 +75,41 @@ def _diabetes() -> Dataset:
     )
 
 
+# Round public constants near each measurement's usual value and spread: radius, texture, perimeter, area, smoothness,
+# compactness, concavity, concave points, symmetry and fractal dimension, each as mean, error and worst.
+_CANCER_CENTRES = np.ravel(
+    [
+        (14, 19, 92, 650, 0.1, 0.1, 0.09, 0.05, 0.18, 0.06),
+        (0.4, 1.2, 3, 40, 0.007, 0.025, 0.03, 0.012, 0.02, 0.004),
+        (16, 25, 107, 880, 0.13, 0.25, 0.27, 0.11, 0.29, 0.08),
+    ]
+)
+_CANCER_UNITS = np.ravel(
+    [
+        (3.5, 4.3, 24, 350, 0.014, 0.05, 0.08, 0.04, 0.027, 0.007),
+        (0.28, 0.55, 2, 45, 0.003, 0.018, 0.03, 0.006, 0.008, 0.0026),
+        (4.8, 6.1, 34, 570, 0.023, 0.16, 0.2, 0.065, 0.06, 0.018),
+    ]
+)
+_CANCER_NORM = 5.0
+
+
+def _breast_cancer() -> Dataset:
+    """Return scikit-learn's breast cancer: fixed public centres and units, ones, norms at most 5, 569 records."""
+    try:
+        table = _shipped("breast_cancer.csv", delimiter=",", header=1)
+        features, labels = table[:, :-1], table[:, -1].astype(int)
+    except FileNotFoundError:
+        from sklearn.datasets import load_breast_cancer
+
+        raw = load_breast_cancer()
+        features, labels = raw.data, raw.target
+    rows = np.hstack([(features - _CANCER_CENTRES) / _CANCER_UNITS, np.ones((len(features), 1))])
+    # A row is shortened by itself alone: nothing is fitted to the data.
+    rows *= np.minimum(1.0, _CANCER_NORM / np.linalg.norm(rows, axis=1))[:, None]
+    return from_arrays(rows, labels, name="breast_cancer", kind="classification")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NamedDataset:
     """A data set that ships with an installed package."""
@@ -85,6 +120,12 @@ class NamedDataset:
 
 
 NAMED: dict[str, NamedDataset] = {
+    "breast_cancer": NamedDataset(
+        load=_breast_cancer,
+        default_rows=400,
+        summary="malignant or benign, 569 records, fixed public units and ones, norms at most 5; trains on the first "
+        "400",
+    ),
     "digits": NamedDataset(
         load=_digits,
         default_rows=1500,

@@ -56,7 +56,7 @@ class RouteRow:
     record, label
         Index, and a word such as "hardest" (may be empty).
     route
-        "exact", "repaired", "published", "uniform" or "downdate".
+        "exact", "repaired", "published", "uniform", "pool" or "downdate".
     sigma_unlearn
         With a target: the smallest noise whose epsilon by this route meets it (0: the learning noise alone does).
         Without: the plan's noise.

@@ -33,11 +33,18 @@ from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
+from mechanisms.ridge.retained import pool_noise
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.serving.streams import requests_of
 
-RouteChoice = Literal["exact", "repaired", "published", "uniform"]
+RouteChoice = Literal["exact", "repaired", "published", "uniform", "pool"]
 ALL_ROUTES: tuple[RouteChoice, ...] = get_args(RouteChoice)
+# "pool" certifies every record of the pool for each record that is compared: on request only.
+DEFAULT_ROUTES: tuple[RouteChoice, ...] = ALL_ROUTES[:4]
+POOL = (
+    "Pool: noise and step size are functions of the retained records and of the pool (every record, those held out "
+    "too), which is taken to be public; the largest exact certificate over the pool holds for whoever was deleted."
+)
 # With every record asked for, routes are compared for this many, evenly spread over the difficulty range.
 N_SPREAD = 7
 N_EXTREMES = 10
@@ -61,7 +68,7 @@ class Request:
     """
 
     records: str = "all"
-    routes: tuple[RouteChoice, ...] = ALL_ROUTES
+    routes: tuple[RouteChoice, ...] = DEFAULT_ROUTES
     target: tuple[float, float] | None = None
     compared: tuple[int, ...] | None = None
 
@@ -396,6 +403,10 @@ def _compare(
         rows: list[RouteRow] = []
         assumptions: dict[str, tuple[str, ...]] = {}
         for name in names:
+            if name == "pool":
+                row, assumptions[name] = _pool_row(ridge, data, record, delta, seed)
+                rows.append(row)
+                continue
             priced = shared[name] if name in shared else _price(ridge, routes, name)
             laws = routes.laws.with_noise(priced.sigma)
             assumptions[name] = priced.assumptions
@@ -414,6 +425,34 @@ def _compare(
                 )
             )
         return [*rows, _downdate_row(ridge, data, record)], assumptions
+
+
+def _pool_row(
+    ridge: RidgeLangevin, data: Dataset, record: int, delta: float, seed: int
+) -> tuple[RouteRow, tuple[str, ...]]:
+    """Return one record by the noise that whoever was deleted would get, of all records and those held out."""
+    noise, pool = ridge.sigma_unlearn, data
+    if isinstance(noise, CalibratedNoise):
+        noise = replace(noise, route="exact")
+    if data.held_out is not None:
+        features = np.vstack([data.features, data.held_out.features])
+        pool = replace(data, features=features, targets=np.vstack([data.targets, data.held_out.targets]), held_out=None)
+    # With the deleted record left out, the search sees nothing that it may not depend on.
+    found = pool_noise(data.without((record,)), pool, replace(ridge, sigma_unlearn=noise, delta=delta))
+    routes = _routes_of(replace(ridge, step_size=found.step_size), data, record, delta)
+    accuracies = _accuracies(routes.laws.with_noise(found.sigma_unlearn), data, seed)
+    row = RouteRow(
+        record=record,
+        label="",
+        route="pool",
+        sigma_unlearn=found.sigma_unlearn,
+        epsilon=found.epsilon,
+        exact_epsilon=routes.exact.epsilon(found.sigma_unlearn),
+        accuracy=float(np.mean(accuracies)) if accuracies else None,
+        note="" if found.sigma_unlearn > 0 else f"The learning noise alone gives {_rounded_up(found.epsilon):.3g}.",
+        accuracies=accuracies,
+    )
+    return row, (POOL,)
 
 
 def _downdate_row(ridge: RidgeLangevin, data: Dataset, record: int) -> RouteRow:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeDeletion, RidgeLangevin
     from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
     from mechanisms.ridge.process import RidgeProcess
+    from mechanisms.ridge.retained import PoolNoise, pool_noise
     from mechanisms.ridge.routes import RidgeRoutes
     from mechanisms.ridge.snapshots import both_models_law, which_of_two
     from mechanisms.ridge.stepwise import StepwiseSampler
@@ -31,6 +32,7 @@ else:
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeDeletion RidgeLangevin",
             "mechanisms.ridge.laws": "ClosedFormSampler RidgeLaws",
             "mechanisms.ridge.process": "RidgeProcess",
+            "mechanisms.ridge.retained": "PoolNoise pool_noise",
             "mechanisms.ridge.routes": "RidgeRoutes",
             "mechanisms.ridge.snapshots": "both_models_law which_of_two",
             "mechanisms.ridge.stepwise": "StepwiseSampler",
@@ -45,6 +47,7 @@ __all__ = [
     "ExactDowndate",
     "KrylovSetup",
     "Phase",
+    "PoolNoise",
     "RidgeDeletion",
     "RidgeLangevin",
     "RidgeLaws",
@@ -55,6 +58,7 @@ __all__ = [
     "both_models_law",
     "exact_pair",
     "pair_without_unlearning",
+    "pool_noise",
     "reduce_stream",
     "reduced_pair",
     "stream_epsilons",

@@ -102,7 +102,7 @@ class KrylovSetup:
             For a value out of range, or a step size that diverges.
         """
         check_settings(penalty=penalty, n_learn=n_learn, n_unlearn=n_unlearn, sigma_learn=sigma_learn)
-        compressed = _compressed(data)
+        compressed = same_products(data)
         smoothness = float(np.linalg.norm(compressed.features, 2)) ** 2 + penalty
         if step_size is not None and not 0 < step_size < 2 / smoothness:
             raise InvalidInputError(
@@ -525,7 +525,7 @@ def variance_after(a: Array, n_learn: int, sigma_learn: float, phases: Sequence[
     return np.asarray(variance)
 
 
-def _compressed(data: Dataset) -> Dataset:
+def same_products(data: Dataset) -> Dataset:
     """Return a data set with the same X'X and X'Y and no more rows than columns: the triangular factor of [X, Y]."""
     n, p = data.features.shape
     columns = p + data.targets.shape[1]

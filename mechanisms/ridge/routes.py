@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,14 @@ from scipy.special import log_ndtr, ndtri
 
 from mechanisms.accounting import gdp
 from mechanisms.accounting.shifted_interpolation import gaussian_dp_mu
-from mechanisms.claim import Certificate, Claim, Direction, PrivacyProfile, Provenance
+from mechanisms.claim import Certificate, Claim, Direction, PrivacyProfile, Provenance, Reference
 from mechanisms.ridge.certificates import ExactRoute
 from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.sensitivity import PROOF_GAP, ResidualPaths, StepGaps
 
 Array = NDArray[np.float64]
-RouteName = Literal["published", "repaired", "uniform"]
+RouteName = Literal["published", "repaired", "uniform", "sure", "probable"]
 REPAIR = (
     "Repaired: the learning chain is compared with one whose deleted gradients are clipped at their bounds. The two "
     "coincide except with probability delta_s, which is charged once for events under the unlearned law and "
@@ -70,6 +70,43 @@ class Split:
     delta_s: float
 
 
+class Chain(Protocol):
+    """What a route needs to know of noisy learning steps and the unlearning steps after them."""
+
+    @property
+    def n_learn(self) -> int:
+        """Learning steps."""
+        ...
+
+    @property
+    def n_unlearn(self) -> int:
+        """Unlearning steps."""
+        ...
+
+    @property
+    def sigma_learn(self) -> float:
+        """Standard deviation of the noise of a learning step."""
+        ...
+
+    @property
+    def reference(self) -> Reference:
+        """The reference world."""
+        ...
+
+
+class Gaps(Protocol):
+    """Per-step gaps of the learning steps that hold together except with a probability."""
+
+    @property
+    def n_events(self) -> int:
+        """How many events may fail; 0 where the gaps hold surely."""
+        ...
+
+    def at(self, delta_s: float) -> Array:
+        """Return gaps, shape (T,), that hold together except with probability ``delta_s``."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SensitivityRoute:
     """One deletion by one route; the unlearning noise is still free.
@@ -96,8 +133,8 @@ class SensitivityRoute:
     provenance: Provenance
     assumptions: tuple[str, ...]
     inflated: bool
-    process: RidgeProcess
-    gaps: StepGaps
+    process: Chain
+    gaps: Gaps
     contraction: float
     delta: float
 

@@ -13,7 +13,7 @@ from reports.page.parts import Passage
 # Relative slack before a route's epsilon counts as below the exact one: both carry rounding of their own.
 BELOW_EXACT = 1e-6
 # Routes that bound: an exact value above theirs contradicts them.
-BOUNDS = ("repaired", "published", "uniform")
+BOUNDS = ("repaired", "published", "uniform", "pool")
 
 WARNING = (
     "Keep this page as safe as the data. The ε and the noise of a record are functions of that record, so publishing "
@@ -93,6 +93,11 @@ _ROUTES = (
         heading="uniform",
         text="One sensitivity for all records, the largest, in the published accounting. This is the baseline that "
         "takes no account of which record is deleted.",
+    ),
+    Passage(
+        heading="pool",
+        text="The largest exact certificate over a public pool of records, with the retained records fixed: one noise "
+        "for whoever was deleted, which says nothing of who it was to those who know the others.",
     ),
 )
 _DIFFICULTY = Passage(

@@ -14,6 +14,7 @@ from mechanisms.adapters.functions import from_functions
 from mechanisms.adapters.sklearn import from_estimator
 from mechanisms.dataset import Dataset
 from mechanisms.faulty import NeglectedRidge
+from mechanisms.logistic import LogisticLangevin
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.perturbation.output_perturbation import OutputPerturbation
@@ -52,6 +53,7 @@ EVERY_MECHANISM: dict[str, Any] = {
         learn=_learn, unlearn=_unlearn, release=ReleaseSpec(shape=(65, 10)), parameters={"penalty": 1.0}
     ),
     "newton_removal": NewtonRemoval(penalty=0.1),
+    "logistic": LogisticLangevin(n_learn=6, n_unlearn=3),
     "network": NetworkLangevin(hidden=3, n_learn=5, n_unlearn=3),
 }
 NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[torch]'")
@@ -64,7 +66,8 @@ def digits() -> Dataset:
 
 
 def test_the_registry_names_what_exists() -> None:
-    assert set(MECHANISMS) == {SMALL.name, ExactDowndate().name, NetworkLangevin().name, NewtonRemoval().name}
+    existing = (SMALL, ExactDowndate(), LogisticLangevin(), NetworkLangevin(), NewtonRemoval())
+    assert set(MECHANISMS) == {mechanism.name for mechanism in existing}
 
 
 @pytest.mark.parametrize("name", MECHANISM_NAMES)

@@ -22,6 +22,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, UserFunctionError
 from mechanisms.faulty import NeglectedRidge
 from mechanisms.faulty.catalogue import CATALOGUE
+from mechanisms.logistic import LogisticLangevin
 from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
@@ -42,6 +43,7 @@ N = 18
 FORGET = (8, 3)
 POOL = (8, 3, 40, 21)
 SMALL = RidgeLangevin(n_learn=20, n_unlearn=4, sigma_learn=0.001, sigma_unlearn=0.0005, step_size=1e-4)
+LOGISTIC = LogisticLangevin(n_learn=6, n_unlearn=3, step_size=0.001)
 NETWORK = NetworkLangevin(hidden=3, n_learn=5, n_unlearn=3, sigma_learn=0.01)
 FITTED = Ridge(alpha=1.0, fit_intercept=False)
 
@@ -102,6 +104,8 @@ STAGED: dict[str, Any] = {
     ),
     "newton_removal": NewtonRemoval(penalty=0.1, sigma=3.0, epsilon=2.5),
     "newton_removal, some anew": NewtonRemoval(penalty=0.1, sigma=3.0, epsilon=1.96),
+    "logistic": LOGISTIC,
+    "logistic, retrain_only": replace(LOGISTIC, reference=Reference.RETRAIN_ONLY),
     "network": NETWORK,
     "network, individual": replace(NETWORK, individual=IndividualFilter(margin=1.0)),
     "network, fine-tuned": replace(NETWORK, fine_tuning=NoisyFineTuning(start_norm=2.0, gradient_norm=0.3, n_clean=2)),
@@ -117,6 +121,7 @@ POOLED = [
     "estimator, once",
     "functions",
     "functions, retrain_only",
+    "logistic",
     "network",
 ]
 # Frozen from data and set together: alike for a pool only where that set is the pool.

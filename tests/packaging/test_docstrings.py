@@ -58,6 +58,7 @@ PLAIN = {
     "mechanisms.accounting.calibration.round_up_to_grid",
 }
 MECHANISMS = (
+    "mechanisms.logistic.langevin.LogisticLangevin",
     "mechanisms.networks.langevin.NetworkLangevin",
     "mechanisms.perturbation.newton_removal.NewtonRemoval",
     "mechanisms.perturbation.output_perturbation.OutputPerturbation",

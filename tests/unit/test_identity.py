@@ -21,6 +21,7 @@ from audit.trials.identity.described import described
 from audit.trials.identity.of_runs import canonical, differences, identity_of
 from audit.trials.identity.user_files import files_beside, is_users, packages_digest
 from mechanisms import Claim, EpsilonDelta, from_functions, load_named
+from mechanisms.logistic import LogisticLangevin
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.protocol import World
@@ -33,6 +34,8 @@ MECHANISMS = (
     ExactDowndate(),
     NetworkLangevin(),
     NewtonRemoval(),
+    LogisticLangevin(),
+    LogisticLangevin(n_learn=90),
 )
 
 

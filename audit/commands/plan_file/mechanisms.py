@@ -16,6 +16,7 @@ from audit.commands.plan_file.fields import (
     Section,
 )
 from mechanisms.claim import Reference
+from mechanisms.logistic.langevin import CalibratedLogisticNoise, LogisticLangevin
 from mechanisms.networks.fine_tuning import NoisyFineTuning
 from mechanisms.networks.individual import IndividualFilter
 from mechanisms.networks.langevin import NetworkLangevin
@@ -58,6 +59,41 @@ class RidgeLangevinSection(Section):
             noise = sigma
         fields = self.model_dump(exclude={"name", "sigma_unlearn", "reference"})
         return RidgeLangevin(**fields, sigma_unlearn=noise, reference=Reference(self.reference))
+
+
+class CalibrateLogisticSection(Section):
+    """``sigma_unlearn = { calibrate = ... }`` of logistic regression."""
+
+    calibrate: Literal["probable", "sure", "uniform"]
+    epsilon: Positive
+    delta: Probability = 1e-5
+    grid_ratio: Annotated[float, Field(gt=1)] | None = None
+
+
+class LogisticLangevinSection(Section):
+    """``[mechanism]`` with ``name = "logistic_langevin"``."""
+
+    name: Literal["logistic_langevin"]
+    penalty: Positive = 10.0
+    n_learn: AtLeastOne = 100
+    n_unlearn: AtLeastZero = 100
+    sigma_learn: NonNegative = 0.003
+    sigma_unlearn: NonNegative | CalibrateLogisticSection
+    step_size: Positive | None = None
+    reference: ReferenceName = "retrain_then_unlearn"
+    delta: Probability = 1e-5
+
+    def build(self) -> LogisticLangevin:
+        """Return the mechanism."""
+        sigma = self.sigma_unlearn
+        if isinstance(sigma, CalibrateLogisticSection):
+            noise: float | CalibratedLogisticNoise = CalibratedLogisticNoise(
+                route=sigma.calibrate, epsilon=sigma.epsilon, delta=sigma.delta, grid_ratio=sigma.grid_ratio
+            )
+        else:
+            noise = sigma
+        fields = self.model_dump(exclude={"name", "sigma_unlearn", "reference"})
+        return LogisticLangevin(**fields, sigma_unlearn=noise, reference=Reference(self.reference))
 
 
 class ExactDowndateSection(Section):

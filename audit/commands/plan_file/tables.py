@@ -12,6 +12,7 @@ from audit.certificates.canaries import Ranking, Word
 from audit.commands.plan_file.fields import AtLeastOne, NonNegative, Positive, Probability, ReferenceName, Section
 from audit.commands.plan_file.mechanisms import (
     ExactDowndateSection,
+    LogisticLangevinSection,
     NetworkLangevinSection,
     NewtonRemovalSection,
     OwnMechanismSection,
@@ -136,7 +137,17 @@ class ProfileClaim(Section):
 
     kind: Literal["profile"]
     source: Annotated[
-        Literal["exact", "published", "repaired", "uniform", "learning_noise", "individual", "fine_tuning"],
+        Literal[
+            "exact",
+            "published",
+            "repaired",
+            "uniform",
+            "learning_noise",
+            "individual",
+            "fine_tuning",
+            "probable",
+            "sure",
+        ],
         Field(alias="from"),
     ]
     reference: ReferenceName | None = None
@@ -282,7 +293,11 @@ class PlanFile(Section):
     probe: ProbeSection | None = None
     data: DataSection
     mechanism: Annotated[
-        RidgeLangevinSection | ExactDowndateSection | NewtonRemovalSection | NetworkLangevinSection,
+        RidgeLangevinSection
+        | ExactDowndateSection
+        | LogisticLangevinSection
+        | NewtonRemovalSection
+        | NetworkLangevinSection,
         Field(discriminator="name"),
     ]
     records: RecordsSection
