@@ -190,7 +190,7 @@ class _Gathered:
         if not self.records:
             return
         settings = self.config.stash[SETTINGS]
-        rounding = _load("audit.records.rounding")
+        rounding = _load("audit.records.words.rounding")
         spent = rounding.total(record["level"] for record in self.records.values())
         terminalreporter.section("claims of unlearning")
         for test in sorted(self.records):

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import compare, mechanism_option, own_mechanism
-from audit.commands.lots import lots
-from audit.commands.measure import measure
-from audit.commands.models import models
+from audit.commands.given.lots import lots
+from audit.commands.given.measure import measure
+from audit.commands.given.models import models
+from audit.commands.given.scores import scores
 from audit.commands.options.common import (
     jobs_option,
     json_option,
@@ -38,7 +39,6 @@ from audit.commands.replay import replay
 from audit.commands.report import crash_recorded, junit_option, publish, redact_option, report, show_records_option
 from audit.commands.report import exit_code as exit_code
 from audit.commands.same_randomness import same_randomness
-from audit.commands.scores import scores
 from audit.commands.shards import collect, draw
 from audit.commands.store import store
 from audit.commands.streams import certify_requests

@@ -23,11 +23,11 @@ from threadpoolctl import threadpool_limits
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset
 from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning
-from mechanisms.ridge.krylov import KrylovSetup, reduce_deletion, reduced_pair
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_deletion, reduced_pair
 
 DELTA = 1e-5
 MECHANISM = RidgeLangevin(penalty=1.0, n_learn=300, n_unlearn=30, sigma_learn=0.01, sigma_unlearn=0.01)

@@ -31,9 +31,9 @@ from mechanisms.accounting.calibration import smallest_noise
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
 from mechanisms.ridge.downdate import RidgeSolution
-from mechanisms.ridge.krylov import KrylovSetup, reduce_deletion
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_deletion
 from mechanisms.ridge.routes import RidgeRoutes
 
 N_TRAIN, N_LEARN, N_UNLEARN, N_RUNS = 2000, 300, 30, 20

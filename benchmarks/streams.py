@@ -17,8 +17,8 @@ import numpy as np
 from krylov import load
 
 from mechanisms.dataset import Dataset
-from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.streams.laws import stream_pair
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream, stream_epsilons

@@ -29,10 +29,10 @@ from mechanisms.errors import InvalidInputError
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Mechanism, World
 from mechanisms.ridge.downdate import RidgeSolution
-from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.retained import pool_noise
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.serving.streams import requests_of

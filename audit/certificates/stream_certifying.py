@@ -19,8 +19,8 @@ from audit.trials.storing.opening import opened
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, matrices
 from mechanisms.errors import InvalidInputError, require
-from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream
 from mechanisms.ridge.streams.service import ASSUMPTIONS, calibrated_phases, setup_of

@@ -16,9 +16,9 @@ from attacks.registry import ATTACKS
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.power.rehearsal import rehearsed_verdict
 from audit.records.evidence import Finding
-from audit.records.phrases import name
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import name
 from audit.running.runner import run_services
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, results, worker_limits

@@ -45,8 +45,8 @@ def list_(folder: Path) -> int:
 @folder_argument
 def verify(folder: Path) -> int:
     """Read everything in a store: exit code 0 when it is whole, 2 with what is damaged."""
-    from audit.records.phrases import upper_first
-    from audit.records.rounding import all_of, counted
+    from audit.records.words.phrases import upper_first
+    from audit.records.words.rounding import all_of, counted
     from audit.trials.storing.inspection import damage_in, rows_in
 
     found = damage_in(folder)

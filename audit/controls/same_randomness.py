@@ -10,7 +10,7 @@ from audit.controls.same_noise import SameNoise, same_noise
 from audit.errors import TrialError
 from audit.plan.bound_record import BoundRecord
 from audit.records.ledger import Control
-from audit.records.rounding import down, enough_digits, nearest, up
+from audit.records.words.rounding import down, enough_digits, nearest, up
 from audit.statistics.gaussian_shift import largest_mu
 from audit.statistics.multiplicity import equal_share
 from audit.trials.engines import Streams

@@ -17,9 +17,9 @@ from audit.plan.ranges import FIX, check
 from audit.records import json_text
 from audit.records.filing.case import Case
 from audit.records.ledger import DataRecord
-from audit.records.phrases import name as verdict_name
-from audit.records.phrases import plain
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.phrases import name as verdict_name
+from audit.records.words.phrases import plain
 from mechanisms.claim import JSON_CONFIG, Claim
 from mechanisms.errors import InvalidInputError, require
 

@@ -30,8 +30,8 @@ from audit.plan.split import Split
 from audit.power.ceilings import refutable
 from audit.records.ledger import Control
 from audit.records.models import ModelsResult, SomeRecord
-from audit.records.rounding import counted
 from audit.records.verdict import Reason, Verdict, decide
+from audit.records.words.rounding import counted
 from audit.statistics.bets import log_sum
 from audit.statistics.e_values import e_bh
 from audit.statistics.multiplicity import equal_share, holm_rejects

@@ -11,7 +11,8 @@ from html import escape
 
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
-from audit.records.phrases import (
+from audit.records.verdict import Verdict
+from audit.records.words.phrases import (
     REMINDER,
     UNCHECKED,
     WEAK,
@@ -23,9 +24,8 @@ from audit.records.phrases import (
     subject,
     tally,
 )
-from audit.records.remarks import remarks
-from audit.records.rounding import counted, down, enough_digits, nearest, up
-from audit.records.verdict import Verdict
+from audit.records.words.remarks import remarks
+from audit.records.words.rounding import counted, down, enough_digits, nearest, up
 
 # Colour and border: the verdict is said in words, and no two share a border.
 STYLES = {

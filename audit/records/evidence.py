@@ -16,9 +16,9 @@ from audit.records.counts import Counts
 from audit.records.estimates import Estimate
 from audit.records.figures.histograms import ScoreHistogram
 from audit.records.figures.history import History
-from audit.records.phrases import WEAK_MULTIPLE, bound_text, spoken, subject
-from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.phrases import WEAK_MULTIPLE, bound_text, spoken, subject
+from audit.records.words.rounding import down, enough_digits, nearest, up
 from audit.trials.failed_chunks import FailedChunk
 from mechanisms.claim import JSON_CONFIG, Certificate, Claim, Direction, EpsilonDelta
 

@@ -13,8 +13,8 @@ from audit.plan.ranges import check
 from audit.records import json_text
 from audit.records.evidence import EpsilonLowerBound
 from audit.records.ledger import Control, DataRecord, Environment, Trainings
-from audit.records.phrases import plain
-from audit.records.rounding import counted, down, nearest
+from audit.records.words.phrases import plain
+from audit.records.words.rounding import counted, down, nearest
 from mechanisms.claim import JSON_CONFIG
 
 MEASURE_SCHEMA: Literal["unlearn-audit/measure/1"] = "unlearn-audit/measure/1"

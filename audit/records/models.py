@@ -12,10 +12,10 @@ from audit.records import json_text
 from audit.records.evidence import EpsilonLowerBound
 from audit.records.filing.case import Case
 from audit.records.ledger import Control, DataRecord, Environment
-from audit.records.phrases import REMINDER, WHY, bound_text, claim_text, name, plain
 from audit.records.result import AuditResult
-from audit.records.rounding import counted, down, nearest, up
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.phrases import REMINDER, WHY, bound_text, claim_text, name, plain
+from audit.records.words.rounding import counted, down, nearest, up
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta
 
 MODELS_SCHEMA: Literal["unlearn-audit/models/1"] = "unlearn-audit/models/1"

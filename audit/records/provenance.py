@@ -10,8 +10,8 @@ from pathlib import Path
 
 from audit.plan.audit_plan import AuditPlan, CertifiedClaim
 from audit.records.ledger import DataRecord, Environment, PlanRecord, Trainings
-from audit.records.phrases import covered
-from audit.records.rounding import counted
+from audit.records.words.phrases import covered
+from audit.records.words.rounding import counted
 from audit.trials.engines import Streams
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee
 from mechanisms.dataset import Dataset

@@ -105,7 +105,7 @@ class AuditResult:
 
     def describe(self) -> str:
         """Return the verdicts with the counts, bounds and levels that they rest on, as an exception would say them."""
-        from audit.records import failure_text
+        from audit.records.words import failure_text
 
         return failure_text.describe(self._account())
 

@@ -25,8 +25,8 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential, Split
 from audit.records.ledger import Control
 from audit.records.measures import AttackMeasures, MeasureResult, Measures, SetMeasures
-from audit.records.phrases import subject
 from audit.records.provenance import data_record, environment_of
+from audit.records.words.phrases import subject
 from audit.running.binding import bind_unclaimed, check_inputs, in_place, with_declared_replay
 from audit.running.cheap_checks import check_fits
 from audit.running.sharing import check_same_learning, contrasts_of, share, shown_progress

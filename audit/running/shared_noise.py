@@ -9,9 +9,9 @@ from audit.errors import ClaimRefutedError, InconclusiveError
 from audit.plan.ranges import check
 from audit.records import json_text
 from audit.records.ledger import DataRecord
-from audit.records.phrases import claim_text, name, plain, subject, tally
-from audit.records.rounding import down, enough_digits, nearest, up
 from audit.records.verdict import Verdict, overall
+from audit.records.words.phrases import claim_text, name, plain, subject, tally
+from audit.records.words.rounding import down, enough_digits, nearest, up
 from mechanisms.claim import JSON_CONFIG, Claim
 
 SAME_RANDOMNESS_SCHEMA: Literal["unlearn-audit/randomness/1"] = "unlearn-audit/randomness/1"

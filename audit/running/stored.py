@@ -20,9 +20,9 @@ from audit.gathering.selection import claim_rows, plan_delta_points
 from audit.plan.split import Sequential
 from audit.records.evidence import EventTest, Finding
 from audit.records.ledger import DeclaredThreshold, Member
-from audit.records.phrases import plain, subject
 from audit.records.result import AuditCollection, AuditResult, read_json
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.phrases import plain, subject
 from audit.running.findings import roles_of, settle
 from audit.running.histories import check_history
 from audit.running.stored_controls import check_controls, was_stopped

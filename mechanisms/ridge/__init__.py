@@ -12,10 +12,10 @@ from mechanisms.lazy import lend
 if TYPE_CHECKING:
     from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning, two_sided_epsilon
     from mechanisms.ridge.downdate import ExactDowndate, RidgeSolution
-    from mechanisms.ridge.krylov import KrylovSetup, reduced_pair
     from mechanisms.ridge.langevin import CalibratedNoise, RidgeDeletion, RidgeLangevin
     from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
     from mechanisms.ridge.process import RidgeProcess
+    from mechanisms.ridge.reduced.krylov import KrylovSetup, reduced_pair
     from mechanisms.ridge.retained import PoolNoise, pool_noise
     from mechanisms.ridge.routes import RidgeRoutes
     from mechanisms.ridge.snapshots import both_models_law, which_of_two
@@ -28,7 +28,7 @@ else:
         {
             "mechanisms.ridge.certificates": "exact_pair pair_without_unlearning two_sided_epsilon",
             "mechanisms.ridge.downdate": "ExactDowndate RidgeSolution",
-            "mechanisms.ridge.krylov": "KrylovSetup reduced_pair",
+            "mechanisms.ridge.reduced.krylov": "KrylovSetup reduced_pair",
             "mechanisms.ridge.langevin": "CalibratedNoise RidgeDeletion RidgeLangevin",
             "mechanisms.ridge.laws": "ClosedFormSampler RidgeLaws",
             "mechanisms.ridge.process": "RidgeProcess",

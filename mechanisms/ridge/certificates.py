@@ -12,10 +12,10 @@ from mechanisms.accounting.calibration import far_too_little
 from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR, GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, PrivacyProfile, Reference
 from mechanisms.protocol import World
-from mechanisms.ridge.bounded_pair import BoundedPair
-from mechanisms.ridge.krylov import KrylovSetup, reduce_rows
 from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_rows
 
 Array = NDArray[np.float64]
 # Log odds that cover every delta that is a number.
@@ -46,8 +46,8 @@ class ExactRoute:
 
     Notes
     -----
-    For ``RETRAIN_THEN_UNLEARN`` from the compressed deletion (``mechanisms.ridge.krylov``), which forms only what
-    differs between the worlds: means that are large against the noise do not cancel there, and what rounding and
+    For ``RETRAIN_THEN_UNLEARN`` from the compressed deletion (``mechanisms.ridge.reduced.krylov``), which forms only
+    what differs between the worlds: means that are large against the noise do not cancel there, and what rounding and
     truncation can do is bounded and added. ``RETRAIN_ONLY`` has no such form and compares p x p laws.
     """
 

@@ -16,7 +16,7 @@ from mechanisms.errors import InvalidInputError, UnreachableTargetError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
-from mechanisms.ridge.reach import unmoved_note
+from mechanisms.ridge.reduced.reach import unmoved_note
 from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.stepwise import StepwiseSampler

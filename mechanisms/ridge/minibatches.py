@@ -19,10 +19,10 @@ from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, Reference
 from mechanisms.dataset import Dataset, matrices, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.protocol import GaussianLaw, ReleaseSpec, World
-from mechanisms.ridge.bounded_pair import BoundedPair
 from mechanisms.ridge.certificates import NO_STEPS, profile_of
 from mechanisms.ridge.langevin import DEFAULT_DELTA, SMALLEST_DELTA, CalibratedNoise, smallest_unlearning_noise
 from mechanisms.ridge.process import check_settings
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
 
 Array = NDArray[np.float64]
 # Unit roundoffs that the recursion and the comparison of laws may cost, for each dimension, step and unit of condition.

@@ -1,7 +1,7 @@
 """The exact certificate of every record of a data set, and the noise that each would need.
 
-Runs ``mechanisms.ridge.krylov`` over all records in chunks: the set-up is shared, each chunk is one matrix product and
-one small dense problem a record. Results do not depend on the number of workers.
+Runs ``mechanisms.ridge.reduced.krylov`` over all records in chunks: the set-up is shared, each chunk is one matrix
+product and one small dense problem a record. Results do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
-from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
 from mechanisms.ridge.process import noise_floor
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
 
 if TYPE_CHECKING:
     from mechanisms.ridge.langevin import RidgeLangevin

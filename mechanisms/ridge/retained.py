@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, same_products
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
+from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, same_products
 
 Array = NDArray[np.float64]
 # The bound on the curvature is raised by this share, more than the rounding of a singular value.

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from mechanisms.dataset import Dataset
-from mechanisms.ridge.lanczos import lengths
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.quantiles import SAFETY, length_excess
+from mechanisms.ridge.reduced.lanczos import lengths
 
 Array = NDArray[np.float64]
 PROOF_GAP = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audit.records import phrases
 from audit.records.evidence import Finding
 from audit.records.ledger import DeclaredThreshold
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
+from audit.records.words import phrases
 from reports.audits import plan_words, withheld, words
 from reports.page.numbers import all_of, counted, down, listed, up
 from reports.page.parts import NONE, Passage, TableView, plain

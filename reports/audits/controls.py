@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from audit.records import phrases
 from audit.records.ledger import Control
 from audit.records.result import AuditResult
+from audit.records.words import phrases
 from reports.page.numbers import down, nearest, up
 from reports.page.parts import NONE, TableView
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from audit.records.evidence import Finding
 from audit.records.figures.history import BoundCurve, History
-from audit.records.phrases import upper_first
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import upper_first
 from reports.page.numbers import all_of, counted, down, nearest, up
 from reports.page.parts import HistoryView, TableView
 

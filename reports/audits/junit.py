@@ -13,8 +13,8 @@ from typing import Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from audit.records.phrases import plain
 from audit.records.result import AuditCollection, AuditResult
+from audit.records.words.phrases import plain
 from reports.page.parts import AuditView, FindingView
 
 PACKAGE = "unlearn-audit"

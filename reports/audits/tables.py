@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from audit.records import phrases
 from audit.records.counts import Counts
 from audit.records.evidence import EventTest, Finding
 from audit.records.ledger import Member
 from audit.records.result import AuditResult
+from audit.records.words import phrases
 from mechanisms.claim import Direction
 from reports.audits import histories, plan_words, words
 from reports.page.facts import as_sentence, facts, parameter_rows

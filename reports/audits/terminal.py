@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.records.phrases import WEAK
 from audit.records.result import AuditCollection, AuditResult
+from audit.records.words.phrases import WEAK
 from reports.audits.histories import STOPPING
 from reports.audits.view import page
 from reports.audits.words import CEILING, DETECTABLE, ESTIMATES, EXACT, WHY_ELSEWHERE

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from audit.plan.audit_plan import Bonferroni, Holm
-from audit.records import phrases
 from audit.records.evidence import Finding, Roc, Sandwich
 from audit.records.ledger import Family
 from audit.records.verdict import Verdict
+from audit.records.words import phrases
 from mechanisms.claim import Certificate, Direction, Reference
 from reports.page.numbers import counted, listed, nearest, up
 from reports.page.parts import FindingView, Passage, VerdictKey, VerdictView

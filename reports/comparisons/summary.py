@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from audit.records.phrases import name
+from audit.records.words.phrases import name
 from audit.regression.comparison import Outcome
 from reports.page.numbers import DIGITS, counted, down, listed, nearest, up
 from reports.page.parts import NONE, TableView

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.power.forecasts import Forecast
-from audit.records.phrases import subject
+from audit.records.words.phrases import subject
 from reports.forecasts.summary import caution_lines, cost_line, training_lines
 from reports.page.numbers import counted, listed
 from reports.page.terminal import printed

@@ -9,7 +9,7 @@ from audit.lots.power import fewest_candidates, fewest_in_two_worlds
 from audit.plan.audit_plan import FixedSequence
 from audit.power.cautions import rounded_up
 from audit.power.forecasts import ClaimForecast, CostEstimate, Forecast, PowerStatement
-from audit.records.phrases import claim_text, subject, upper_first
+from audit.records.words.phrases import claim_text, subject, upper_first
 from reports.audits.plan_words import trainings
 from reports.page.numbers import INFINITE, counted, listed, nearest, up
 from reports.page.parts import NONE, TableView

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.lots.power import LotsForecast, LotsPower, Rehearsed
-from audit.records.rounding import counted, down, nearest, up
+from audit.records.words.rounding import counted, down, nearest, up
 from reports.page.parts import NONE, TableView
 from reports.page.terminal import printed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audit.lots.result import LotsResult, LotsRun
-from audit.records.phrases import SYMBOLS, name
-from audit.records.rounding import down, nearest, up
+from audit.records.words.phrases import SYMBOLS, name
+from audit.records.words.rounding import down, nearest, up
 from reports.lots.words import LIMITS, chance, claims_text, sentences
 from reports.page import case
 from reports.page.facts import facts

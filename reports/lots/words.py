@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from audit.lots.result import LotsResult, LotsRun
-from audit.records.phrases import REMINDER, WHY, claim_text, promise
-from audit.records.rounding import counted, down, enough_digits, up
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import REMINDER, WHY, claim_text, promise
+from audit.records.words.rounding import counted, down, enough_digits, up
 from mechanisms.claim import EpsilonDelta
 from reports.page.parts import Passage
 

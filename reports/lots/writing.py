@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audit.lots.result import LotsResult
 from audit.records.filing.case import withheld
-from audit.records.rounding import up
+from audit.records.words.rounding import up
 from mechanisms.claim import Claim, EpsilonDelta
 from reports.lots import words
 from reports.lots.view import page

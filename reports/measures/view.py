@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.records.measures import AttackMeasures, MeasureResult, Measures, SetMeasures, strongest
-from audit.records.phrases import CONTROLS
+from audit.records.words.phrases import CONTROLS
 from reports.page import facts
 from reports.page.numbers import counted, down, nearest, up
 from reports.page.parts import NONE, CodeText, Passage, TableView, map_text, plain

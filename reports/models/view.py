@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from audit.records.models import ModelsResult, RecordDetail
-from audit.records.phrases import CONTROLS, MORE_FREQUENT, REMINDER, claim_text, spoken
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import CONTROLS, MORE_FREQUENT, REMINDER, claim_text, spoken
 from mechanisms.claim import Reference
 from reports.page import case, facts
 from reports.page.numbers import counted, down, nearest, up

@@ -91,7 +91,7 @@ def models_summary(result: ModelsResult, *, width: int = 120) -> str:
     width
         Columns of the terminal.
     """
-    from audit.records.phrases import spoken
+    from audit.records.words.phrases import spoken
     from reports.models.view import page, records_table
     from reports.page.terminal import printed, shown_case
 

@@ -1,6 +1,6 @@
-"""How numbers are printed: outward, as :mod:`audit.records.rounding` says, under the name that reports use."""
+"""How numbers are printed: outward, as :mod:`audit.records.words.rounding` says, under the name that reports use."""
 
-from audit.records.rounding import (
+from audit.records.words.rounding import (
     DIGITS,
     INFINITE,
     Number,

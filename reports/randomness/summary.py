@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from audit.records.phrases import promise, spoken, tally, upper_first
-from audit.records.rounding import counted, down, enough_digits, nearest, up
+from audit.records.words.phrases import promise, spoken, tally, upper_first
+from audit.records.words.rounding import counted, down, enough_digits, nearest, up
 from audit.running.shared_noise import SameRandomness, SharedNoiseFinding
 from mechanisms.claim import EpsilonDelta, GaussianDP
 from reports.page.parts import NONE, TableView

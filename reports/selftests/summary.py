@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from audit.records.phrases import spoken
-from audit.records.rounding import counted, total
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import spoken
+from audit.records.words.rounding import counted, total
 from audit.selftest.result import Expectation, LotsRow, SelftestResult, SelftestRow
 from reports.page.markdown import escape
 from reports.page.numbers import INFINITE, down, nearest, up

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from audit.records.phrases import spoken
-from audit.records.rounding import INFINITE, counted, down, nearest, up
+from audit.records.words.phrases import spoken
+from audit.records.words.rounding import INFINITE, counted, down, nearest, up
 from audit.selftest.wild.result import WildAudit, WildResult, WildRow, WildVariant
 from reports.page.parts import NONE, CodeText, Passage, TableView
 

@@ -10,7 +10,7 @@ import pytest
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset, from_arrays
-from mechanisms.ridge.krylov import KrylovSetup
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import audit
 from audit.records import cards
-from audit.records.remarks import remarks
 from audit.records.result import AuditCollection
-from audit.records.rounding import as_float
 from audit.records.verdict import Verdict
+from audit.records.words.remarks import remarks
+from audit.records.words.rounding import as_float
 from reports.redaction import redact
 from tests.unit.page_checks import Checker
 from tests.unit.report_cases import HOSTILE, hostile_collection, result

@@ -18,7 +18,7 @@ from audit.commands.plan_file.reading import read_plan
 from audit.errors import PlanError
 from audit.plan.audit_plan import AuditPlan
 from audit.records.json_text import dump, load
-from audit.records.phrases import claim_text
+from audit.records.words.phrases import claim_text
 from audit.running.forecast_plan import forecast
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import (

@@ -17,8 +17,8 @@ from mechanisms.claim import GaussianDP
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError, UnreachableTargetError
 from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
-from mechanisms.ridge.krylov import KrylovSetup, reduced_pair
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.reduced.krylov import KrylovSetup, reduced_pair
 
 DELTA = 1e-5
 

@@ -264,7 +264,7 @@ def test_exact_zeros_need_no_declaration() -> None:
 def test_the_command_takes_ids_and_discrete_scores(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from audit.commands.scores import scores
+    from audit.commands.given.scores import scores
 
     rng = np.random.default_rng(0)
     for name in NAMES:

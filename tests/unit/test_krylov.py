@@ -19,15 +19,15 @@ from mechanisms.claim import BOTH_DIRECTIONS, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
-from mechanisms.ridge import krylov
-from mechanisms.ridge.bounded_pair import BoundedPair, epsilons_of
 from mechanisms.ridge.certificates import exact_pair, pair_without_unlearning
-from mechanisms.ridge.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
-from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.laws import RidgeLaws, StepMap, geometric_sum, signed_power
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
+from mechanisms.ridge.reduced import krylov
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
+from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]

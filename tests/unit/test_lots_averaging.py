@@ -17,8 +17,8 @@ from audit.lots.averaging import AveragedClaim, delta_at, upper_mean
 from audit.lots.statistics.judging import DIRECTION
 from audit.lots.statistics.subsets import judge_run
 from audit.plan.audit_plan import AuditPlan
-from audit.records.phrases import claim_text
 from audit.records.verdict import Verdict
+from audit.records.words.phrases import claim_text
 from mechanisms import (
     CalibratedNoise,
     Certificate,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from audit.records.rounding import total
+from audit.records.words.rounding import total
 from reports.page.numbers import as_float, counted, down, enough_digits, listed, nearest, up
 
 

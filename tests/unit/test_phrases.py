@@ -10,9 +10,9 @@ import pytest
 
 import audit
 import reports
-from audit.records import phrases
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
+from audit.records.words import phrases
 from mechanisms.claim import Claim, EpsilonDelta
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named

@@ -22,8 +22,8 @@ from mechanisms.claim import Claim, EpsilonDelta, Exactly, OneRecord, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw, World
-from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.streams.laws import stream_pair
 from mechanisms.ridge.streams.phases import Phase
 from mechanisms.ridge.streams.reduced import reduce_stream, stream_epsilons

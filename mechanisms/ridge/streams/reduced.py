@@ -4,7 +4,7 @@ Every step map of the stream is ``A_j = A_0 + step_size X_(<=j)' X_(<=j)``, with
 the block Krylov space of A_0 started at all rows is invariant under all of them, and the worlds agree outside of it.
 What differs between the worlds is followed phase by phase in the eigenbasis of the last step map: differences of
 functions of two step maps are divided differences times ``A_j - A_m``, so that nothing small is found by subtraction.
-The last phase is that of a single deletion (``mechanisms.ridge.krylov``), which answers for every noise of it.
+The last phase is that of a single deletion (``mechanisms.ridge.reduced.krylov``), which answers for every noise of it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.ridge.krylov import (
+from mechanisms.ridge.laws import geometric_sum, signed_power
+from mechanisms.ridge.reduced.krylov import (
     DEFAULT_TOLERANCE,
     KrylovSetup,
     ReducedDeletion,
     reduce_with_pairs,
     variance_after,
 )
-from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, lengths, power_sum, reach
-from mechanisms.ridge.laws import geometric_sum, signed_power
+from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, lengths, power_sum, reach
 from mechanisms.ridge.streams.phases import Phase, served
 
 Array = NDArray[np.float64]

@@ -14,9 +14,9 @@ from mechanisms.accounting.gaussian_pair import RELATIVE_ERROR
 from mechanisms.claim import BOTH_DIRECTIONS, Certificate, Claim, Reference
 from mechanisms.protocol import GaussianLaw, World
 from mechanisms.ridge.certificates import profile_of
-from mechanisms.ridge.krylov import KrylovSetup
 from mechanisms.ridge.laws import StepMap
 from mechanisms.ridge.process import RidgeProcess, noise_floor
+from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.streams.laws import stream_law
 from mechanisms.ridge.streams.phases import Phase

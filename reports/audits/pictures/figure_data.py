@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from audit.records import phrases
 from audit.records.evidence import Finding
 from audit.records.result import AuditCollection, AuditResult
+from audit.records.words import phrases
 from reports.audits.pictures import figures
 from reports.page.parts import plain
 

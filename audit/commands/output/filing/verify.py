@@ -113,7 +113,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _closing(manifest: Manifest, found: Compared, own: str) -> str:
-    from audit.records.rounding import counted
+    from audit.records.words.rounding import counted
 
     n = len(manifest.files)
     all_same = f"All {n}" if found.n_same == n else f"{found.n_same} of {n}"

@@ -1,6 +1,6 @@
 """A pair of Gaussians known up to a bounded error, and epsilons that are on the safe side of that error.
 
-Between ``mechanisms.ridge.krylov``, which truncates, and the exact accounting, which does not know that it did.
+Between ``mechanisms.ridge.reduced.krylov``, which truncates, and the exact accounting, which does not know that it did.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
-from audit.commands.models import KINDS
+from audit.commands.given.models import KINDS
 from audit.commands.options.common import jobs_option, json_option, out_option, seed_option, trials_option
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import MEASURES, check_writable, display, settled

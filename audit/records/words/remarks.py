@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
-from audit.records.phrases import CONTROLS, UNCHECKED, WHY, plain, upper_first
-from audit.records.rounding import listed, nearest, up
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.phrases import CONTROLS, UNCHECKED, WHY, plain, upper_first
+from audit.records.words.rounding import listed, nearest, up
 from audit.trials.failed_chunks import failed_text
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from audit.records.rounding import INFINITE, listed, nearest, up
 from audit.records.verdict import Reason, Verdict
+from audit.records.words.rounding import INFINITE, listed, nearest, up
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, ThisSet
 
 SYMBOLS = {Verdict.REFUTED: "✕", Verdict.NOT_REFUTED: "○", Verdict.INCONCLUSIVE: "?"}

@@ -1,6 +1,6 @@
 """The step maps compressed to a Krylov space, functions of them, and bounds on what truncation takes from those.
 
-Below ``mechanisms.ridge.krylov``, which says what for.
+Below ``mechanisms.ridge.reduced.krylov``, which says what for.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ set, and ``f(a) = sum of a^(2k) over k < T``, undoing the common map ``A'^K`` an
 E and d vanish outside the block Krylov space of A and the deleted rows. :class:`KrylovSetup` diagonalises A once for a
 data set, :func:`reduce_deletion` compresses to that space, and :class:`ReducedDeletion` answers for every unlearning
 noise. What truncation leaves out is bounded, and every epsilon raised by more than that
-(``mechanisms.ridge.bounded_pair``). ``mechanisms.ridge.privacy_map`` runs this for all records; the dense route in
-``mechanisms.ridge.langevin`` is the oracle of the tests.
+(``mechanisms.ridge.reduced.bounded_pair``). ``mechanisms.ridge.privacy_map`` runs this for all records; the dense
+route in ``mechanisms.ridge.langevin`` is the oracle of the tests.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError, require
 from mechanisms.reading.scalars import whole_number
-from mechanisms.ridge.bounded_pair import BoundedPair
-from mechanisms.ridge.lanczos import BlockLanczos, divided_differences, lengths, power_sum
 from mechanisms.ridge.laws import StepMap, geometric_sum, signed_power
 from mechanisms.ridge.process import check_settings
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, lengths, power_sum
 
 Array = NDArray[np.float64]
 

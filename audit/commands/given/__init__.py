@@ -1,0 +1,1 @@
+"""Commands about models that exist already: scores, tables of outputs, measures, deletions drawn by lot."""

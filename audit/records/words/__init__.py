@@ -1,0 +1,1 @@
+"""Words for one thing in one place: verdicts, records, bounds, remarks, failures and rounded numbers."""

@@ -1,0 +1,1 @@
+"""Learned models that serve several forget sets: drawn once, unlearned for each."""

@@ -1,0 +1,1 @@
+"""A deletion compressed to its Krylov space, with every error charged."""
