@@ -9,6 +9,7 @@ import pytest
 from tests.docs.notebook import executed, read, texts
 
 
+@pytest.mark.slow
 def test_the_notebook_prints_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     notebook = read()

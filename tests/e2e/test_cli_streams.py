@@ -57,6 +57,7 @@ def test_certify_prints_epsilon_after_each_request(plan: Path, tmp_path: Path) -
     assert "release after that request alone" in done.stdout
 
 
+@pytest.mark.slow
 def test_calibrate_goes_on_where_it_was_stopped(plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("calibrate", plan, "--epsilon", "0.5", "--out", tmp_path / "out")
     calls, calibrate = [], stream_certifying.calibrated_phases

@@ -153,6 +153,7 @@ def test_steps_of_fine_tuning_are_those_of_a_slow_trainer(gradient_norm: float |
 
 @needs_torch
 @pytest.mark.parametrize("gradient_norm", [0.2, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_an_audit_does_not_refute_what_fine_tuning_certifies(gradient_norm: float | None) -> None:
     # Learned without noise: before the steps a record is plain to see.
     tuning = NoisyFineTuning(start_norm=0.5, gradient_norm=gradient_norm, step_size=0.4)

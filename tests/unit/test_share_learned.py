@@ -88,6 +88,7 @@ def tasks_of(mechanism: Any, data: Dataset, plan: AuditPlan) -> list[list[tuple[
     return [[(s.deletion, task) for f in (True, False) for task in s.tasks(plan, fitting=f)] for s in samples]
 
 
+@pytest.mark.slow
 def test_ten_records_train_at_most_sixty_percent_of_what_they_did() -> None:
     data = make_data()
     plan = replace(PLAN, forget=tuple((i,) for i in range(10)), trials=100, control_trials=None)

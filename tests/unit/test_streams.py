@@ -74,6 +74,7 @@ def test_compressed_streams_equal_the_dense_laws(p: int, sigma_learn: float, sig
     assert reduced.size <= p
 
 
+@pytest.mark.slow
 def test_truncation_is_charged_and_equal_to_the_dense_law() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(150, 120)) / np.arange(1, 121) ** 0.9
