@@ -130,7 +130,11 @@ class ProbableGaps:
         """Return for each record and step what its residual's norm does not exceed, shape (m, T)."""
         tail = delta_s / self.n_events if self.n_events else 1.0
         distance = self.spread * (math.sqrt(self.dimension) + math.sqrt(-2 * math.log(tail))) + self.drift
-        near = self.residuals + self.reach[:, None] * distance * (1 + _ROUNDING) + _ROUNDING
+        # A record without features sees nothing of the weights, however far these are.
+        moved = np.zeros((len(self.reach), len(distance)))
+        seeing = self.reach > 0
+        moved[seeing] = self.reach[seeing, None] * distance
+        near = self.residuals + moved * (1 + _ROUNDING) + _ROUNDING
         return np.asarray(np.minimum(near, self.largest))
 
     def at(self, delta_s: float) -> Array:
@@ -174,8 +178,11 @@ def _sum_of_largest(values: Array, count: int) -> float:
 
 
 def _rounding_of_step(process: LogisticProcess, path: Array) -> float:
-    """Return a bound on the rounding of one step of the path: of sums over all records, and of the weights."""
+    """Return a bound on the rounding of one step of the path: of sums over all records, predictions, and weights."""
     x = process.data.features
-    terms = process.step_size * process.loss.largest * float(np.sum(np.linalg.norm(x, axis=1)))
+    norms = np.linalg.norm(x, axis=1)
+    terms = process.step_size * process.loss.largest * float(np.sum(norms))
+    # A prediction is rounded by a share of |x| |w|, and moves its residual and so the gradient.
+    moved = process.step_size * process.loss.curvature * x.shape[1] * float(np.sum(norms**2))
     size = float(np.max(np.linalg.norm(path, axis=(1, 2)), initial=0.0))
-    return 4 * _UNIT * (sum(x.shape) * terms + (1 + process.step_size * process.penalty) * size)
+    return 4 * _UNIT * (sum(x.shape) * terms + (1 + process.step_size * process.penalty + moved) * size)

@@ -35,6 +35,10 @@ CONTRACTION = (
     "One step on the retained data contracts by max(1 - step_size penalty, step_size L - 1), L a bound on the "
     "curvature of their loss."
 )
+OF_ALL = (
+    "One step on the retained data contracts at least as fast as max(1 - step_size penalty, step_size L - 1), L a "
+    "bound on the curvature of the loss of all data."
+)
 WITHOUT = "Epsilon without unlearning is the smallest bound of the routes on what learning alone gives."
 
 
@@ -73,7 +77,7 @@ class LogisticRoutes:
                 got=self.process.step_size,
                 fix="lower it",
             )
-        return self._route("uniform", SureGaps.largest(self.process), contraction, (UNIFORM, CONTRACTION, WITHOUT))
+        return self._route("uniform", SureGaps.largest(self.process), contraction, (UNIFORM, OF_ALL, WITHOUT))
 
     def certificate_of(self, name: RouteName, sigma_unlearn: float) -> Certificate:
         """Return the certificate of a route at a noise."""

@@ -67,7 +67,8 @@ def build() -> PublishedMechanism:
         ),
         declared_shift=budget / curvature,
         not_said="The factor is a classical one, and it fails at large epsilon: at 10 the exact value is above the "
-        "claimed one. In logistic regression what removal leaves depends on b; that is not audited here.",
+        "claimed one. The removal is ours, stopped at the budget. In logistic regression what removal leaves "
+        "depends on b; that is not audited here.",
         figures={
             "exact epsilon where 8 is claimed": gaussian_epsilon(8.0 / factor(), DELTA),
             "exact epsilon where 10 is claimed": gaussian_epsilon(10.0 / factor(), DELTA),

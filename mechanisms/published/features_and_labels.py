@@ -134,7 +134,7 @@ def build() -> PublishedMechanism:
         name="features_and_labels",
         title="Second-order update with the mean of what it leaves",
         paper="Warnecke, Pirch, Wressnegger, Rieck, NDSS 2023 (arXiv:2108.11577)",
-        source="the authors' code",
+        source="the paper and the authors' code",
         kind="assumption",
         claim=claimed(EPSILON, DELTA, REFERENCE),
         statement="Perturbation b of N(0, sigma^2), sigma = beta c / epsilon, c = sqrt(2 log(1.5/delta)), beta a bound "
@@ -151,8 +151,9 @@ def build() -> PublishedMechanism:
         cause="beta is to bound what every update leaves, and the mean over records bounds it for the average one.",
         repair="Take the largest, or a bound that is proved.",
         caught_by="Compare the largest gradient left with beta.",
-        not_said="The paper deletes features of other data; this is one record of digits under its rule for the noise. "
-        "Most records are within the claim. The largest gradient of a data set depends on the data.",
+        not_said="Not the theorem, which holds for a beta that is a bound. The paper deletes features of other data; "
+        "this is one record of digits under the rule of the experiments. Most records are within the claim. "
+        "The largest gradient of a data set depends on the data.",
         figures={
             "largest gradient left over the mean": largest / mean,
             "share of records beyond what the claim has to spare": float((left > slack * mean).mean()),

@@ -24,9 +24,10 @@ DELTA = 1e-5
 # The grid of orders in the code ends here, and the best order is its last one.
 LAST_ORDER = 1000
 _CANARY = (
-    "40 records of one feature, least squares clipped to the ball of radius C0: record 0 is (1, 50), record 1 is "
-    "(0.5, -50), all others are 0. The retained loss has two wells beside 0: its gradient is -C1 sign(w). "
-    "C0 = 0.01, C1 = 10, eta = 0.001, and so one step."
+    "Learning is least squares on 40 records of one feature, clipped to the ball of radius C0: record 0 is (1, 50), "
+    "record 1 is (0.5, -50), all others are 0. The steps descend another loss, with two wells beside 0 and the "
+    "gradient -C1 sign(w): nothing is assumed of either. C0 = 0.01, C1 = 10 and eta = 0.001 are of a "
+    "configuration of the code; one step follows from them."
 )
 _REASON = "The two starts lie at the two ends of the ball, and the clipped steps lead them further apart, not together."
 
@@ -187,7 +188,8 @@ def as_coded() -> PublishedMechanism:
         "a e, not e.",
         repair="Convert a e in place of e (and 2 a e without decay).",
         caught_by="For one step, compare with the exact delta of two Gaussians 2 C0 (1 - eta lambda) + 2 eta C1 apart.",
-        not_said="Not that Theorem 1 is false (it is a row of its own), and not that trained networks leak this much.",
+        not_said="The canary is ours. Not that Theorem 1 is false (it is a row of its own), and not that trained "
+        "networks leak this much.",
         figures={
             "exact epsilon of the worst case without decay (mu = 2), where the same number is printed": (
                 gaussian_epsilon(2.0, DELTA)

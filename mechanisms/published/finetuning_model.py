@@ -109,7 +109,8 @@ def build() -> PublishedMechanism:
         cause="A random key is fixed when the step is compiled, so one noise vector serves all steps.",
         repair="Draw fresh noise in every step.",
         caught_by="Look at the noise of two consecutive steps of one run: it is equal.",
-        not_said="The recursion of the paper is right. In ten dimensions and more we expect to see nothing: what shows "
+        not_said="The recursion of the paper is right; C, sigma and T are ours, and delta is what it gives for them. "
+        "In ten dimensions and more we expect to see nothing: what shows "
         "here is an event of one parameter.",
         figures={
             "exact delta at epsilon 1 with one noise vector": reused_noise_delta(EPSILON),

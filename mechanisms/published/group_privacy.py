@@ -96,12 +96,13 @@ def build() -> PublishedMechanism:
         ),
         variants=tuple(variants),
         differ=("delta_of_one",),
-        cause="log(e^x - 1) is replaced by x - 1 where x is near 0, so that the delta of one record is k times too "
-        "large.",
+        cause="log(e^x - 1) is replaced by x - 1 also where x is near 0, so that the delta of one record is about "
+        "k (1 - e^-epsilon) times too large.",
         repair="delta (e^(epsilon / k) - 1) / (e^epsilon - 1).",
         caught_by="Insert the delta of one record into the bound for k records.",
         not_said="Nothing about DP-SGD: the canary is a mechanism with what the conversion is told, not a network.",
         figures={
+            "delta of one record over what the bound allows": coded / right,
             "group delta at epsilon 1 for 100 records": group_delta(coded_delta(100), 100),
             "group delta at epsilon 1 for 4500 records": group_delta(coded, SIZE),
         },

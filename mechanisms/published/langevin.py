@@ -177,7 +177,8 @@ def first_request() -> PublishedMechanism:
         "serves requests begins there: each request gets the steps of the one before it.",
         repair="Begin at the first entry that belongs to a request.",
         caught_by="Count the steps that each request was given, beside those that it needs.",
-        not_said="A defect of one experiment, not of the theorem (a row of its own). What the experiment reports of "
+        not_said="A defect of one experiment, not of the theorem (a row of its own). With requests of 5 records the "
+        "canary is within the claim. What the experiment reports of "
         "accuracy was not looked at.",
         figures={
             f"exact epsilon of one step for S = {count}": Walk(steps=1, sigma=sigma, replaced=count).exact
@@ -210,10 +211,11 @@ def tabled_noise() -> PublishedMechanism:
             Walk(steps=2, sigma=100 * tabled).variant("corrected"),
         ),
         differ=("sigma",),
-        cause="One entry of the table is 100 times below what its neighbours suggest.",
+        cause="This entry of the table is 100 times below what its neighbours suggest.",
         repair="100 times the noise: the decimal point is two places off.",
         caught_by="Evaluate the formula at every entry of the table.",
-        not_said="One entry of one experiment, not the theorem. We compare at the settings that the code prints, and "
+        not_said="An entry of one experiment, not the theorem; which results rest on it was not looked at. "
+        "We compare at the settings that the code prints, and "
         "a size of the data set that we took from its loader.",
         figures={
             "epsilon that the formula gives at the tabled noise": published_epsilon(2, tabled),

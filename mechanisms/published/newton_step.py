@@ -72,7 +72,7 @@ def build() -> PublishedMechanism:
         forget=(0,),
         canary="f(w, z) = w^2/2 + w^3/6 - z w on |w| <= 0.02, 1000 records: record 0 has z = -10, all others 0.",
         reason="Hessians change as fast as is assumed, and the deleted gradient is as large: the shift is within a "
-        "factor of five of gamma. For logistic regression it is below a ten-thousandth of it.",
+        "factor of five of gamma. On logistic regression we saw shifts below a ten-thousandth of gamma.",
         assumptions=(
             Assumption(statement="norm of the model", value=abs(fitted), limit=REACH),
             Assumption(

@@ -38,7 +38,8 @@ def _mechanism(
         statement=statement,
         data=from_arrays(np.ones((10, 1)), targets, name="ten records", kind="regression"),
         forget=(0,),
-        canary="Ten records and their mean; unlearning leaves a tenth of what the first one moved. Any record will do.",
+        canary="A stand-in for the network: ten records and their mean; unlearning leaves a tenth of what the first "
+        "one moved. Any record will do.",
         reason="A release without noise differs in every digit, whatever the record.",
         assumptions=(),
         variants=(variant("as_coded", 0.0), variant("corrected", sigma)),
@@ -46,7 +47,8 @@ def _mechanism(
         cause=cause,
         repair=repair,
         caught_by="Release the same deletion twice: the two releases are equal.",
-        not_said="How much a network with such a release leaks. The run computes no claim: that of the row, and the "
+        not_said="Nothing about the theorem, the other modes, or how much such a network leaks. "
+        "The run computes no claim: that of the row, and the "
         "twin's noise, are ours. The audit is inconclusive because equal releases are no independent trials.",
     )
 
@@ -56,7 +58,7 @@ def deep_unlearning() -> PublishedMechanism:
     return _mechanism(
         name="deep_unlearning_sequential",
         title="Certified deep unlearning: the sequential mode",
-        paper="Zhang et al., ICML 2024",
+        paper="Zhang, Dong, Wang, Li, ICML 2024 (arXiv:2408.00920)",
         source="the authors' code",
         statement="One Newton step, then N(0, sigma^2) on every parameter.",
         cause="In the sequential mode noise is added to tensors with a flag that is never set on stored ones, so no "
@@ -70,7 +72,7 @@ def edge_unlearning() -> PublishedMechanism:
     return _mechanism(
         name="edge_unlearning",
         title="Certified edge unlearning",
-        paper="Wu et al., KDD 2023",
+        paper="Wu et al., Certified edge unlearning for graph neural networks, KDD 2023",
         source="the authors' code",
         statement="sigma = bound / epsilon, noise of that size in training.",
         cause="The noise is computed and never used.",

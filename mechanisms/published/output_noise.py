@@ -73,7 +73,7 @@ def strongly_convex_minimiser() -> PublishedMechanism:
         name="strongly_convex_output",
         title="Output perturbation of a strongly convex objective",
         paper="Chaudhuri, Monteleoni, Sarwate 2011 (JMLR 12), with Gaussian noise",
-        source="the paper",
+        source="the paper, for the sensitivity",
         kind="theorem",
         claim=claimed(EPSILON, DELTA, REFERENCE),
         statement="argmin (1/n) sum l_i(w) + (m/2)|w|^2, plus N(0, sigma^2), sigma = (2 L / (n m)) "
@@ -92,5 +92,6 @@ def strongly_convex_minimiser() -> PublishedMechanism:
             ),
         ),
         declared_shift=bound,
-        not_said="The canary attains the sensitivity; what is left is what the classical factor gives away.",
+        not_said="The sensitivity is the paper's; Gaussian noise with the classical factor is ours, in place of its "
+        "own noise. The canary attains the sensitivity; what is left is what the classical factor gives away.",
     )

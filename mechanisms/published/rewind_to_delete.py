@@ -59,7 +59,7 @@ def build() -> PublishedMechanism:
         name="rewind_to_delete",
         title="Rewind-to-delete",
         paper="Mu, Klabjan 2024 (arXiv:2409.09778)",
-        source="the paper",
+        source="the paper, for the algorithm; the bound is our own derivation",
         kind="theorem",
         claim=claimed(EPSILON, DELTA, REFERENCE),
         statement="T steps, back by K, K steps on the retained records; sigma = (2 G / (n L)) ((1 + eta L)^(T - K) - "
@@ -82,7 +82,7 @@ def build() -> PublishedMechanism:
             ),
         ),
         declared_shift=declared,
-        not_said="The bound for one deletion is our own derivation; compare it with the paper's before you quote it. "
+        not_said="That the theorem of the paper was audited: compare its bound with ours before you quote it. "
         "The true constants are used. Constants that are estimated from the run lie below the true ones, and "
         "what is claimed then rests on the estimate; that was not audited.",
         figures={"allowed shift over the shift": declared / release.shift},

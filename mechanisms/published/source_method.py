@@ -106,7 +106,8 @@ def build() -> PublishedMechanism:
         "independent ones. In the direction from the retrained world the exception costs e^epsilon d, not d.",
         repair="delta = delta_mu(epsilon) + e^epsilon d in that direction.",
         caught_by="Compare with the exact profile of the two Gaussians at every epsilon, in both directions.",
-        not_said="It is the theorem of v1 as this project implements it. Seen at large epsilon only; the other "
+        not_said="It is the theorem of v1 as this project implements it; v2 may state another one. "
+        "Seen at large epsilon only; the other "
         "direction is proved. At such an epsilon no audit by counting can say anything: the row rests on closed forms.",
         figures={"epsilon of the repaired route at the same noise": routes(SIGMA).repaired.epsilon(0.0)},
     )
@@ -154,6 +155,7 @@ def usual() -> PublishedMechanism:
                 exact=two_sided_epsilon(exact_pair(routes(sigma).laws), DELTA),
             ),
         ),
-        not_said="Holding on one canary is no proof; at a large epsilon the statement is false (a row of its own).",
+        not_said="Holding on one canary is no proof; at a large epsilon the statement of v1 is false (a row of its "
+        "own).",
         figures={"epsilon of the repaired route at the same noise": routes(sigma).repaired.epsilon(0.0)},
     )

@@ -220,6 +220,18 @@ def test_the_full_data_decide_how_far_noise_carries() -> None:
     assert 0.35 < failed["wrong"] < 0.65
 
 
+def test_a_record_of_length_0_adds_nothing_where_noise_grows_beyond_all_numbers() -> None:
+    """Learning on all records diverges from the path; what a record without features does not see is still 0."""
+    data = from_arrays(
+        np.array([[8.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([1.0, 0.0, 1.0, 0.0]), kind="regression"
+    )
+    mechanism = LogisticLangevin(n_learn=1500, n_unlearn=5, penalty=1.0, step_size=0.8, sigma_learn=0.1)
+    alone, both = (
+        {c.method: c.epsilon for c in mechanism.bind(data, forget).certificates()} for forget in ((0,), (0, 1))
+    )
+    assert both == pytest.approx(alone)
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_epsilon_falls_with_noise_and_steps_and_grows_with_records(route: str) -> None:
     data = classes(5, n=20)
