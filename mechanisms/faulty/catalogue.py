@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from mechanisms.claim import EpsilonDelta, GaussianDP
-from mechanisms.faulty import network_faults, newton_faults, output_faults, ridge_faults
+from mechanisms.faulty import network_faults, newton_faults, output_faults, published_faults, ridge_faults
 from mechanisms.faulty.network_problem import NetworkProblem
 from mechanisms.faulty.problems import BoundFault, NewtonProblem, OutputProblem, Problem, RidgeProblem
+from mechanisms.faulty.published_service import PublishedProblem
+from mechanisms.published import langevin
 
 Family = Literal["mean", "scale", "tail", "custom"]
 
@@ -58,6 +61,7 @@ def _fault(
         OutputProblem: "output",
         NewtonProblem: "newton",
         NetworkProblem: "network",
+        PublishedProblem: "published",
     }
     prefix = prefixes[problem]
     return Fault(
@@ -66,12 +70,13 @@ def _fault(
         problem=problem(edit=edit, **settings),
         family=family,
         trials=trials,
-        oracle_trials=trials if problem is NetworkProblem else 20_000,
+        oracle_trials=min(trials, 20_000) if problem in (NetworkProblem, PublishedProblem) else 20_000,
         harmless=family is None,
     )
 
 
 _HALF = GaussianDP(mu=0.5)
+_REDRAWN = partial(langevin.data, published_faults.REQUEST)
 
 FAULTS: tuple[Fault, ...] = (
     _fault(ridge_faults.lost_request, RidgeProblem, "mean", 20_000),
@@ -124,6 +129,16 @@ FAULTS: tuple[Fault, ...] = (
     _fault(network_faults.skipped_request, NetworkProblem, "mean", 3000, n_unlearn=6),
     _fault(network_faults.late_filter, NetworkProblem, "mean", 3000, mu=3.0, keeping="canary"),
     _fault(network_faults.divisor_of_active_records, NetworkProblem, "mean", 3000, keeping="others"),
+    _fault(published_faults.reused_noise, PublishedProblem, "scale", 20_000, row="finetuning_model"),
+    _fault(published_faults.order_free_renyi_step, PublishedProblem, "mean", 20_000, row="finetuning_gradient"),
+    _fault(published_faults.norm_for_squared_norm, PublishedProblem, "mean", 20_000, row="descent_to_delete_norm"),
+    _fault(published_faults.mean_residual, PublishedProblem, "mean", 3000, row="features_and_labels"),
+    _fault(published_faults.group_delta, PublishedProblem, "mean", 5000, row="group_privacy"),
+    _fault(published_faults.shifted_step_index, PublishedProblem, "mean", 20_000, row="langevin_sequential"),
+    _fault(
+        published_faults.redrawn_replacements, PublishedProblem, "mean", 20_000, row="langevin_single", records=_REDRAWN
+    ),
+    _fault(published_faults.noise_never_applied, PublishedProblem, "scale", 20_000, row="edge_unlearning"),
 )
 HARMLESS: tuple[Fault, ...] = (
     _fault(ridge_faults.no_fault, RidgeProblem, None, 20_000),
@@ -137,5 +152,11 @@ HARMLESS: tuple[Fault, ...] = (
     _fault(newton_faults.stale_hessian, NewtonProblem, None, 10_000, ordinary=True),
     _fault(network_faults.no_fault, NetworkProblem, None, 3000),
     _fault(network_faults.budgets_kept, NetworkProblem, None, 3000, mu=3.0, keeping="canary"),
+    _fault(published_faults.fresh_noise, PublishedProblem, None, 20_000, row="finetuning_model"),
+    _fault(published_faults.renyi_with_its_order, PublishedProblem, None, 20_000, row="finetuning_gradient"),
+    _fault(published_faults.squared_norm, PublishedProblem, None, 20_000, row="descent_to_delete_norm"),
+    _fault(published_faults.steps_of_its_own, PublishedProblem, None, 20_000, row="langevin_sequential"),
+    _fault(published_faults.kept_replacements, PublishedProblem, None, 20_000, row="langevin_single"),
+    _fault(published_faults.noise_applied, PublishedProblem, None, 20_000, row="edge_unlearning"),
 )
 CATALOGUE: tuple[Fault, ...] = FAULTS + HARMLESS

@@ -16,7 +16,7 @@ from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
 from mechanisms.published.frame import Assumption, PublishedMechanism, Variant, VariantName, claimed, gaussian_epsilon
-from mechanisms.published.releases import Array, DrawnRelease
+from mechanisms.published.releases import Array, DrawnRelease, by_world
 
 # Settings of the experiments on MNIST, digits 3 and 8: n, lambda n, 1/4 + lambda n, 1 / L, M = 1, 1 / n.
 N = 11_982
@@ -60,6 +60,11 @@ class Walk:
     def exact(self) -> float:
         """The exact epsilon."""
         return gaussian_epsilon(self.shift / self.deviation, DELTA)
+
+    def means(self) -> dict[World, float]:
+        """Return the mean of each world's releases."""
+        old = self.replaced * M / (N * CONVEXITY)
+        return by_world(-old + self.shift, -old, old)
 
     def draw(self, world: World, n: int, rng: np.random.Generator) -> Array:
         """Return n releases, shape (n,): the iteration itself."""

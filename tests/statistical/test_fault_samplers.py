@@ -13,7 +13,10 @@ from mechanisms.protocol import GaussianLaw, World
 from tests.statistical.budget import CHECK_LEVEL, binomial_limits
 
 NAMED = {fault.name: fault for fault in CATALOGUE}
-BY_TRIALS = {"ridge_early_stopping", "ridge_clipped_noise", "ridge_skipped_sometimes", "output_clipped_noise"}
+BY_TRIALS = {
+    *("ridge_early_stopping", "ridge_clipped_noise", "ridge_skipped_sometimes", "output_clipped_noise"),
+    *("published_reused_noise", "published_mean_residual", "published_group_delta", "published_fresh_noise"),
+}
 GAUSSIAN = [name for name in NAMED if name not in BY_TRIALS and not name.startswith(("newton", "network"))]
 N = 2000
 # Directions with a smaller share of the largest variance do not vary.
