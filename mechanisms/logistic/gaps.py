@@ -185,4 +185,4 @@ def _rounding_of_step(process: LogisticProcess, path: Array) -> float:
     # A prediction is rounded by a share of |x| |w|, and moves its residual and so the gradient.
     moved = process.step_size * process.loss.curvature * x.shape[1] * float(np.sum(norms**2))
     size = float(np.max(np.linalg.norm(path, axis=(1, 2)), initial=0.0))
-    return 4 * _UNIT * (sum(x.shape) * terms + (1 + process.step_size * process.penalty + moved) * size)
+    return float(4 * _UNIT * (sum(x.shape) * terms + (1 + process.step_size * process.penalty + moved) * size))
