@@ -14,6 +14,9 @@ from typing import Any
 
 HEADING = re.compile(r'(?=<h[1-4] id=")')
 WIDE = re.compile(r'<table>.*?</table>|<math [^>]*display="block".*?</math>', re.DOTALL)
+# Formulas within a line: those with more signs than fit beside each other into the narrowest window.
+INLINE = re.compile(r'<math (?![^>]*display="block")(.*?</math>)', re.DOTALL)
+MOST_SIGNS = 20
 TAG = re.compile(r"<[^>]+>")
 FOUND: list[tuple[str, str, str]] = []
 
@@ -42,7 +45,11 @@ def reachable(content: str) -> str:
         name = f"table {next(numbers)}" if found[0].startswith("<table") else f"formula {next(numbers)}"
         return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{found[0]}</div>'
 
-    content = content.replace("<pre>", '<pre tabindex="0">')
+    def focused(found: re.Match[str]) -> str:
+        signs = html.unescape(TAG.sub("", found[0]))
+        return f'<math class="scroll" tabindex="0" {found[1]}' if len(signs) > MOST_SIGNS else found[0]
+
+    content = INLINE.sub(focused, content).replace("<pre>", '<pre tabindex="0">')
     return WIDE.sub(wrapped, content)
 
 

@@ -104,6 +104,19 @@ def test_the_theme_names_nothing_outside() -> None:
         assert not re.search(r"(?:https?:)?//\w+\.", path.read_text("utf-8")), path.name
 
 
+def test_a_long_formula_within_a_line_scrolls_and_is_reached_by_the_keyboard(layout: ModuleType) -> None:
+    hooks = import_module("hooks")
+    long, short, block = (
+        f'<math display="{kind}"><mi>{"x" * n}</mi></math>'
+        for kind, n in (("inline", 60), ("inline", 3), ("block", 60))
+    )
+    made = hooks.reachable(f"<p>{short} and {long} and {short}</p>{block}")
+    assert made.count(short) == 2
+    assert long.replace("<math ", '<math class="scroll" tabindex="0" ') in made
+    assert made.count("tabindex") == 2
+    assert f'aria-label="formula 1">{block}</div>' in made
+
+
 def test_docstrings_become_markdown(layout: ModuleType) -> None:
     import audit
 
