@@ -15,9 +15,9 @@ import pytest
 
 from attacks.protocol import Attack
 from audit.plan.audit_plan import CertifiedClaim
+from audit.records.accounts.failure_text import one_line
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
-from audit.records.words.failure_text import one_line
 from audit.records.words.rounding import total, up
 from audit.running.binding import default_plan
 from audit.running.runner import run

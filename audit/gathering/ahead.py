@@ -16,10 +16,10 @@ from audit.gathering.selection import PreparedAttack
 from audit.plan.audit_plan import AuditPlan
 from audit.trials.chunks import ChunkTask
 from audit.trials.engines import Progress, Streams
-from audit.trials.sharing.learned_once import LearnedOnce
-from audit.trials.sharing.together import Together, draw_together, score_together
+from audit.trials.learned_once import LearnedOnce
 from audit.trials.storing.resuming import CHUNKS
 from audit.trials.storing.together import drawn_together
+from audit.trials.together import Together, draw_together, score_together
 from audit.trials.workers.pool import Failure
 
 T = TypeVar("T")

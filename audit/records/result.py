@@ -19,7 +19,7 @@ from audit.records.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG
 
 if TYPE_CHECKING:
-    from audit.records.cards import Account
+    from audit.records.accounts.cards import Account
 
 RESULT_SCHEMA: Literal["unlearn-audit/result/1"] = "unlearn-audit/result/1"
 COLLECTION_SCHEMA: Literal["unlearn-audit/collection/1"] = "unlearn-audit/collection/1"
@@ -88,30 +88,30 @@ class AuditResult:
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_line("AuditResult", self.title, self.findings)
 
     def __str__(self) -> str:
         """Return a summary of a few lines, one a finding."""
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_text([self._account()])
 
     def _repr_html_(self) -> str:
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_card([self._account()])
 
     def describe(self) -> str:
         """Return the verdicts with the counts, bounds and levels that they rest on, as an exception would say them."""
-        from audit.records.words import failure_text
+        from audit.records.accounts import failure_text
 
         return failure_text.describe(self._account())
 
     def _account(self) -> Account:
         # Imported in methods, here and below: how a result is told is not needed to hold one.
-        from audit.records.cards import Account
+        from audit.records.accounts.cards import Account
 
         return Account(
             title=self.title,
@@ -215,18 +215,18 @@ class AuditCollection:
 
     def __repr__(self) -> str:
         """Return one line: title and how many claims got which verdict."""
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_line("AuditCollection", self.title, self.findings)
 
     def __str__(self) -> str:
         """Return a summary of a few lines an audit, one a finding."""
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_text([result._account() for result in self.results])
 
     def _repr_html_(self) -> str:
-        from audit.records import cards
+        from audit.records.accounts import cards
 
         return cards.as_card([result._account() for result in self.results])
 

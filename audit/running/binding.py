@@ -18,7 +18,7 @@ from audit.records.ledger import Family
 from audit.running.findings import roles_of
 from audit.statistics.multiplicity import ledger
 from audit.trials.engines import SetUp, worker_limits
-from audit.trials.sharing.learned_once import LearnedOnce
+from audit.trials.learned_once import LearnedOnce
 from mechanisms.claim import Certificate, Claim
 from mechanisms.dataset import validate_forget
 from mechanisms.errors import InvalidInputError, UnlearnAuditError

@@ -19,8 +19,8 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.bound_record import BoundRecord
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Progress, Streams, results, worker_limits
+from audit.trials.learned_once import LearnedOnce
 from audit.trials.pace import set_phase
-from audit.trials.sharing.learned_once import LearnedOnce
 from mechanisms.adapters.models import OpaqueModelError, numbers_of
 from mechanisms.errors import InvalidInputError, UnlearnAuditError
 

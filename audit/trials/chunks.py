@@ -18,7 +18,7 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import fingerprints
-from audit.trials.sharing.learned_once import LearnedOnce, TrialStreams
+from audit.trials.learned_once import LearnedOnce, TrialStreams
 from audit.trials.watching import Watched
 from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from audit.records.accounts.remarks import why
 from audit.records.evidence import Finding, Sandwich
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason, Verdict
 from audit.records.words import phrases
-from audit.records.words.remarks import why
 from reports.page.facts import HARDLY_BELOW
 from reports.page.numbers import down, enough_digits, nearest, up
 from reports.page.parts import SandwichView

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.records.accounts.remarks import remarks, unseen
 from audit.records.evidence import Finding, Roc, Sandwich
 from audit.records.result import AuditCollection, AuditResult, Table
 from audit.records.verdict import Verdict
 from audit.records.words import phrases
-from audit.records.words.remarks import remarks, unseen
 from mechanisms.claim import Claim, Direction, EpsilonDelta
 from reports.audits import (
     compliance,

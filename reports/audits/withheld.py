@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from audit.records.accounts.remarks import why
 from audit.records.evidence import Finding
 from audit.records.result import AuditResult
 from audit.records.verdict import Verdict
 from audit.records.words import phrases
-from audit.records.words.remarks import why
 from reports.audits import verdict_words, words
 from reports.page.numbers import counted, down, nearest, up
 from reports.page.parts import FindingView, Passage, TableView

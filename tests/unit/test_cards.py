@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import audit
-from audit.records import cards
+from audit.records.accounts import cards
+from audit.records.accounts.remarks import remarks
 from audit.records.result import AuditCollection
 from audit.records.verdict import Verdict
-from audit.records.words.remarks import remarks
 from audit.records.words.rounding import as_float
 from reports.redaction import redact
 from tests.unit.page_checks import Checker

@@ -10,9 +10,9 @@ import pytest
 
 import audit
 from audit.errors import ClaimRefutedError, InconclusiveError
+from audit.records.accounts.failure_text import one_line
 from audit.records.result import AuditResult
 from audit.records.verdict import Reason
-from audit.records.words.failure_text import one_line
 from audit.records.words.phrases import WHY
 from audit.records.words.rounding import up
 from mechanisms.claim import Claim, EpsilonDelta, GaussianDP, Guarantee

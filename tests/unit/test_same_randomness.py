@@ -21,8 +21,8 @@ import reports
 from audit.controls.same_noise import SameNoise, same_noise
 from audit.errors import ClaimRefutedError, InconclusiveError, TrialError
 from audit.plan.audit_plan import AuditPlan
+from audit.records.accounts.remarks import remarks
 from audit.records.verdict import Verdict
-from audit.records.words.remarks import remarks
 from audit.running.shared_noise import SameRandomness
 from audit.statistics.gaussian_shift import largest_mu, noise_bound
 from audit.trials.engines import Engine

@@ -20,7 +20,7 @@ from audit.running.binding import bind, in_place
 from audit.running.shards.dealing import Dealing, Phase
 from audit.trials.chunks import ChunkTask, draw_chunk, score_chunk
 from audit.trials.engines import Engine
-from audit.trials.sharing.together import Together, draw_together
+from audit.trials.together import Together, draw_together
 from mechanisms import Claim, EpsilonDelta, InvalidInputError, Reference, RidgeLangevin, from_functions, load_named
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import HasStages

@@ -1,1 +1,1 @@
-"""Words for one thing in one place: verdicts, records, bounds, remarks, failures and rounded numbers."""
+"""Words for one thing in one place: verdicts, records, claims and bounds, and numbers rounded to their safe side."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from audit.trials.engines import Streams
-from audit.trials.sharing.together import Together
 from audit.trials.storing.resuming import Asked, Resuming, Timed, asked_of, timed
+from audit.trials.together import Together
 from audit.trials.workers.pool import Failure
 
 GroupFn = Callable[..., tuple[Any, ...]]
@@ -40,8 +40,8 @@ def drawn_together(engine: Streams, function: GroupFn, calls: Sequence[Call]) ->
     engine
         Whether it keeps chunks or not.
     function, calls
-        :func:`~audit.trials.sharing.together.draw_together` or
-        :func:`~audit.trials.sharing.together.score_together`, and what they are called with.
+        :func:`~audit.trials.together.draw_together` or
+        :func:`~audit.trials.together.score_together`, and what they are called with.
 
     Notes
     -----

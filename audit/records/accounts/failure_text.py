@@ -5,11 +5,11 @@ Plain data in, plain text out, from the result alone. Lower bounds are rounded d
 
 from __future__ import annotations
 
-from audit.records.cards import Account, found
+from audit.records.accounts.cards import Account, found
+from audit.records.accounts.remarks import failed_controls, remarks, why
 from audit.records.evidence import EventTest, Finding
 from audit.records.verdict import Reason, Verdict, overall
 from audit.records.words.phrases import MORE_FREQUENT, bound_text, claim_text, p_text, plain, spoken, subject
-from audit.records.words.remarks import failed_controls, remarks, why
 from audit.records.words.rounding import down, enough_digits, nearest, up
 
 _HEADLINES = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attacks.protocol import FittedAttack
 from audit.trials.chunks import ChunkTask, ScoredChunk, checked_chunk, score_releases
 from audit.trials.engines import worker_limits
-from audit.trials.sharing.learned_once import LearnedOnce, print_of
+from audit.trials.learned_once import LearnedOnce, print_of
 from audit.trials.watching import Watched
 from mechanisms.errors import UnlearnAuditError
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from audit.records.accounts.remarks import remarks
 from audit.records.evidence import Finding
 from audit.records.ledger import Control
 from audit.records.verdict import Verdict
@@ -24,7 +25,6 @@ from audit.records.words.phrases import (
     subject,
     tally,
 )
-from audit.records.words.remarks import remarks
 from audit.records.words.rounding import counted, down, enough_digits, nearest, up
 
 # Colour and border: the verdict is said in words, and no two share a border.

@@ -1,1 +1,0 @@
-"""Learned models that serve several forget sets: drawn once, unlearned for each."""
