@@ -69,13 +69,13 @@ class RequestStream:
     requests: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mechanism, HasStreams):
-            raise InvalidInputError(
-                field="mechanism",
-                expected="one that serves requests one after the other (bind_stream)",
-                got=getattr(self.mechanism, "name", type(self.mechanism).__name__),
-                fix="make it by from_functions, or audit each deletion alone",
-            )
+        require(
+            isinstance(self.mechanism, HasStreams),
+            "mechanism",
+            expected="one that serves requests one after the other (bind_stream)",
+            got=getattr(self.mechanism, "name", type(self.mechanism).__name__),
+            fix="make it by from_functions, or audit each deletion alone",
+        )
         object.__setattr__(self, "requests", stated_requests(self.requests))
 
     @property

@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit.records.words.phrases import plain
+from reports.page.markdown import escape
 from reports.page.numbers import nearest, up
 from reports.writing import write_texts
 
@@ -29,19 +31,19 @@ def stream_summary(certification: StreamCertification) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     notes = [textwrap.fill(note, WIDTH) for note in _notes(certification)]
-    return "\n".join([certification.title, "", f"At δ = {nearest(certification.delta)}.", *lines, "", *notes])
+    return "\n".join([plain(certification.title), "", f"At δ = {nearest(certification.delta)}.", *lines, "", *notes])
 
 
 def stream_markdown(certification: StreamCertification) -> str:
     """Return a page of Markdown."""
     rows = ["| " + " | ".join(_cells(row, certification)) + " |" for row in certification.rows]
     parts = [
-        f"# {certification.title}",
+        f"# {escape(certification.title)}",
         f"At δ = {nearest(certification.delta)}.",
         "\n".join(["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS), *rows]),
         *_notes(certification),
-        "\n".join(f"* {sentence}" for sentence in certification.assumptions),
-        "\n".join(f"* {name}: {value}" for name, value in certification.parameters.items()),
+        "\n".join(f"* {escape(sentence)}" for sentence in certification.assumptions),
+        "\n".join(f"* {escape(f'{name}: {value}')}" for name, value in certification.parameters.items()),
     ]
     return "\n\n".join(parts) + "\n"
 
