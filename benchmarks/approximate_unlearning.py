@@ -65,7 +65,7 @@ class Sizes:
     runs: int = 16
     references: int = 16
     picture: int = 100
-    epochs: int = 5
+    epochs: int = 10
 
 
 QUICK = Sizes(core=120, models=20, ensembles=16, runs=2, references=3, picture=16, epochs=1)
