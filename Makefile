@@ -74,6 +74,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/gaussian_pair.py
 	$(BIN)/python benchmarks/bounds.py
+	$(BIN)/python benchmarks/approximate_unlearning.py
 
 clean:
 	rm -rf $(VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
