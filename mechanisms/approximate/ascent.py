@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mechanisms.approximate.method import Request, moved
+from mechanisms.approximate.method import Request, check_method, moved
 from mechanisms.errors import require
-from mechanisms.networks.steps import Descent, Step, mean_weights, orders
-from mechanisms.networks.training import check_chunk, check_steps
+from mechanisms.networks.steps import Step, mean_weights, orders
 from mechanisms.reading.scalars import real_number, whole_number
 
 
@@ -56,8 +55,7 @@ class NegGradPlus:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
         fix = "0.95 is a good start"
         weight = real_number(self.retain_weight, "retain_weight", fix=fix)
         require(0 < weight <= 1, "retain_weight", expected="in (0, 1]", got=self.retain_weight, fix=fix)
@@ -74,17 +72,10 @@ class NegGradPlus:
         self, models: Sequence[nn.Module], retained: Any, forget: Any, generators: Sequence[torch.Generator]
     ) -> list[nn.Module]:
         """Return the networks, moved in place, each by its own generator."""
-        return moved(
-            models,
-            Request.of(models[0], retained, forget),
-            generators,
-            steps=self._steps,
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum),
-            batch_size=2 * self.batch_size,
-            chunk=self.chunk,
-        )
+        return moved(self, models, Request.of(models[0], retained, forget), generators, parts=2)
 
-    def _steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
         n, n_forget, size = request.n_retained, request.n_forget, self.batch_size
         again = (p for _ in count() for p in orders(n_forget, epochs=1, batch_size=size, generator=generator))
         for kept in orders(n, epochs=self.epochs, batch_size=size, generator=generator):
@@ -140,8 +131,7 @@ class Scrub:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
         expected, fix = f"from 0 to {self.epochs}, the epochs in all", "2 of 3 epochs is a good start"
         ascents = whole_number(self.max_epochs, "max_epochs", expected=expected, fix=fix)
         require(0 <= ascents <= self.epochs, "max_epochs", expected=expected, got=self.max_epochs, fix=fix)
@@ -162,17 +152,10 @@ class Scrub:
         self, models: Sequence[nn.Module], retained: Any, forget: Any, generators: Sequence[torch.Generator]
     ) -> list[nn.Module]:
         """Return the networks, moved in place, each by its own generator."""
-        return moved(
-            models,
-            Request.of(models[0], retained, forget),
-            generators,
-            steps=self._steps,
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum, teaches=True),
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-        )
+        return moved(self, models, Request.of(models[0], retained, forget), generators, teaches=True)
 
-    def _steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
         n, size = request.n_retained, self.batch_size
         for epoch in range(self.epochs):
             ascents = 1 if epoch < self.max_epochs else 0

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mechanisms.approximate.method import Request, moved
+from mechanisms.approximate.method import Request, check_method, moved
 from mechanisms.errors import InvalidInputError, require
-from mechanisms.networks.steps import Descent, Step, mean_weights, orders
-from mechanisms.networks.training import check_chunk, check_steps
+from mechanisms.networks.steps import Step, mean_weights, orders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,7 @@ class FineTuning:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
 
     def __call__(self, model: nn.Module, retained: Any, forget: Any, generator: torch.Generator) -> nn.Module:
         """Return the network after unlearning; it is moved in place."""
@@ -58,15 +56,11 @@ class FineTuning:
         self, models: Sequence[nn.Module], retained: Any, forget: Any, generators: Sequence[torch.Generator]
     ) -> list[nn.Module]:
         """Return the networks, moved in place, each by its own generator."""
-        return moved(
-            models,
-            Request.of(models[0], retained, forget),
-            generators,
-            steps=lambda request, generator: _on(request, generator, self.epochs, self.batch_size),
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum),
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-        )
+        return moved(self, models, Request.of(models[0], retained, forget), generators)
+
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
+        return _on(request, generator, self.epochs, self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +93,7 @@ class LastLayer:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
 
     def __call__(self, model: nn.Module, retained: Any, forget: Any, generator: torch.Generator) -> nn.Module:
         """Return the network after unlearning; it is moved in place."""
@@ -132,15 +125,11 @@ class LastLayer:
         """Return the networks, moved in place, each by its own generator."""
         name = self._name(models[0])
         inside = tuple(f"{name}.{p}" for p, _ in models[0].get_submodule(name).named_parameters())
-        return moved(
-            models,
-            Request.of(models[0], retained, forget),
-            generators,
-            steps=lambda request, generator: _on(request, generator, self.epochs, self.batch_size, still=True),
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum, moved=inside),
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-        )
+        return moved(self, models, Request.of(models[0], retained, forget), generators, parameters=inside)
+
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
+        return _on(request, generator, self.epochs, self.batch_size, still=True)
 
     def _name(self, model: nn.Module) -> str:
         parts = model.named_modules()

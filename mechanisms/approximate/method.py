@@ -5,9 +5,9 @@ In the flow: each method says its steps in a few lines; :mod:`mechanisms.network
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from mechanisms.errors import require
 from mechanisms.networks.batches import Batches, device_of
 from mechanisms.networks.steps import Descent, Masks, Step
 from mechanisms.networks.together import chosen_chunk, descend
+from mechanisms.networks.training import check_chunk, check_steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,28 +69,77 @@ class Request:
         return torch.arange(self.n_retained, self.n_retained + self.n_forget)
 
 
-StepsFn: TypeAlias = Callable[[Request, torch.Generator], Iterator[Step]]
+class Method(Protocol):
+    """A method that moves weights by stochastic gradient descent: its settings, and its steps."""
+
+    @property
+    def epochs(self) -> int:
+        """How often records are shown."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Records of a batch."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the descent."""
+        ...
+
+    @property
+    def momentum(self) -> float:
+        """Of the descent."""
+        ...
+
+    @property
+    def chunk(self) -> int | None:
+        """How many networks are moved together; ``None`` for the measured rule."""
+        ...
+
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
+        ...
+
+
+def check_method(method: Method) -> None:
+    """Check the settings that all of these methods have."""
+    check_steps(method.epochs, method.batch_size, method.learning_rate, method.momentum)
+    check_chunk(method.chunk)
 
 
 def moved(
+    method: Method,
     models: Sequence[nn.Module],
     request: Request,
     generators: Sequence[torch.Generator],
     *,
-    steps: StepsFn,
-    descent: Descent,
-    batch_size: int,
-    chunk: int | None,
+    parts: int = 1,
+    parameters: tuple[str, ...] | None = None,
+    teaches: bool = False,
     masks: Sequence[Masks] | None = None,
 ) -> list[nn.Module]:
     """Return the networks, moved in place by the steps of a method, each by its own generator.
+
+    Parameters
+    ----------
+    method, models, request, generators
+        A generator for each network.
+    parts
+        How many batches a step holds.
+    parameters, teaches
+        As ``moved`` and ``teaches`` of :class:`~mechanisms.networks.steps.Descent`.
+    masks
+        Of each network, which of its weights move; ``None`` for all.
 
     Raises
     ------
     InvalidInputError
         For records, networks or a chunk that do not fit.
     """
-    at_once = 1 if len(models) == 1 else chosen_chunk(chunk, models[0], request.batches, batch_size)
-    schedules = [steps(request, generator) for generator in generators]
+    descent = Descent(learning_rate=method.learning_rate, momentum=method.momentum, moved=parameters, teaches=teaches)
+    size = parts * method.batch_size
+    at_once = 1 if len(models) == 1 else chosen_chunk(method.chunk, models[0], request.batches, size)
+    schedules = [method.steps(request, generator) for generator in generators]
     descend(models, request.batches, schedules, descent, chunk=at_once, masks=masks)
     return list(models)

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mechanisms.approximate.method import Request, moved
+from mechanisms.approximate.method import Request, check_method, moved
 from mechanisms.errors import require
-from mechanisms.networks.steps import Descent, Masks, Step, mean_weights, orders
-from mechanisms.networks.training import check_chunk, check_steps
+from mechanisms.networks.steps import Masks, Step, mean_weights, orders
 from mechanisms.reading.scalars import real_number
 
 
@@ -45,8 +44,7 @@ class RandomLabels:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
 
     def __call__(self, model: nn.Module, retained: Any, forget: Any, generator: torch.Generator) -> nn.Module:
         """Return the network after unlearning; it is moved in place."""
@@ -60,15 +58,11 @@ class RandomLabels:
         self, models: Sequence[nn.Module], retained: Any, forget: Any, generators: Sequence[torch.Generator]
     ) -> list[nn.Module]:
         """Return the networks, moved in place, each by its own generator."""
-        return moved(
-            models,
-            Request.of(models[0], retained, forget),
-            generators,
-            steps=lambda request, generator: _relabelled(request, generator, self.epochs, self.batch_size),
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum),
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-        )
+        return moved(self, models, Request.of(models[0], retained, forget), generators)
+
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
+        return _relabelled(request, generator, self.epochs, self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +96,7 @@ class SalUn:
     together = True
 
     def __post_init__(self) -> None:
-        check_steps(self.epochs, self.batch_size, self.learning_rate, self.momentum)
-        check_chunk(self.chunk)
+        check_method(self)
         share = real_number(self.share, "share", fix="0.5 is the paper's")
         require(0 < share <= 1, "share", expected="in (0, 1]", got=self.share, fix="0.5 is the paper's")
 
@@ -120,16 +113,12 @@ class SalUn:
     ) -> list[nn.Module]:
         """Return the networks, moved in place, each by its own generator."""
         request = Request.of(models[0], retained, forget)
-        return moved(
-            models,
-            request,
-            generators,
-            steps=lambda request, generator: _relabelled(request, generator, self.epochs, self.batch_size),
-            descent=Descent(learning_rate=self.learning_rate, momentum=self.momentum),
-            batch_size=self.batch_size,
-            chunk=self.chunk,
-            masks=[salient(model, request, self.share) for model in models] if len(forget) else None,
-        )
+        masks = [salient(model, request, self.share) for model in models] if len(forget) else None
+        return moved(self, models, request, generators, masks=masks)
+
+    def steps(self, request: Request, generator: torch.Generator) -> Iterator[Step]:
+        """Yield the steps of one network."""
+        return _relabelled(request, generator, self.epochs, self.batch_size)
 
 
 def salient(model: nn.Module, request: Request, share: float) -> Masks:
