@@ -18,6 +18,7 @@ from audit.commands.given.measure import measure
 from audit.commands.given.models import models
 from audit.commands.given.scores import scores
 from audit.commands.options.common import (
+    allow_inconclusive_option,
     jobs_option,
     json_option,
     max_failed_option,
@@ -168,7 +169,7 @@ def list_(what: str) -> int:
 @click.option(
     "--dry-run", is_flag=True, help="Only check cheaply: replays, a trial of each world, attacks, places, time."
 )
-@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@allow_inconclusive_option
 @junit_option
 @redact_option
 @show_records_option

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
+from audit.commands.options.common import json_option
 from audit.commands.output.saying import say_result
 from audit.commands.processes.supervised import user_code
 from audit.trials.workers.cores import usable_cores
@@ -20,7 +21,7 @@ from audit.trials.workers.cores import usable_cores
 @click.option(
     "--jobs", type=click.IntRange(1), default=min(usable_cores(), 8), show_default=True, help="Worker processes."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+@json_option
 @mechanism_option("Look at this object of yours")
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 where the method does not apply.")
 def same_randomness(

@@ -11,6 +11,7 @@ import click
 
 from audit.commands.compare import mechanism_option, own_mechanism
 from audit.commands.options.common import (
+    allow_inconclusive_option,
     jobs_option,
     json_option,
     max_failed_option,
@@ -159,7 +160,7 @@ def _said(drawn: Drawn, part: str, folder: Path) -> int:
 @json_option
 @jobs_option
 @engine_options
-@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@allow_inconclusive_option
 @junit_option
 @redact_option
 @show_records_option

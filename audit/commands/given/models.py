@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.commands.options.claims import claim_options
+from audit.commands.options.common import allow_inconclusive_option, json_option, out_option
 from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import MODELS, REPORT, check_writable, display, settled
@@ -59,14 +60,9 @@ def models() -> None:
     help="Models are still being made: count those that came since FILE was written, valid however often it is called.",
 )
 @click.option("--conditional-on-seed", is_flag=True, help="All models of a kind have one training seed on purpose.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=None,
-    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@out_option
+@json_option
+@allow_inconclusive_option
 @junit_option
 @redact_option
 @case_option

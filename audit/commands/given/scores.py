@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from audit.commands.options.claims import claim_options
+from audit.commands.options.common import allow_inconclusive_option, json_option, out_option
 from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.saying import say
 from audit.commands.output.writable import check_writable, settled
@@ -41,14 +42,9 @@ file_type = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--discrete", is_flag=True, help="Independent models may have equal scores: equal rows are no fault.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which rows fit, which count.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=None,
-    help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided.")
+@out_option
+@json_option
+@allow_inconclusive_option
 @junit_option
 @redact_option
 @case_option

@@ -17,6 +17,9 @@ out_option = click.option(
     help="Folder for the page as HTML, Markdown and JSON, and its numbers as CSV.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+allow_inconclusive_option = click.option(
+    "--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided."
+)
 jobs_option = click.option(
     "--jobs", type=click.IntRange(1), default=DEFAULT_JOBS, show_default=True, help="Worker processes."
 )

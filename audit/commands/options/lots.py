@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audit.commands.options.common import allow_inconclusive_option, json_option
 from audit.commands.output.filing.case_file import case_option
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import display
@@ -59,8 +60,8 @@ def judging_options(needs_claim: bool) -> Callable[[Callable[..., Any]], Callabl
             help="Probability of refuting a true claim.",
         ),
         click.option("--out", type=A_FOLDER, default=None, help="Folder for the page as HTML, Markdown and JSON."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
-        click.option("--allow-inconclusive", is_flag=True, help="Exit 0 instead of 3 when nothing could be decided."),
+        json_option,
+        allow_inconclusive_option,
         junit_option,
         redact_option,
         case_option,
