@@ -18,20 +18,10 @@ if TYPE_CHECKING:
     from mechanisms.adapters.tables import TableRecords, from_table
     from mechanisms.adapters.torch import from_torch
     from mechanisms.adapters.torch_records import TorchRecords
-    from mechanisms.claim import (
-        Certificate,
-        Claim,
-        Direction,
-        EpsilonDelta,
-        Exactly,
-        GaussianDP,
-        OnAverage,
-        OneRecord,
-        PrivacyProfile,
-        Reference,
-        ThisSet,
-        UpTo,
-    )
+    from mechanisms.claim.certificates import Certificate
+    from mechanisms.claim.claims import Claim, Reference
+    from mechanisms.claim.covers import Exactly, OnAverage, OneRecord, ThisSet, UpTo
+    from mechanisms.claim.guarantees import Direction, EpsilonDelta, GaussianDP, PrivacyProfile
     from mechanisms.dataset import Dataset, from_arrays
     from mechanisms.errors import (
         InvalidInputError,
@@ -83,10 +73,10 @@ else:
             "mechanisms.adapters.tables": "TableRecords from_table",
             "mechanisms.adapters.torch": "from_torch",
             "mechanisms.adapters.torch_records": "TorchRecords",
-            "mechanisms.claim": (
-                "Certificate Claim Direction EpsilonDelta Exactly GaussianDP OnAverage OneRecord PrivacyProfile "
-                "Reference ThisSet UpTo"
-            ),
+            "mechanisms.claim.certificates": "Certificate",
+            "mechanisms.claim.claims": "Claim Reference",
+            "mechanisms.claim.covers": "Exactly OnAverage OneRecord ThisSet UpTo",
+            "mechanisms.claim.guarantees": "Direction EpsilonDelta GaussianDP PrivacyProfile",
             "mechanisms.dataset": "Dataset from_arrays",
             "mechanisms.errors": (
                 "InvalidInputError NotApplicableError UnlearnAuditError UnreachableTargetError UserFunctionError"
