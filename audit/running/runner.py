@@ -27,7 +27,7 @@ from audit.plan.bound_record import BoundRecord
 from audit.plan.split import Sequential
 from audit.records.estimates import Estimate, estimates_of
 from audit.records.evidence import Finding
-from audit.records.ledger import Control, DataRecord, Family, tally
+from audit.records.ledger import Control, DataRecord, Environment, Family, tally
 from audit.records.provenance import data_record, environment_of, machine, plan_record
 from audit.records.result import AuditResult
 from audit.running.binding import bind_once, check_inputs, family_of, in_place, plan_of, with_declared_replay
@@ -260,13 +260,7 @@ def run_services(
     check_inputs(plan, data)
     audited_data = audited_data or data_record(data)
     engine = (engine or Engine()).limited(plan.trial_timeout)
-    # Calibration takes most of a second for each, so that binding is work for the workers too.
-    sets = [SetUp(index=i) for i in range(len(plan.forget))]
-    calls = [(mechanism, data, plan, one) for one in sets for mechanism in services.values()]
-    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
-    n = len(services)
-    # For each forget set, every service bound to it.
-    bound = [[in_place(done[n * i + s], data, plan) for s in range(n)] for i in range(len(plan.forget))]
+    bound = _bound(list(services.values()), data, plan, engine)
     families = [family_of(plan, [row[s] for row in bound]) for s in range(len(services))]
     if announce is not None:
         for s, family in enumerate(families):
@@ -295,39 +289,64 @@ def run_services(
         )
         for i, row in enumerate(bound)
     ]
-    # Verdicts need the p-values of the whole family.
-    settled = [
-        settle(
-            [finding for row in audited for finding in row[s][0]],
-            families[s],
-            n_counted=(plan.n_counted, plan.n_counted),
-        )
-        for s in range(len(services))
-    ]
     environment = environment_of(started, time.monotonic() - clock, engine, command)
-    controls = [tuple(control for row in audited for control in row[s][1]) for s in range(len(services))]
     return tuple(
-        AuditResult(
-            title=title,
-            mechanism=mechanism.name,
-            sampler=str(bound[0][s].context.parameters.get("sampler", "user functions")),
-            plan=plan_record(
-                plan,
-                bound[0][s].deletion.release.access,
-                trainings=trainings_of(plan, [row[s].deletion for row in bound]),
-            ),
-            findings=settled[s][0],
-            controls=controls[s],
-            controls_made=tally(controls[s]),
-            family=settled[s][1],
+        _result_of(
+            title,
+            plan,
+            [row[s] for row in bound],
+            [row[s] for row in audited],
+            families[s],
             data=replace(data_record(data, mechanism), sha256=audited_data.sha256),
+            mechanism=mechanism.name,
             environment=environment,
         )
         for s, (title, mechanism) in enumerate(services.items())
     )
 
 
+def _bound(
+    mechanisms: Sequence[Mechanism], data: RecordSet, plan: AuditPlan, engine: Streams
+) -> list[list[BoundRecord]]:
+    """Return, for each forget set, every service bound to it."""
+    # Calibration takes most of a second for each, so that binding is work for the workers too.
+    sets, n = [SetUp(index=i) for i in range(len(plan.forget))], len(mechanisms)
+    calls = [(mechanism, data, plan, one) for one in sets for mechanism in mechanisms]
+    done = dict(results(engine.stream(bind_once, calls), doing="binding the mechanism"))
+    return [[in_place(done[n * i + s], data, plan) for s in range(n)] for i in range(len(sets))]
+
+
 Audited = tuple[list[Finding], list[Control]]
+
+
+def _result_of(
+    title: str,
+    plan: AuditPlan,
+    bound: Sequence[BoundRecord],
+    audited: Sequence[Audited],
+    family: Family,
+    *,
+    mechanism: str,
+    data: DataRecord,
+    environment: Environment,
+) -> AuditResult:
+    """Return the result of one service; verdicts need the p-values of its whole family."""
+    findings = [finding for found, _ in audited for finding in found]
+    judged, members = settle(findings, family, n_counted=(plan.n_counted, plan.n_counted))
+    controls = tuple(control for _, found in audited for control in found)
+    trainings = trainings_of(plan, [record.deletion for record in bound])
+    return AuditResult(
+        title=title,
+        mechanism=mechanism,
+        sampler=str(bound[0].context.parameters.get("sampler", "user functions")),
+        plan=plan_record(plan, bound[0].deletion.release.access, trainings=trainings),
+        findings=judged,
+        controls=controls,
+        controls_made=tally(controls),
+        family=members,
+        data=data,
+        environment=environment,
+    )
 
 
 def _any_agrees(replays: Sequence[Replayed]) -> bool:
