@@ -362,7 +362,8 @@ def table(problem: Problem, learn: NetworkTraining, request: str) -> list[str]:
         lines.append(f"| {name} | {row.cells()} |")
         print(lines[-1], flush=True)
     for kind, (models, _) in ((k, v) for k, v in drawn.items() if k in full):
-        lines.append(f"\nRetrained {kind}s: accuracy {_mean(accuracy(models, problem))}.")
+        called = {"network": "networks", "shards": "ensembles of shards"}[kind]
+        lines.append(f"\nRetrained {called}: accuracy {_mean(accuracy(models, problem))}.")
     return lines
 
 

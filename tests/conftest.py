@@ -1,16 +1,21 @@
-"""What most tests can do without: all rehearsals of a forecast, and pictures, which take most of a page's time.
+"""What most tests can do without, and commands in processes of their own do: it takes most of an audit's time.
 
-How many trials a plan needs is tested with all rehearsals where tests say ``@pytest.mark.all_rehearsals``, and in every
-command that runs in a process of its own; pages are drawn where tests say ``@pytest.mark.pictures``, and there too.
+All rehearsals of a forecast are made where tests say ``@pytest.mark.all_rehearsals``, pages are drawn where they say
+``@pytest.mark.pictures``, and controls ask a fresh process where they say ``@pytest.mark.fresh_process``: elsewhere a
+copy of the deletion within this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from audit.controls import learning, replay
 from audit.power import trials_planned
+from audit.trials.workers.fresh import Unasked, copy_of
 from reports.audits import distributions
 from reports.audits.pictures import figures, forest, history_figure
 
@@ -37,10 +42,31 @@ def few_rehearsals(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_pictures() -> Iterator[None]:
+    """Leave out what takes most of a page's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in DRAWN:
+            patch.setattr(module, name, _nothing)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if request.node.get_closest_marker("pictures") is None:
-            for module, name in DRAWN:
-                patch.setattr(module, name, _nothing)
+    if request.node.get_closest_marker("pictures") is None:
+        with without_pictures():
+            yield
+    else:
         yield
+
+
+def _in_a_copy(function: Callable[..., Any], deletion: Any, *arguments: Any) -> Any:
+    copied = copy_of(deletion)
+    return copied if isinstance(copied, Unasked) else function(copied, *arguments)
+
+
+@pytest.fixture(autouse=True)
+def quick_replay(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("fresh_process") is None:
+        for module in (replay, learning):
+            monkeypatch.setattr(module, "in_fresh_process", _in_a_copy)

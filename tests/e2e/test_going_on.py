@@ -179,7 +179,7 @@ def wait_for(out: Path, n: int, process: subprocess.Popen[str], seconds: float =
 
 
 def test_a_run_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
-    plan, out = write_plan(tmp_path, trials=2000, steps=50, sampler="stepwise", chunk=20), tmp_path / "out"
+    plan, out = write_plan(tmp_path, trials=800, steps=50, sampler="stepwise", chunk=20), tmp_path / "out"
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     code = f"{ignoring}; from audit.cli import entry_point; entry_point()"
     words = ("run", plan, "--out", out, "--jobs", "1")

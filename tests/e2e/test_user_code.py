@@ -31,7 +31,7 @@ trials = 200
 chunk_size = 20
 control_trials = 40
 [data]
-name = "diabetes"
+name = "digits"
 rows = 60
 [records]
 forget = [[3]]
@@ -60,7 +60,7 @@ def calibrate(data, forget):
 def learn(data, rng):
     harm("learn")
     if rng.bit_generator.seed_seq.spawn_key == (1, 0, 0, 6): harm("chunk 6")
-    return data.features[:, :3].T @ data.targets[:, 0]
+    return data.features[:, 10:13].T @ data.targets[:, 0]
 def unlearn(model, retained, forget, rng, scale):
     return model + 300 * scale * rng.standard_normal(3)
 def observe(model, deleted):

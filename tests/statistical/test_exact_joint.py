@@ -74,7 +74,7 @@ def check_validity(n1: int, n0: int, epsilon: float, delta: float) -> float:
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), POINTS)
-@pytest.mark.parametrize(("n1", "n0"), FAST)
+@pytest.mark.parametrize(("n1", "n0"), [*FAST[:2], *(pytest.param(*n, marks=pytest.mark.slow) for n in FAST[2:])])
 def test_false_alarms_are_within_the_level_at_every_null(n1: int, n0: int, epsilon: float, delta: float) -> None:
     worst = check_validity(n1, n0, epsilon, delta)
     if min(n1, n0) >= 20:

@@ -189,7 +189,7 @@ def test_models_that_were_kept_are_seen(kept: Callable[[Path], Learn], seed: int
     assert learning_of(deletion, models, seed=seed, record=0) is Learning.KEEPS_MODELS
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
 @pytest.mark.parametrize(
     ("learn", "kind"),
     [

@@ -39,6 +39,11 @@ from tests.unit.report_cases import (
 pytestmark = pytest.mark.pictures
 
 
+@pytest.fixture(scope="module")
+def document(collection: AuditCollection) -> str:
+    return html.render(collection)
+
+
 def test_html_is_one_closed_file(document: str) -> None:
     checker = check_html(document)
     policy = [value for tag, name, value in checker.attributes if tag == "meta" and name == "content"]
