@@ -1,7 +1,8 @@
 """Look at pages as axe-core does: ``make axe``, or ``python tests/e2e/accessibility.py AXE.js PAGE.html ...``.
 
-Each page is opened at 400 and at 1280 pixels. Everything that is found is printed; what is serious or critical, a
-message of the browser, a request to elsewhere and anything wider than the window make the exit code 1.
+Each page is opened at 400 and at 1280 pixels, and as it is printed. Everything that is found is printed; what is
+serious or critical, a message of the browser, a request to elsewhere and anything wider than the window or the paper
+make the exit code 1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import audit
 import reports
 from audit.selftest.wild.result import WildResult
 from reports.wild.writing import write_wild
-from tests.e2e.test_browser import CHROMIUM, Browser, certificates, made
+from tests.e2e.test_browser import CHROMIUM, WIDTH_ON_PAPER, Browser, certificates, made
 from tests.unit.report_cases import many
 
 WIDTHS = (400, 1280)
@@ -91,8 +92,11 @@ def main() -> int:
                 for is_bad, text in found(browser, axe, page.resolve(), width):
                     bad += is_bad
                     print(f"{page} at {width}: {text}")
+            for text in browser.open(page.resolve(), WIDTH_ON_PAPER, "print").overflow:
+                bad += 1
+                print(f"{page} on paper: {text}")
         browser.close()
-    print(f"{looked} pages at a width were looked at: {bad} serious")
+    print(f"{len(pages)} pages, {looked} times at a width and once on paper each: {bad} serious")
     return 1 if bad else 0
 
 

@@ -93,9 +93,11 @@ class Browser:
         self.call("Page.navigate", session=True, url=page.as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
+        # Nothing scrolls on paper.
+        free = "svg" if media == "print" else ".scroll, pre, svg"
         wide = self.evaluate(
             "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
-            " && !e.closest('.scroll, pre, svg')).map(e => e.tagName + ': ' + e.textContent.slice(0, 60))"
+            f" && !e.closest('{free}')).map(e => e.tagName + ': ' + e.textContent.slice(0, 60))"
         )
         sent = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
         return Opened(
