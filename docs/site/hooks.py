@@ -17,6 +17,9 @@ WIDE = re.compile(r'<table>.*?</table>|<math [^>]*display="block".*?</math>', re
 # Formulas within a line: those with more signs than fit beside each other into the narrowest window.
 INLINE = re.compile(r'<math (?![^>]*display="block")(.*?</math>)', re.DOTALL)
 MOST_SIGNS = 20
+CODE = re.compile(r"<pre>(.*?)</pre>", re.DOTALL)
+# Columns of code that fit onto paper as they are.
+FIT_PAPER = 100
 TAG = re.compile(r"<[^>]+>")
 FOUND: list[tuple[str, str, str]] = []
 
@@ -49,8 +52,14 @@ def reachable(content: str) -> str:
         signs = html.unescape(TAG.sub("", found[0]))
         return f'<math class="scroll" tabindex="0" {found[1]}' if len(signs) > MOST_SIGNS else found[0]
 
-    content = INLINE.sub(focused, content).replace("<pre>", '<pre tabindex="0">')
+    content = CODE.sub(lambda found: f"{_opened(found[1])}{found[1]}</pre>", INLINE.sub(focused, content))
     return WIDE.sub(wrapped, content)
+
+
+def _opened(code: str) -> str:
+    """Return how a block of code begins: it can be reached, and says how wide it is where paper has to know."""
+    columns = max(map(len, html.unescape(TAG.sub("", code)).splitlines()), default=0)
+    return f'<pre tabindex="0" style="--columns: {columns}">' if columns > FIT_PAPER else '<pre tabindex="0">'
 
 
 def on_post_build(config: Any) -> None:

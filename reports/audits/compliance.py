@@ -1,13 +1,18 @@
-"""The summary for a compliance file: eight questions that a reader without statistics asks, each answered in words."""
+"""The summary for a compliance file: eight questions that a reader without statistics asks, each answered in words.
+
+Five of them stand on page one, beside the picture of all records; the other three say how it was found out.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+from audit.records.accounts.remarks import why
 from audit.records.evidence import Finding
 from audit.records.ledger import DeclaredThreshold
 from audit.records.result import AuditResult
-from audit.records.verdict import Verdict
+from audit.records.verdict import Reason, Verdict
 from audit.records.words import phrases
 from reports.audits import plan_words, withheld, words
 from reports.page.numbers import all_of, counted, down, listed, up
@@ -22,15 +27,22 @@ SAME = "with the same versions the counts come out the same, whatever the number
 
 
 def passages(result: AuditResult) -> tuple[Passage, ...]:
-    """Return what was deleted, claimed, tested and found, at which level, what it leaves open, and how to repeat it."""
+    """Return what was deleted, claimed and found, what to do next, and what is left open."""
+    open_lines = _open(result)
     return (
         Passage(heading="What was deleted", text=_deleted(result)),
         Passage(heading="What was claimed", text=_claimed(result)),
-        Passage(heading="What was tested", text=_tested(result)),
         Passage(heading="What was found", text=_found(result)),
         Passage(heading="What to do next", text=_next(result)),
+        Passage(heading="What it does not show", text=" ".join(open_lines), lines=open_lines),
+    )
+
+
+def method(result: AuditResult) -> tuple[Passage, ...]:
+    """Return what was tested, at which level, and how to repeat it."""
+    return (
+        Passage(heading="What was tested", text=_tested(result)),
         Passage(heading="At which level", text=_level(result)),
-        Passage(heading="What it does not show", text=_open(result)),
         Passage(heading="Who can repeat it, and how", text=_repeated(result)),
     )
 
@@ -125,18 +137,34 @@ def _controls(result: AuditResult) -> str:
 
 def _found(result: AuditResult) -> str:
     text = words.headline(result.findings)
-    for verdict in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
-        about = [phrases.subject(f.forget, f.label) for f in result.findings if f.verdict is verdict]
-        if about and len(about) < len(result.findings):
-            text += f" {phrases.upper_first(phrases.name(verdict).lower())}: {_listed(dict.fromkeys(about))}."
+    refuted = [phrases.subject(f.forget, f.label) for f in result.findings if f.verdict is Verdict.REFUTED]
+    if refuted and len(refuted) < len(result.findings):
+        text += f" Refuted: {_listed(dict.fromkeys(refuted))}."
+    text += _undecided(result)
     return text if result.redaction is not None else text + _strength(result)
+
+
+def _undecided(result: AuditResult) -> str:
+    """Return why nothing was decided, each reason once, with the numbers of one record where they are those of all."""
+    about: dict[Reason | None, list[Finding]] = {}
+    for finding in result.findings:
+        if finding.verdict is Verdict.INCONCLUSIVE:
+            about.setdefault(finding.reason, []).append(finding)
+    text = ""
+    for reason, findings in about.items():
+        told = {why(finding, result.controls) for finding in findings}
+        said = told.pop() if len(told) == 1 or reason is None else f"{phrases.WHY[reason]}."
+        named = _listed(dict.fromkeys(phrases.subject(f.forget, f.label) for f in findings))
+        text += f" Inconclusive{f' ({named})' if len(findings) < len(result.findings) else ''}: {said}"
+    return text
 
 
 def _strength(result: AuditResult) -> str:
     """Return how strong a refutation is, and what was to be seen where nothing was refuted."""
     quoted = [(f.verdict, f.quoted) for f in result.findings if f.quoted is not None]
     shown = [s.bound.value for verdict, s in quoted if verdict is Verdict.REFUTED]
-    seen = [s.detectable_epsilon for verdict, s in quoted if verdict is Verdict.NOT_REFUTED]
+    detectable = [s.detectable_epsilon for verdict, s in quoted if verdict is Verdict.NOT_REFUTED]
+    seen = [epsilon for epsilon in detectable if math.isfinite(epsilon)]
     text = ""
     if shown:
         spread = "" if min(shown) == max(shown) else f", up to {down(max(shown))} by record"
@@ -145,6 +173,9 @@ def _strength(result: AuditResult) -> str:
         spread = "" if min(seen) == max(seen) else f" to {up(max(seen))}, by record,"
         where = "Where none is refuted, a" if shown else "A"
         text += f" {where} true ε of {up(min(seen))}{spread} would have been refuted with probability 0.8."
+    if len(seen) < len(detectable):
+        where = f"Of {counted(len(detectable) - len(seen), 'claim')} no" if seen or shown else "No"
+        text += f" {where} true ε can be named that would have been refuted with probability 0.8."
     return text
 
 
@@ -182,12 +213,14 @@ def _level(result: AuditResult) -> str:
     )
 
 
-def _open(result: AuditResult) -> str:
-    about = "the models that were given" if result.data.is_given else "these deletions, this data and this sampler"
+def _open(result: AuditResult) -> tuple[str, ...]:
+    """Return five sentences, each short enough for a line of its own beside the picture, on paper too."""
     return (
-        "That a claim is true. An audit can only find evidence against a claim; “not refuted” means that these attacks "
-        f"found none, and how much they could have seen is printed beside every verdict. It is about {about}, and "
-        "about the last model alone, not about copies, backups, logs or other systems that hold the data."
+        "That a claim is true: an audit only finds evidence against it.",
+        "What other attacks would find: “not refuted” is about these.",
+        "Other models than those given." if result.data.is_given else "Other records, other data, another sampler.",
+        "Earlier models, or what training itself gave away.",
+        "Copies, backups, logs, other systems that hold the data.",
     )
 
 

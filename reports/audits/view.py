@@ -146,6 +146,7 @@ def _audit(result: AuditResult, anchor: str, *, in_full: bool) -> AuditView:
         verdict=words.verdict_view(result.verdict, is_weak=_is_weak(result)),
         case=case.table(result.case, [result.environment.started]),
         compliance=compliance.passages(result),
+        method=compliance.method(result),
         annex=compliance.annex(result),
         forest_caption=words.forest_caption(findings),
         findings=findings,

@@ -35,10 +35,11 @@ class TableView:
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A heading and a paragraph."""
+    """A heading and a paragraph; ``lines`` are its sentences, where each stands in a line of its own."""
 
     heading: str
     text: str
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,7 @@ class AuditView:
     verdict: VerdictView
     case: TableView | None
     compliance: tuple[Passage, ...]
+    method: tuple[Passage, ...]
     annex: TableView | None
     forest_caption: str
     findings: tuple[FindingView, ...]

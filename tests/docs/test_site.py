@@ -136,3 +136,13 @@ def test_docstrings_become_markdown(layout: ModuleType) -> None:
 def test_the_site_builds_without_a_complaint(build: ModuleType, tmp_path: Path) -> None:
     assert build.build(tmp_path / "out") == []
     assert len(list((tmp_path / "out" / "site").rglob("*.html"))) >= len(menu())
+
+
+def test_wide_code_says_how_wide_it_is_and_paper_makes_it_fit(layout: ModuleType) -> None:
+    hooks = import_module("hooks")
+    narrow, wide = "x" * 100, "a &lt; " + "<span>b</span>" * 97
+    made = hooks.reachable(f"<pre><code>{narrow}\n</code></pre><pre><code>{narrow}\n{wide}\n</code></pre>")
+    assert made.startswith('<pre tabindex="0"><code>x')
+    assert '<pre tabindex="0" style="--columns: 101"><code>x' in made
+    assert made.count("</pre>") == 2
+    assert "var(--columns" in (SITE / "theme" / "site.css").read_text("utf-8").split("@media print")[1]

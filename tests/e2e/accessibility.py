@@ -1,7 +1,8 @@
 """Look at pages as axe-core does: ``make axe``, or ``python tests/e2e/accessibility.py AXE.js PAGE.html ...``.
 
-Each page is opened at 400 and at 1280 pixels. Everything that is found is printed; what is serious or critical, a
-message of the browser, a request to elsewhere and anything wider than the window make the exit code 1.
+Each page is opened at 400 and at 1280 pixels, and as it is printed. Everything that is found is printed; what is
+serious or critical, a message of the browser, a request to elsewhere and anything wider than the window or the paper
+make the exit code 1.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import audit
 import reports
-from tests.e2e.test_browser import CHROMIUM, Browser, certificates, made
+from audit.selftest.wild.result import WildResult
+from reports.wild.writing import write_wild
+from tests.e2e.test_browser import CHROMIUM, WIDTH_ON_PAPER, Browser, certificates, made
 from tests.unit.report_cases import many
 
 WIDTHS = (400, 1280)
+STORED = Path(__file__).parents[1] / "golden" / "stored"
 BAD = ("serious", "critical")
 RUN = "axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify(r.violations))"
 
@@ -44,6 +50,7 @@ def audit_pages(folder: Path) -> list[Path]:
         *reports.write([made(0.01), made(0.01, stop_when_decided=True)], folder / "several", ("html",)),
         *reports.write(many(30), folder / "many", ("html",)),
         *certificates(folder / "certificates"),
+        *stored_pages(folder),
     ]
     pages = [path for path in written if path.suffix == ".html"]
     for path in pages:
@@ -51,6 +58,22 @@ def audit_pages(folder: Path) -> list[Path]:
         text = path.read_text("utf-8").replace("<details", "<details open")
         path.with_name("unfolded.html").write_text(text, "utf-8")
     return pages + [path.with_name("unfolded.html") for path in pages]
+
+
+def stored_pages(folder: Path) -> list[Path]:
+    """Return pages of the other kinds, from results that the tests keep."""
+    kinds: dict[str, tuple[Callable[[str], Any], Callable[[Any, Path], tuple[Path, ...]]]] = {
+        "result-1-redacted": (audit.load_json, reports.write),
+        "result-1-scores": (audit.load_json, reports.write),
+        "lots-1": (audit.LotsResult.from_json, reports.write_lots),
+        "models-1": (audit.ModelsResult.from_json, reports.write_models),
+        "measure-1": (audit.MeasureResult.from_json, reports.write_measures),
+        "wild-1": (WildResult.from_json, write_wild),
+    }
+    written: list[Path] = []
+    for name, (read, write) in kinds.items():
+        written += write(read((STORED / f"{name}.json").read_text("utf-8")), folder / name)
+    return written
 
 
 def main() -> int:
@@ -69,8 +92,11 @@ def main() -> int:
                 for is_bad, text in found(browser, axe, page.resolve(), width):
                     bad += is_bad
                     print(f"{page} at {width}: {text}")
+            for text in browser.open(page.resolve(), WIDTH_ON_PAPER, "print").overflow:
+                bad += 1
+                print(f"{page} on paper: {text}")
         browser.close()
-    print(f"{looked} pages at a width were looked at: {bad} serious")
+    print(f"{len(pages)} pages, {looked} times at a width and once on paper each: {bad} serious")
     return 1 if bad else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -17,13 +18,13 @@ from reports.audits import compliance, html, markdown
 from tests.unit.page_checks import html_text, unescaped
 
 QUESTIONS = (
-    *("What was deleted", "What was claimed", "What was tested", "What was found", "What to do next"),
-    *("At which level", "What it does not show", "Who can repeat it, and how"),
+    *("What was deleted", "What was claimed", "What was found", "What to do next", "What it does not show"),
+    *("What was tested", "At which level", "Who can repeat it, and how"),
 )
 
 
 def answers(result: AuditResult) -> dict[str, str]:
-    return {passage.heading: passage.text for passage in compliance.passages(result)}
+    return {passage.heading: passage.text for passage in (*compliance.passages(result), *compliance.method(result))}
 
 
 def test_every_question_is_answered_before_the_numbers(collection: AuditCollection) -> None:
@@ -65,6 +66,49 @@ def test_a_failed_control_is_said(collection: AuditCollection) -> None:
     broken = dataclasses.replace(one.controls[0], as_expected=False)
     said = answers(dataclasses.replace(one, controls=(broken, *one.controls[1:])))
     assert "not as expected: Retrained against retrained." in said["What was tested"]
+
+
+def test_what_is_not_shown_is_said_in_five_lines(collection: AuditCollection) -> None:
+    for one in collection.results:
+        [passage] = [p for p in compliance.passages(one) if p.heading == "What it does not show"]
+        assert len(passage.lines) == 5
+        assert " ".join(passage.lines) == passage.text
+        assert all(f"<li>{line}</li>" in html.render(one) for line in passage.lines)
+
+
+def test_page_one_says_why_nothing_was_decided(collection: AuditCollection) -> None:
+    """Each reason once; the numbers of a record where they are those of all that it is about."""
+    one = collection.results[2]
+    said = answers(one)["What was found"]
+    assert said.startswith("5 claims audited: 1 refuted and 4 inconclusive. Refuted: record 3. ")
+    assert (
+        "Inconclusive (record 11): what is claimed lies above everything that this many trials could ever show" in said
+    )
+    assert "(at most ε = 7.13 at δ = 0)" in said
+    assert "Inconclusive (record 12 and record 13): lda could not be run, so" in said
+    assert "Inconclusive (record 14): a control of the sampling failed" in said
+    differs = dataclasses.replace(one.findings[2], failures={"influence": "broken"})
+    mixed = answers(dataclasses.replace(one, findings=(differs, one.findings[3])))["What was found"]
+    assert "Inconclusive: an attack could not be run, so the audit is weaker than planned." in mixed
+    alone = dataclasses.replace(one, findings=one.findings[1:2])
+    found = answers(alone)["What was found"]
+    assert found.startswith("1 claim audited: 1 inconclusive. Inconclusive: what is claimed lies above")
+
+
+def test_an_epsilon_that_cannot_be_seen_is_not_said_to_be_seen(collection: AuditCollection) -> None:
+    one = collection.results[0]
+    first, *others = one.findings
+    blind = dataclasses.replace(
+        first, sandwiches=tuple(dataclasses.replace(s, detectable_epsilon=math.inf) for s in first.sandwiches)
+    )
+    nowhere = answers(dataclasses.replace(one, findings=(blind,)))["What was found"]
+    assert nowhere.endswith(
+        "not refuted (1 weak). No true ε can be named that would have been refuted with probability 0.8."
+    )
+    somewhere = answers(dataclasses.replace(one, findings=(blind, *others)))["What was found"]
+    assert re.search(r" A true ε of 0\.\d+ to \d", somewhere)
+    assert somewhere.endswith("Of 1 claim no true ε can be named that would have been refuted with probability 0.8.")
+    assert "∞" not in nowhere + somewhere
 
 
 def test_differing_claims_are_listed_and_many_are_counted(collection: AuditCollection) -> None:

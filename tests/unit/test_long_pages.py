@@ -14,6 +14,7 @@ from audit.records.result import AuditCollection, AuditResult, read_json
 from reports.audits import html, junit, markdown, terminal
 from reports.audits.pictures.forest import MOST_NAMED, MOST_POINTS, forest
 from reports.audits.view import MOST_DETAILED, page
+from reports.page.numbers import counted
 from tests.unit.page_checks import html_text, unescaped
 from tests.unit.report_cases import many
 
@@ -71,7 +72,7 @@ def test_one_picture_shows_every_record(n: int) -> None:
     assert ("<image" in drawn) is (n > MOST_POINTS)
     assert len(drawn) < 400_000
     spoken = drawn[: drawn.index(">")]
-    assert f"Epsilon of {n:,} deletions" in spoken
+    assert f"Epsilon of {counted(n, 'deletion')}: " in spoken
     if n <= MOST_NAMED:
         for view in findings:
             assert view.quoted is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from reports.audits.pictures.figures import range_of
 from reports.page import drawing
 from reports.page.drawing import BLUE, GREEN, PURPLE, ROSE, VERMILION, Drawing
+from reports.page.numbers import counted
 from reports.page.parts import FindingView, SandwichView
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _short(name: str) -> str:
 
 def _spoken(rows: Sequence[tuple[FindingView, SandwichView]]) -> str:
     """Return what is drawn as a sentence; each record's numbers where they can be listened to."""
-    text = f"Epsilon of {len(rows):,} deletions: lower bound, claimed, detectable"
+    text = f"Epsilon of {counted(len(rows), 'deletion')}: lower bound, claimed, detectable"
     if len(rows) > MOST_NAMED:
         return f"{text}."
     told = (f"{f.heading}: {v.bound.text}, {v.claimed.text}, {v.detectable.text}" for f, v in rows)
