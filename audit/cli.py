@@ -283,7 +283,7 @@ routes_option = click.option(
 @out_option
 @json_option
 @jobs_option
-@mechanism_option("Certify this RidgeLangevin or NetworkLangevin of yours")
+@mechanism_option("Certify this mechanism of yours, of a kind that has certificates")
 @fresh_option
 @redact_option
 @show_records_option
@@ -302,7 +302,8 @@ def certify(
 ) -> int:
     """Compute the exact epsilon of deleting each record, or of each release of a stream. No audit.
 
-    Of a network: what the noise of its learning certifies of each record, by budgets of their own if it has them.
+    Of logistic regression: the epsilon that its route certifies of each record, an upper bound. Of a network: what the
+    noise of its learning certifies of each record, by budgets of their own if it has them.
 
     With --out what was stopped goes on where it was.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MECHANISMS: dict[str, str] = {
     "ridge_langevin": "ridge regression by noisy gradient descent, unlearning noise calibrated per record",
+    "ridge_minibatch": "ridge regression by noisy steps on minibatches of a public schedule, with exact certificates",
     "exact_downdate": "ridge regression with an exact low-rank downdate: no noise, epsilon = 0",
     "logistic_langevin": "logistic or softmax regression by noisy gradient descent, noise calibrated per record",
     "newton_removal": "logistic regression with objective perturbation; one Newton step, or training anew",

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from attacks.canary import difficulty
+from audit.certificates.bound_one_by_one import certify_one_by_one, with_target
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.certificates.keeping import KeptRoutes, KeptRows
 from audit.certificates.networks import PENALTY, certify_network, network_with
@@ -26,11 +27,13 @@ from audit.trials.storing.opening import opened
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
+from mechanisms.logistic.langevin import LogisticLangevin
 from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.protocol import Mechanism, World
 from mechanisms.ridge.downdate import RidgeSolution
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
 from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+from mechanisms.ridge.minibatches import RidgeMinibatch
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
 from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.retained import pool_noise
@@ -106,13 +109,13 @@ def certify(
     title: str | None = None,
     command: str | None = None,
 ) -> Certification:
-    """Return exact certificates of the requested records, and the comparison of routes.
+    """Return certificates of the requested records, exact where the mechanism has them, and the comparison of routes.
 
     Parameters
     ----------
     mechanism, data, request, seed
-        What is certified; ``seed`` is that of the models whose accuracies are averaged. Of a network there are no
-        routes to compare, and a target limits the budgets of records.
+        What is certified; ``seed`` is that of the models whose accuracies are averaged. Routes are compared for
+        ``RidgeLangevin`` alone. Of a network a target limits the budgets of records.
     n_jobs
         Worker processes.
     store
@@ -132,6 +135,14 @@ def certify(
         chosen = select_records(data, request.records, penalty=PENALTY)
         title = title or f"Certificates of {network.name} on {data.name}"
         return certify_network(network, data, chosen, progress=progress, title=title, command=command)
+    if isinstance(mechanism, RidgeMinibatch | LogisticLangevin):
+        one = with_target(mechanism, request.target)
+        chosen = select_records(data, request.records, penalty=one.penalty)
+        title = title or f"Certificates of {one.name} on {data.name}"
+        given = request.records
+        return certify_one_by_one(
+            one, data, chosen, asked=given, n_jobs=n_jobs, store=store, progress=progress, title=title, command=command
+        )
     ridge = _ridge(mechanism, request)
     title = title or f"Certificates of {ridge.name} on {data.name}"
     chosen = select_records(data, request.records, penalty=ridge.penalty)
@@ -216,7 +227,7 @@ def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
     if not isinstance(mechanism, RidgeLangevin):
         raise InvalidInputError(
             field="mechanism.name",
-            expected='"ridge_langevin" or "network_langevin"',
+            expected="one of ridge_langevin, ridge_minibatch, logistic_langevin and network_langevin",
             got=repr(mechanism.name),
             fix="certificates of records are computed for these; audit any other mechanism by `run`",
         )

@@ -409,7 +409,7 @@ class GaussianPair:
         suspect = result.log_error > SUSPECT_ERROR
         if self.loss.skew_neglected[0] > 0 and suspect.any():
             # The merged coordinates may be what costs accuracy: take every coordinate by itself there.
-            again = integrate(self._unmerged, inside[suspect], kernel)
+            again = integrate(self.every_coordinate, inside[suspect], kernel)
             for old, new in zip(
                 (result.log_value, result.log_error, result.mean_s),
                 (again.log_value, again.log_error, again.mean_s),
@@ -420,18 +420,19 @@ class GaussianPair:
         return result
 
     @cached_property
-    def _unmerged(self) -> LossCumulant:
+    def every_coordinate(self) -> LossCumulant:
+        """Cumulant function of the loss, one row, nothing merged but equal ratios."""
         return group_coordinates(self.variance_ratios, self.squared_shifts, self.n_columns)
 
     @cached_property
     def loss(self) -> LossCumulant:
         """Cumulant function of the loss, one row, ratios very near 1 merged."""
-        return merge_near_one(self._unmerged)
+        return merge_near_one(self.every_coordinate)
 
     @property
     def is_ordinary(self) -> bool:
         """Whether integrals are needed: the laws overlap and their covariances differ."""
-        return self._unmerged.weights.shape[1] > 0 and not self.disjoint
+        return self.every_coordinate.weights.shape[1] > 0 and not self.disjoint
 
     def _default_epsilons(self, other: GaussianPair) -> Array:
         if self.identical or self.disjoint:

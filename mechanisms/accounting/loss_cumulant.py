@@ -198,10 +198,14 @@ def merge_near_one(full: LossCumulant) -> LossCumulant:
 def stack(functions: Sequence[LossCumulant]) -> LossCumulant:
     """Return several functions as rows of one; shorter rows are filled up with ratios 1 of weight 0."""
     width = max(function.weights.shape[1] for function in functions)
+    stops = np.cumsum([len(function.weights) for function in functions]).tolist()
 
     def filled(name: str, value: float) -> Array:
-        rows = [getattr(function, name) for function in functions]
-        return np.concatenate([np.pad(r, ((0, 0), (0, width - r.shape[1])), constant_values=value) for r in rows])
+        rows = np.full((stops[-1], width), value)
+        for stop, function in zip(stops, functions, strict=True):
+            part = getattr(function, name)
+            rows[stop - len(part) : stop, : part.shape[1]] = part
+        return rows
 
     return LossCumulant(
         weights=filled("weights", 0.0),

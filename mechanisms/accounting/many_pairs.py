@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mechanisms.accounting.contour import HOCKEY_STICK, integrate
+from mechanisms.accounting.contour import HOCKEY_STICK, Integral, integrate
 from mechanisms.accounting.gaussian_pair import EDGE, SEARCH_TOLERANCE, SUSPECT_ERROR, GaussianPair
 from mechanisms.accounting.grids import guess_epsilon
 from mechanisms.accounting.loss_cumulant import stack
@@ -54,12 +54,27 @@ def epsilons(pairs: Sequence[GaussianPair], delta: ArrayLike) -> Array:
 
 
 def _search(pairs: Sequence[GaussianPair], targets: Array) -> Array:
-    """Return epsilons where the first guess was verified to be one, NaN elsewhere."""
+    """Return epsilons where the first guess was verified to be one, or the next one; NaN elsewhere."""
     loss, largest = stack([pair.loss for pair in pairs]), np.array([pair.max_loss for pair in pairs])
     guess = guess_epsilon(loss, targets - SEARCH_TOLERANCE / 2, largest)
-    inside = guess.levels < largest * (1 - EDGE)
-    result = integrate(loss, np.where(inside, guess.levels, 0.5 * largest), HOCKEY_STICK)
+    inside = ~guess.near_zero & (guess.levels < largest * (1 - EDGE))
+    levels = np.where(inside, guess.levels, np.where(np.isfinite(largest), 0.5 * largest, 1.0))
+    verified = inside & _passes(integrate(loss, levels, HOCKEY_STICK), targets)
+    again = np.flatnonzero(inside & ~verified)
+    if len(again):
+        # The merged coordinates may be what costs accuracy: take every coordinate by itself there.
+        loss = stack([pairs[i].every_coordinate for i in again.tolist()])
+        near = integrate(loss, levels[again], HOCKEY_STICK)
+        with np.errstate(invalid="ignore"):
+            moved = levels[again] + (near.log_upper - targets[again] + SEARCH_TOLERANCE / 2) / near.mean_s
+        useful = (moved > 0) & (moved < largest[again] * (1 - EDGE))
+        levels[again] = np.where(useful, moved, levels[again])
+        verified[again] = useful & _passes(integrate(loss, levels[again], HOCKEY_STICK), targets[again])
+    return np.where(verified, levels, np.nan)
+
+
+def _passes(result: Integral, targets: Array) -> NDArray[np.bool_]:
+    """Return where log delta is at most its target, by hardly more than it must."""
     gap = result.log_upper - targets
     close = (gap <= 0) & (gap >= -SEARCH_TOLERANCE - 4 * result.log_error)
-    verified = close & inside & ~guess.near_zero & (result.log_error <= SUSPECT_ERROR)
-    return np.where(verified, guess.levels, np.nan)
+    return np.asarray(close & (result.log_error <= SUSPECT_ERROR))

@@ -63,6 +63,11 @@ class RidgeMinibatch:
     The gradient of a step is ``(n/b) X_B' (X_B W - Y_B) + penalty W``. The claim is about the last iterate, for these
     data and this schedule, with the reference ``RETRAIN_THEN_UNLEARN``. A secret schedule would make delta the mean
     over schedules, which is not computed here.
+
+    References
+    ----------
+    The laws are derived in ``docs/certificates.md``, section 10; the process is that of
+    :class:`mechanisms.ridge.langevin.RidgeLangevin`.
     """
 
     batch: int

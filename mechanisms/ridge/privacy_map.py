@@ -18,26 +18,20 @@ from threadpoolctl import threadpool_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.process import noise_floor
 from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
-from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_with_pairs
+from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_with_pairs
+from mechanisms.ridge.reduced.lockstep import Lockstep
+from mechanisms.ridge.reduced.together import reduce_together
 
 if TYPE_CHECKING:
     from mechanisms.ridge.langevin import RidgeLangevin
 
 Array = NDArray[np.float64]
-Epsilons = tuple[float, float]
 Records = NDArray[np.intp]
 Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
 CHUNK = 32
-# A noise is found to this share.
-_NOISE_TOLERANCE = 1e-6
-# Longest step of the search, as a logarithm.
-_STRETCH = math.log(8.0)
-# Truncation may take this share of the target epsilon; above it the space is enlarged for the noise that was found.
-_TRUNCATION_SHARE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -261,25 +255,21 @@ class _MapTask:
     def rows(self, records: Records) -> Array:
         """Return both directions with and without unlearning, two errors, and difficulty."""
         projected = self.setup.project(records)
-        size: int | None = None
-        after: list[BoundedPair] = []
-        before: list[BoundedPair] = []
-        for record, features in zip(records.tolist(), projected, strict=True):
-            reduced, with_unlearning, without = reduce_with_pairs(
-                self.setup,
-                (record,),
-                sigma_unlearn=self.sigma_unlearn,
-                first_size=size,
-                projected=features[None, :],
+        targets = self.setup.data.targets[records]
+        groups, left = reduce_together(self.setup, projected, targets, sigma_unlearn=self.sigma_unlearn)
+        pairs: dict[int, tuple[BoundedPair, BoundedPair]] = {}
+        for group in groups:
+            pairs |= dict(zip(group.which.tolist(), zip(group.after, group.before, strict=True), strict=True))
+        for i in left.tolist():
+            _, after, before = reduce_with_pairs(
+                self.setup, (int(records[i]),), sigma_unlearn=self.sigma_unlearn, projected=projected[i, None]
             )
-            # The smallest space that was enough: a larger one would only ever make the next one larger.
-            size = reduced.size if size is None else min(size, reduced.size)
-            after.append(with_unlearning)
-            before.append(without)
-        epsilons = [epsilons_of(pairs, self.delta) for pairs in (after, before)]
+            pairs[i] = after, before
+        after_and_before = list(zip(*(pairs[i] for i in range(len(records))), strict=True))
+        epsilons = [epsilons_of(each, self.delta) for each in after_and_before]
         errors = [
-            [pair.error(self.delta, float(max(found))) for pair, found in zip(pairs, both, strict=True)]
-            for pairs, both in zip((after, before), epsilons, strict=True)
+            [pair.error(self.delta, float(max(found))) for pair, found in zip(each, both, strict=True)]
+            for each, both in zip(after_and_before, epsilons, strict=True)
         ]
         return np.column_stack([*epsilons, *errors, self.setup.difficulty(records, projected)])
 
@@ -293,75 +283,9 @@ class _CalibrationTask:
     def rows(self, records: Records) -> Array:
         """Return noise, both directions' epsilon at it, epsilon without unlearning, and difficulty."""
         projected = self.setup.project(records)
-        rows, start = [], max(self.setup.sigma_learn, 1e-6)
-        for record, features in zip(records.tolist(), projected, strict=True):
-            noise, epsilons, without = self._calibrate(record, features[None, :], start)
-            rows.append([noise, *epsilons, without])
-            # The noise of the record before is a better start than any scale.
-            start = noise if 0 < noise < math.inf else start
+        together = Lockstep(setup=self.setup, target=self.target, delta=self.delta)
+        rows = together.rows(records, projected, max(self.setup.sigma_learn, 1e-6))
         return np.column_stack([rows, self.setup.difficulty(records, projected)])
-
-    def _calibrate(self, record: int, features: Array, start: float) -> tuple[float, Epsilons, float]:
-        reduced, _, before = reduce_with_pairs(self.setup, (record,), sigma_unlearn=start, projected=features)
-        alone = before.epsilons(self.delta)
-        without = max(alone)
-        if without <= self.target:
-            return 0.0, alone, without
-        if self.setup.n_unlearn == 0:
-            return math.inf, alone, without
-        noise, pair, epsilons = self._smallest(reduced, start)
-        if math.isinf(noise):
-            return noise, alone, without
-        if pair.error(self.delta, max(epsilons)) > _TRUNCATION_SHARE * self.target:
-            larger, *_ = reduce_with_pairs(
-                self.setup, (record,), sigma_unlearn=noise, first_size=reduced.size, projected=features
-            )
-            if larger.size > reduced.size:
-                noise, pair, epsilons = self._smallest(larger, noise)
-        return noise, epsilons, without
-
-    def _smallest(self, reduced: ReducedDeletion, start: float) -> tuple[float, BoundedPair, Epsilons]:
-        """Search for the noise at which log delta of the target epsilon meets its own target, then evaluate there."""
-        level, target = np.array([self.target]), math.log(self.delta)
-
-        def excess(noise: float) -> float:
-            logs = reduced.bounded_pair(noise).log_deltas(level, floor=target)
-            return float(max(logs[0][0], logs[1][0])) - target
-
-        noise = _smallest_passing(excess, start=start, floor=noise_floor(self.setup.sigma_learn))
-        if math.isinf(noise):
-            return math.inf, reduced.bounded_pair(start), (math.inf, math.inf)
-        while True:
-            pair = reduced.bounded_pair(noise)
-            epsilons = pair.epsilons(self.delta)
-            # Epsilon and delta are rounded up each by itself: the returned noise is one that meets the target.
-            if max(epsilons) <= self.target:
-                return noise, pair, epsilons
-            noise *= 1 + 1e-9
-
-
-def _smallest_passing(excess: Callable[[float], float], *, start: float, floor: float) -> float:
-    """Return the smallest number, to a share ``_NOISE_TOLERANCE``, whose excess is at most 0; infinite if none is.
-
-    Secant steps in the logarithm inside a bracket; ``excess`` falls. Nothing below ``floor`` is tried.
-    """
-    low, high, value = 0.0, math.inf, max(start, floor)
-    before: tuple[float, float] | None = None
-    for _ in range(200):
-        gap = excess(value)
-        slope = 0.0 if before is None else (gap - before[1]) / math.log(value / before[0])
-        low, high = (low, value) if gap <= 0 else (value, high)
-        if gap <= 0 and (value <= floor or -gap <= -slope * _NOISE_TOLERANCE):
-            break
-        if low > 0 and high <= low * (1 + _NOISE_TOLERANCE):
-            break
-        # Aim at the middle of what is tolerated.
-        step = -gap / slope + _NOISE_TOLERANCE / 2 if slope < 0 else math.copysign(math.inf, gap)
-        moved = value * math.exp(min(max(step, -_STRETCH), _STRETCH))
-        if not low < moved < high:
-            moved = math.sqrt(low * high)
-        before, value = (value, gap), max(moved, floor)
-    return high
 
 
 def _setup(data: Dataset, mechanism: RidgeLangevin, given: KrylovSetup | None) -> KrylovSetup:

@@ -39,7 +39,7 @@ LIMITS = (
     Passage(
         heading="The last model only.",
         text="The certificates cover the final unlearned model. For whoever saw the model before the deletion too, "
-        "against a world in which the record was never there, the ε without unlearning is exact: unlearning is one "
+        "against a world in which the record was never there, the ε without unlearning holds: unlearning is one "
         "random map of that model in both worlds. Whoever saw the models between, or asks which of two records was "
         "deleted, may learn more.",
     ),
@@ -77,6 +77,22 @@ _NETWORK = (
         heading="learning_noise",
         text="The same for a record that may add as much as clipping allows in every step: one number for all records, "
         "in the parameters below as epsilon of any record.",
+    ),
+)
+_LOGISTIC = (
+    Passage(
+        heading="probable",
+        text="An upper bound from the record's residuals near the path that learning takes without noise. That noise "
+        "carries the weights further has a probability, which is part of δ.",
+    ),
+    Passage(
+        heading="sure",
+        text="An upper bound from the record's own features alone, with its largest residual in every step. No event "
+        "can fail.",
+    ),
+    Passage(
+        heading="uniform",
+        text="An upper bound from the largest features of all records: one number for everyone.",
     ),
 )
 _ROUTES = (
@@ -127,8 +143,16 @@ def route_name(certification: Certification, route: str) -> str:
 
 
 def is_exact(certification: Certification) -> bool:
-    """Return whether the records' certificates are exact; those of networks are bounds."""
-    return "learning_noise" not in certification.assumptions
+    """Return whether the records' certificates are exact; those of networks and of logistic regression are bounds."""
+    return not (_of_network(certification) or _of_logistic(certification))
+
+
+def _of_network(certification: Certification) -> bool:
+    return "learning_noise" in certification.assumptions
+
+
+def _of_logistic(certification: Certification) -> bool:
+    return certification.mechanism == "logistic_langevin"
 
 
 def headline(certification: Certification) -> str:
@@ -181,8 +205,11 @@ def infinity(certification: Certification) -> str:
 
 def glossary(certification: Certification) -> tuple[Passage, ...]:
     """Return what the words on the page mean."""
-    if not is_exact(certification):
+    if _of_network(certification):
         return (*_GENERAL, *_NETWORK, _DIFFICULTY)
+    if _of_logistic(certification):
+        stated = tuple(passage for passage in _LOGISTIC if passage.heading in certification.assumptions)
+        return (*_GENERAL, *stated, _DIFFICULTY)
     return (*_GENERAL, _EXACT, *(_ROUTES if certification.routes else ()), *_RIDGE)
 
 

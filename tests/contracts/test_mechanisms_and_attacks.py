@@ -22,6 +22,7 @@ from mechanisms.protocol import Deletion, HasCertificates, Mechanism, ReleaseSpe
 from mechanisms.registry import MECHANISMS
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.ridge.minibatches import RidgeMinibatch
 from mechanisms.sources import load_named
 
 Array = NDArray[np.float64]
@@ -54,6 +55,7 @@ EVERY_MECHANISM: dict[str, Any] = {
     ),
     "newton_removal": NewtonRemoval(penalty=0.1),
     "logistic": LogisticLangevin(n_learn=6, n_unlearn=3),
+    "minibatch": RidgeMinibatch(batch=16, n_learn=20, n_unlearn=4, sigma_unlearn=0.0005),
     "network": NetworkLangevin(hidden=3, n_learn=5, n_unlearn=3),
 }
 NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs torch: pip install 'unlearn-audit[torch]'")
@@ -66,7 +68,7 @@ def digits() -> Dataset:
 
 
 def test_the_registry_names_what_exists() -> None:
-    existing = (SMALL, ExactDowndate(), LogisticLangevin(), NetworkLangevin(), NewtonRemoval())
+    existing = (SMALL, RidgeMinibatch(batch=8), ExactDowndate(), LogisticLangevin(), NetworkLangevin(), NewtonRemoval())
     assert set(MECHANISMS) == {mechanism.name for mechanism in existing}
 
 

@@ -148,7 +148,8 @@ def rng(seed: int = 1) -> np.random.Generator:
 
 
 def test_every_mechanism_that_is_registered_is_here() -> None:
-    assert {mechanism.name for mechanism in STAGED.values()} >= set(MECHANISMS)
+    # A schedule of minibatches is of positions among all records, which stages are not told.
+    assert {mechanism.name for mechanism in STAGED.values()} >= set(MECHANISMS) - {"ridge_minibatch"}
 
 
 @pytest.mark.parametrize("world", list(World))
@@ -244,7 +245,7 @@ def test_what_has_no_stages_is_known_by_name(digits: Dataset) -> None:
     without = {
         n for n, m in EVERY_MECHANISM.items() if n != "network" and not isinstance(m.bind(digits, FORGET), HasStages)
     }
-    assert without == {"closed_form"}
+    assert without == {"closed_form", "minibatch"}
 
 
 @pytest.mark.parametrize("world", [World.UNLEARNED, pytest.param(World.RETRAINED, marks=pytest.mark.slow)])

@@ -64,6 +64,7 @@ MECHANISMS = (
     "mechanisms.perturbation.output_perturbation.OutputPerturbation",
     "mechanisms.ridge.downdate.ExactDowndate",
     "mechanisms.ridge.langevin.RidgeLangevin",
+    "mechanisms.ridge.minibatches.RidgeMinibatch",
 )
 OTHERS = ("mechanisms.adapters.functions.from_functions", "mechanisms.adapters.sklearn.from_estimator")
 SOURCE = re.compile(r"(?:19|20)\d\d|arXiv")

@@ -26,6 +26,7 @@ from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.protocol import World
 from mechanisms.ridge import ExactDowndate, RidgeLangevin
+from mechanisms.ridge.minibatches import RidgeMinibatch
 
 ROOT = Path(__file__).parents[2]
 MECHANISMS = (
@@ -36,6 +37,8 @@ MECHANISMS = (
     NewtonRemoval(),
     LogisticLangevin(),
     LogisticLangevin(n_learn=90),
+    RidgeMinibatch(batch=8),
+    RidgeMinibatch(batch=8, schedule=1),
 )
 
 

@@ -302,7 +302,7 @@ def test_every_part_of_the_error_is_bounded(digits: Dataset, forget: tuple[int, 
 def test_probes_find_the_largest_residual(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     # Long unlearning at little noise: w falls within a hundredth of a wide gap between nodes.
     cases = [Case(n_learn=50, n_unlearn=300, step=0.3), Case(n_learn=5, n_unlearn=300, step=1.8), Case(n_unlearn=5)]
-    coarse, fine = krylov._PROBES, np.linspace(0.02, 0.98, 801)
+    coarse, fine = krylov.PROBES, np.linspace(0.02, 0.98, 801)
     missed = 0
     for case in cases:
         for size in (3, 8):
@@ -310,10 +310,10 @@ def test_probes_find_the_largest_residual(digits: Dataset, monkeypatch: pytest.M
             for share in (1e-5, 1e-3, 1.0, 30.0):
                 found = np.array(reduced._residuals(share * case.sigma_learn))
                 with monkeypatch.context() as patch:
-                    patch.setattr(krylov, "_PROBES", fine)
+                    patch.setattr(krylov, "PROBES", fine)
                     largest = np.array(reduced._residuals(share * case.sigma_learn))
-                    patch.setattr(krylov, "_PROBES", coarse)
-                    patch.setattr(krylov, "_FALL", np.empty(0))
+                    patch.setattr(krylov, "PROBES", coarse)
+                    patch.setattr(krylov, "FALL", np.empty(0))
                     missed += int(np.any(largest > 3 * np.array(reduced._residuals(share * case.sigma_learn))))
                 assert np.all(largest <= 1.3 * found)
     assert missed > 0

@@ -23,6 +23,7 @@ from mechanisms.networks.langevin import NetworkLangevin
 from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.ridge.downdate import ExactDowndate
 from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
+from mechanisms.ridge.minibatches import RidgeMinibatch
 
 
 class CalibrateSection(Section):
@@ -59,6 +60,41 @@ class RidgeLangevinSection(Section):
             noise = sigma
         fields = self.model_dump(exclude={"name", "sigma_unlearn", "reference"})
         return RidgeLangevin(**fields, sigma_unlearn=noise, reference=Reference(self.reference))
+
+
+class CalibrateMinibatchSection(Section):
+    """``sigma_unlearn = { calibrate = "exact", ... }`` with minibatches."""
+
+    calibrate: Literal["exact"]
+    epsilon: Positive
+    delta: Probability = 1e-5
+    grid_ratio: Annotated[float, Field(gt=1)] | None = None
+
+
+class RidgeMinibatchSection(Section):
+    """``[mechanism]`` with ``name = "ridge_minibatch"``."""
+
+    name: Literal["ridge_minibatch"]
+    batch: AtLeastOne
+    schedule: AtLeastZero = 0
+    penalty: Positive = 1.0
+    n_learn: AtLeastOne = 300
+    n_unlearn: AtLeastZero = 100
+    sigma_learn: NonNegative = 0.001
+    sigma_unlearn: NonNegative | CalibrateMinibatchSection
+    step_size: Positive | None = None
+    delta: Probability = 1e-5
+
+    def build(self) -> RidgeMinibatch:
+        """Return the mechanism."""
+        sigma = self.sigma_unlearn
+        if isinstance(sigma, CalibrateMinibatchSection):
+            noise: float | CalibratedNoise = CalibratedNoise(
+                route=sigma.calibrate, epsilon=sigma.epsilon, delta=sigma.delta, grid_ratio=sigma.grid_ratio
+            )
+        else:
+            noise = sigma
+        return RidgeMinibatch(**self.model_dump(exclude={"name", "sigma_unlearn"}), sigma_unlearn=noise)
 
 
 class CalibrateLogisticSection(Section):

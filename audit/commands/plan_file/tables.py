@@ -17,6 +17,7 @@ from audit.commands.plan_file.mechanisms import (
     NewtonRemovalSection,
     OwnMechanismSection,
     RidgeLangevinSection,
+    RidgeMinibatchSection,
 )
 from audit.plan.audit_plan import (
     MAX_TRIALS,
@@ -295,6 +296,7 @@ class PlanFile(Section):
     mechanism: Annotated[
         RidgeLangevinSection
         | ExactDowndateSection
+        | RidgeMinibatchSection
         | LogisticLangevinSection
         | NewtonRemovalSection
         | NetworkLangevinSection,

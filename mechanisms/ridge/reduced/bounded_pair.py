@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 # The share of delta that pays for the event on which the two versions of a law differ by more than the slack.
 _SHARE = 1e-12
-_LOG_SHARE = -math.log(_SHARE)
+LOG_SHARE = -math.log(_SHARE)
 # Log delta below which a row of a table is not asked to follow.
 _LOG_FLOOR = -690.0
 
@@ -96,7 +96,7 @@ class BoundedPair:
         """Return by how many nats an epsilon of this pair at ``delta`` was raised for the error."""
         if not (0 < delta < 1 and math.isfinite(epsilon)):
             return 0.0 if self.change_error == self.shift_error == 0 else math.inf
-        return float(self.slack(_LOG_SHARE - math.log(delta) + epsilon))
+        return float(self.slack(LOG_SHARE - math.log(delta) + epsilon))
 
     def log_deltas(self, epsilons: Array, *, floor: float | None = None) -> tuple[Array, Array]:
         """Return log delta at each epsilon in both directions, rounded up by more than the error.
@@ -132,7 +132,7 @@ class BoundedPair:
                 return value
             if delta == 0:
                 return math.inf
-        odds = _LOG_SHARE - math.log(delta)
+        odds = LOG_SHARE - math.log(delta)
         slack = float(self.slack(odds))
         if math.isinf(slack):
             return math.inf
@@ -142,18 +142,18 @@ class BoundedPair:
 
     def _rows(self, pair: GaussianPair, epsilons: Array, floor: float | None) -> Array:
         best = np.asarray(pair.log_delta_upper(epsilons)) if floor is None else np.full(epsilons.shape, floor)
-        slack = np.asarray(self.slack(_LOG_SHARE - np.maximum(best, _LOG_FLOOR) + epsilons))
+        slack = np.asarray(self.slack(LOG_SHARE - np.maximum(best, _LOG_FLOOR) + epsilons))
         if np.all(np.isinf(slack)):
             return np.zeros(epsilons.shape)
         raised: Array = np.asarray(pair.log_delta_upper(epsilons - slack)) + slack
         if np.all(slack == 0):
             return raised
-        return np.asarray(np.minimum(np.logaddexp(raised, np.maximum(best, _LOG_FLOOR) - _LOG_SHARE), 0.0))
+        return np.asarray(np.minimum(np.logaddexp(raised, np.maximum(best, _LOG_FLOOR) - LOG_SHARE), 0.0))
 
 
 def epsilons_of(pairs: Sequence[BoundedPair], delta: float) -> Array:
     """Return :meth:`BoundedPair.epsilons` of many pairs at once, shape (len(pairs), 2)."""
-    odds = _LOG_SHARE - math.log(delta) if 0 < delta < 1 else math.inf
+    odds = LOG_SHARE - math.log(delta) if 0 < delta < 1 else math.inf
     slacks = np.array([math.inf if math.isinf(odds) else float(pair.slack(odds)) for pair in pairs])
     found = np.empty((len(pairs), 2))
     regular = [i for i, pair in enumerate(pairs) if math.isfinite(slacks[i]) and not pair.pair.identical]

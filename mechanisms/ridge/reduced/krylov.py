@@ -34,22 +34,22 @@ from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, 
 
 Array = NDArray[np.float64]
 
-_UNIT = 2.0**-53
+UNIT = 2.0**-53
 # A first size of the space for each deleted record, and the factor by which it grows while the error is too large.
-_FIRST_SIZE, _GROWTH = 24, 1.25
+FIRST_SIZE, GROWTH = 24, 1.25
 # The truncation error that is aimed at, as a share of what differs between the two worlds.
 DEFAULT_TOLERANCE = 1e-12
 # Errors below these multiples of the tolerated one may be as small as rounding lets them be: when growing does not
 # help, and when the leak is less than the third number of them.
-_STALLED, _NEARLY, _VANISHED = 1e4, 20.0, 1e-4
+STALLED, NEARLY, VANISHED = 1e4, 20.0, 1e-4
 # Rounding: as a share of the whitened f(A), and of the result for each step that powers of A are raised to.
-_ROUNDING, _ROUNDING_PER_STEP = 32 * _UNIT, 32 * _UNIT
+ROUNDING, ROUNDING_PER_STEP = 32 * UNIT, 32 * UNIT
 # Differences between the worlds of less than this are none.
-_VANISHING = 1e-60
+VANISHING = 1e-60
 # Where in each gap between nodes the residual of the whitening is evaluated, and what its largest value is raised by.
-_PROBES, _PROBE_SAFETY, _CLEARANCE = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0, 1e-4
+PROBES, PROBE_SAFETY, CLEARANCE = np.array([0.02, 0.2, 0.5, 0.8, 0.98]), 2.0, 1e-4
 # The same where w falls to 0, in units of the width of that fall.
-_FALL = np.linspace(-4.0, 4.0, 33)
+FALL = np.linspace(-4.0, 4.0, 33)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,7 +231,7 @@ class ReducedDeletion:
         difference = variance * (w[:, None] * self.change * w)
         values, vectors = np.linalg.eigh((difference + difference.T) / 2)
         shift = vectors.T @ (w[:, None] * self.shift)
-        floor = _ROUNDING * float(np.max(w**2 * self._before(self.nodes)))
+        floor = ROUNDING * float(np.max(w**2 * self._before(self.nodes)))
         # Ratios that are 1 up to rounding share one coordinate: c = 1 exactly, with all their shift.
         order = np.argsort(np.abs(values))
         n_ones = int(np.sum(np.cumsum(values[order] ** 2) <= floor**2))
@@ -239,17 +239,17 @@ class ReducedDeletion:
         change_residual, shift_residual = self._residuals(sigma)
         # Below this squares vanish: what is left is charged, and counts as nothing.
         tiny = float(np.linalg.norm(values)) + float(np.linalg.norm(shift))
-        if tiny < _VANISHING:
+        if tiny < VANISHING:
             change_residual, shift_residual = change_residual + tiny, shift_residual + tiny
             kept, squared = kept[:0], np.zeros_like(squared)
-        steps = _ROUNDING_PER_STEP * self.n_steps
+        steps = ROUNDING_PER_STEP * self.n_steps
         # Ratios are rounded next to 1 as well, however small what differs is.
-        stored = 2 * _UNIT * math.sqrt(len(values)) * max(1.0, 1 + float(values.max()))
+        stored = 2 * UNIT * math.sqrt(len(values)) * max(1.0, 1 + float(values.max()))
         rounding = 2 * floor + steps * float(np.linalg.norm(values)) + stored
         return BoundedPair(
             pair=GaussianPair(
                 # Far too small a space leaves values below -1 by rounding; the error is then infinite anyway.
-                variance_ratios=np.append(np.maximum(1 + values[kept], _UNIT), 1.0),
+                variance_ratios=np.append(np.maximum(1 + values[kept], UNIT), 1.0),
                 squared_shifts=np.append(squared[kept], np.sum(squared[ones])),
                 n_columns=shift.shape[1],
             ),
@@ -271,12 +271,8 @@ class ReducedDeletion:
         return 1 / math.sqrt(least) if least > 0 else math.inf
 
     def _whiten(self, sigma: float, a: Array) -> Array:
-        """Return w(a); the sign of a^K is kept, which makes w smooth at 0."""
-        learned = self._before(a)
-        if sigma == 0:
-            return np.asarray(1 / np.sqrt(learned))
-        power = signed_power(a, self.n_unlearn)
-        return np.asarray(power / np.sqrt(power**2 * learned + sigma**2 * geometric_sum(a, self.n_unlearn)))
+        """Return w(a)."""
+        return whitening(a, self._before(a), self.n_unlearn, sigma)
 
     def _residuals(self, sigma: float) -> tuple[float, float]:
         """Return bounds on |M change| and |M shift|, Frobenius norms."""
@@ -287,17 +283,17 @@ class ReducedDeletion:
         for direction in self.edge:
             rows = slopes * direction
             totals += [float(np.max(np.linalg.norm(rows @ block, axis=1))) for block in (self.change, self.shift)]
-        return _PROBE_SAFETY * float(totals[0]), _PROBE_SAFETY * float(totals[1])
+        return PROBE_SAFETY * float(totals[0]), PROBE_SAFETY * float(totals[1])
 
     def _probes(self, sigma: float) -> Array:
         """Return points of the spectrum: in every gap between nodes, and close together where w falls to 0."""
         low, high = min(self.spectrum[0], self.nodes[0]), max(self.spectrum[1], self.nodes[-1])
         ends = np.concatenate([[low], self.nodes, [high]])
-        gaps = (ends[:-1, None] + np.diff(ends)[:, None] * _PROBES).ravel()
+        gaps = (ends[:-1, None] + np.diff(ends)[:, None] * PROBES).ravel()
         # Next to a node the divided differences are rounding errors, and the residual is smooth on this scale.
         from_below = np.searchsorted(ends, gaps)
         room = np.minimum(gaps - ends[from_below - 1], ends[np.minimum(from_below, len(ends) - 1)] - gaps)
-        gaps = gaps[room > _CLEARANCE * (1 - np.abs(gaps) + 1 / self.n_steps)]
+        gaps = gaps[room > CLEARANCE * (1 - np.abs(gaps) + 1 / self.n_steps)]
         if self.earlier:
             return np.concatenate([gaps, *self._falls(sigma, low, high)])
         if sigma == 0 or self.sigma_learn == 0:
@@ -307,7 +303,7 @@ class ReducedDeletion:
         at = np.full(1, math.exp(min(middle, 0.0)))
         ratio = geometric_sum(at, self.n_unlearn) / geometric_sum(at, self.n_learn)
         middle += 0.5 * math.log(float(ratio[0])) / self.n_unlearn
-        fall = np.exp(np.minimum(middle + _FALL / self.n_unlearn, 0.0))
+        fall = np.exp(np.minimum(middle + FALL / self.n_unlearn, 0.0))
         fall = np.concatenate([fall, -fall])
         return np.concatenate([gaps, fall[(fall > low) & (fall < high)]])
 
@@ -323,7 +319,7 @@ class ReducedDeletion:
                 gap = 2 * n * logs + np.log(before) - np.log(noise**2 * geometric_sum(a, n))
             crossed = np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0))
             for at in crossed[-1:]:
-                fall = np.exp(np.minimum(logs[at] + _FALL / n, 0.0))
+                fall = np.exp(np.minimum(logs[at] + FALL / n, 0.0))
                 fall = np.concatenate([fall, -fall])
                 found.append(fall[(fall > low) & (fall < high)])
         return found
@@ -446,7 +442,7 @@ def reduce_rows(
         Features in the eigenbasis and targets of the deleted records, shapes (m, p) and (m, q).
     """
     krylov = BlockLanczos(setup.step.contraction, rows)
-    wanted = size or first_size or _FIRST_SIZE * max(1, krylov.block)
+    wanted = size or first_size or FIRST_SIZE * max(1, krylov.block)
     strength = setup.step_size * krylov.norm**2 * setup.n_learn
     best: tuple[float, ReducedDeletion, BoundedPair, BoundedPair] | None = None
     while True:
@@ -457,26 +453,26 @@ def reduce_rows(
             reduced = _compress(setup, krylov, targets, leaks)
             before = reduced.bounded_pair(0.0)
             after = reduced.bounded_pair(sigma_unlearn) if sigma_unlearn > 0 else before
-            excess = max(_excess(reduced, at, tolerance) for at in {before, after})
+            excess = max(excess_of(at, reduced.n_steps, tolerance) for at in {before, after})
             last, best = best, (excess, reduced, after, before)
             if final or excess <= 1:
                 break
             # What is left may be the rounding of the bound itself, and growing in vain: it stopped falling, or the
             # part that falls with the size, come what may, is nothing next to it.
-            if last is not None and last[0] < _STALLED and excess > last[0] / 2:
+            if last is not None and last[0] < STALLED and excess > last[0] / 2:
                 best = min(last, best, key=lambda found: found[0])
                 break
-            if excess <= _NEARLY and leaks[0] <= _VANISHED * after.change_error:
+            if excess <= NEARLY and leaks[0] <= VANISHED * after.change_error:
                 break
-        wanted = math.ceil(_GROWTH * krylov.size)
+        wanted = math.ceil(GROWTH * krylov.size)
     return best[1:]
 
 
-def _excess(reduced: ReducedDeletion, at: BoundedPair, tolerance: float) -> float:
+def excess_of(at: BoundedPair, n_steps: int, tolerance: float) -> float:
     """Return the truncation error as a multiple of what is tolerated: a share of what differs, or rounding."""
     differs = np.linalg.norm(at.pair.variance_ratios - 1) + math.sqrt(float(np.sum(at.pair.squared_shifts)))
-    steps = _ROUNDING_PER_STEP * reduced.n_steps
-    allowed = 2 * _ROUNDING + (tolerance + 2 * steps) * float(differs)
+    steps = ROUNDING_PER_STEP * n_steps
+    allowed = 2 * ROUNDING + (tolerance + 2 * steps) * float(differs)
     return max(at.change_error, at.shift_error) / allowed
 
 
@@ -498,7 +494,7 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
     through = (change * divided_differences(partial(power_sum, n=t), nodes, values, t)) @ moment
     moment_norm, target_norm = float(lengths(setup.moment.ravel())), float(lengths(targets.ravel()))
     # A small residual is what is left of a fitted value and a target.
-    cancelled = _ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
+    cancelled = ROUNDING * float(np.linalg.norm(direct) + np.linalg.norm(through))
     # Deflation moved X_S by ``dropped``, hence A' by at most this, f(A') by T^2 and sum of A'^k by T^2 / 2 times it.
     moved = 3 * eta * krylov.norm * krylov.dropped
     moved_shift = t * krylov.dropped * target_norm + moved * t**2 / 2 * (moment_norm + krylov.norm * target_norm)
@@ -515,6 +511,20 @@ def _compress(setup: KrylovSetup, krylov: BlockLanczos, targets: Array, leaks: t
         n_unlearn=setup.n_unlearn,
         sigma_learn=setup.sigma_learn,
     )
+
+
+def whitening(a: Array, learned: Array, n_unlearn: int, sigma: float | Array) -> Array:
+    """Return w(a), ``learned`` being the variances before the last phase; the sign of a^K makes w smooth at 0.
+
+    Parameters
+    ----------
+    sigma
+        0, or positive and broadcast with ``a``.
+    """
+    if np.ndim(sigma) == 0 and sigma == 0:
+        return np.asarray(1 / np.sqrt(learned))
+    power = signed_power(a, n_unlearn)
+    return np.asarray(power / np.sqrt(power**2 * learned + np.square(sigma) * geometric_sum(a, n_unlearn)))
 
 
 def variance_after(a: Array, n_learn: int, sigma_learn: float, phases: Sequence[tuple[int, float]]) -> Array:

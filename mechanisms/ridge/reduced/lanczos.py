@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 # Arguments nearer than this share of the scale on which powers vary are spread apart before differences are divided.
 _NEAR = 1e-5
 # New directions shorter than this are rounding errors: the space is exhausted (the matrix has norm at most 1).
-_EXHAUSTED = 2.0**-48
+EXHAUSTED = 2.0**-48
 
 
 class BlockLanczos:
@@ -129,10 +129,10 @@ def _orthonormal(rows: Array, basis: Array) -> tuple[Array, Array]:
     """Return orthonormal rows Q and C with ``rows = C' Q``; directions that are rounding errors are left out."""
     if len(rows) == 1:
         length = float(np.linalg.norm(rows))
-        keep = length > _EXHAUSTED
+        keep = length > EXHAUSTED
         return (rows / length if keep else rows[:0]), np.full((int(keep), 1), length)
     left, singular, right = np.linalg.svd(rows, full_matrices=False)
-    found = singular > _EXHAUSTED
+    found = singular > EXHAUSTED
     fresh, coupling = right[found], singular[found, None] * left[:, found].T
     # A direction far shorter than its neighbours was orthogonal up to their rounding only.
     fresh -= (fresh @ basis.T) @ basis
@@ -172,20 +172,35 @@ def power_sum(a: Array, n: int) -> Array:
     return np.asarray(np.where(a == 1, float(n), np.where(a > 0.5, near_one, elsewhere)))
 
 
-def divided_differences(function: Callable[[Array], Array], x: Array, y: Array, n: int) -> Array:
-    """Return (function(x) - function(y)) / (x - y) for all pairs, shape (x, y).
+def divided_differences(
+    function: Callable[[Array], Array],
+    x: Array,
+    y: Array,
+    n: int,
+    *,
+    in_row: Callable[[Array, NDArray[np.intp]], Array] | None = None,
+) -> Array:
+    """Return (function(x) - function(y)) / (x - y) for all pairs, shape (..., x, y).
 
     Parameters
     ----------
+    x, y
+        Any axes before the last one are common to both.
     n
         The largest power in the function; it varies on the scale ``1 - |a| + 1/n``.
+    in_row
+        The function of single arguments and their index along the first axis, where it depends on that.
     """
-    gap = x[:, None] - y[None, :]
-    middle = (x[:, None] + y[None, :]) / 2
+    gap = x[..., :, None] - y[..., None, :]
+    middle = (x[..., :, None] + y[..., None, :]) / 2
     width = _NEAR * (np.maximum(1 - np.abs(middle), 0.0) + 1 / n)
     near = np.abs(gap) < width
     with np.errstate(divide="ignore", invalid="ignore"):
-        result = (function(x)[:, None] - function(y)[None, :]) / gap
+        result = (function(x)[..., :, None] - function(y)[..., None, :]) / gap
     centre, half = middle[near], width[near] / 2
-    result[near] = (function(centre + half) - function(centre - half)) / (2 * half)
+    if in_row is None:
+        result[near] = (function(centre + half) - function(centre - half)) / (2 * half)
+    elif len(centre):
+        row = np.nonzero(near)[0]
+        result[near] = (in_row(centre + half, row) - in_row(centre - half, row)) / (2 * half)
     return np.asarray(result)
