@@ -1,6 +1,6 @@
 """Clipped gradient descent of many small networks at once, on the CPU with torch.
 
-In the flow: :mod:`mechanisms.networks.langevin` imports this when it samples, never before: torch takes two seconds to
+In the flow: :mod:`mechanisms.networks.stages` imports this when it samples, never before: torch takes two seconds to
 load, and is an extra. Nothing here draws a random number.
 """
 

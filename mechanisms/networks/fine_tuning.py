@@ -1,6 +1,6 @@
 """Unlearning by noisy fine-tuning that certifies itself, whatever was learned: a setting of networks that unlearn.
 
-In the flow: :mod:`mechanisms.networks.langevin` takes these steps instead of its usual ones. Loads no torch.
+In the flow: :mod:`mechanisms.networks.stages` takes these steps instead of its usual ones. Loads no torch.
 """
 
 from __future__ import annotations

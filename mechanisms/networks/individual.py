@@ -1,7 +1,8 @@
 """Budgets for single records: each takes part in learning only while what it adds is within its own.
 
-In the flow: :mod:`mechanisms.networks.langevin` freezes budgets when a deletion is bound, learns within them, and
-certifies a deletion by those of the deleted records. Loads no torch.
+In the flow: :mod:`mechanisms.networks.langevin` freezes budgets when a deletion is bound,
+:mod:`mechanisms.networks.stages` learns within them, and :mod:`mechanisms.networks.deletion` certifies a deletion by
+those of the deleted records. Loads no torch.
 """
 
 from __future__ import annotations

@@ -153,7 +153,8 @@ def test_networks_that_train_at_once_agree_with_one_at_a_time(digits: Dataset, m
     models = deletion.learn(digits, 5, rng())
     expected = [deletion.released(m) for m in (models, deletion.unlearn(models, retained, deleted, rng(2)))]
     for at_once in (1, 2):
-        monkeypatch.setattr("mechanisms.networks.langevin.AT_ONCE", at_once)
+        for module in ("stages", "deletion"):
+            monkeypatch.setattr(f"mechanisms.networks.{module}.AT_ONCE", at_once)
         learned = deletion.learn(digits, 5, rng())
         unlearned = deletion.unlearn(learned, retained, deleted, rng(2))
         np.testing.assert_allclose(deletion.released(learned), expected[0], atol=1e-4)
