@@ -16,9 +16,12 @@ from mechanisms.published import finetuning, finetuning_model, group_privacy, la
 from mechanisms.published.catalogue import CATALOGUE, published
 from mechanisms.published.frame import PublishedMechanism, Variant
 from mechanisms.published.releases import GaussianRelease
+from mechanisms.published.source_method import TwoRecords
 
 NAMES = tuple(CATALOGUE)
 WORLDS = (World.UNLEARNED, World.RETRAINED)
+# Mean and standard deviation.
+Law = tuple[mp.mpf, mp.mpf]
 
 
 @functools.cache
@@ -234,36 +237,67 @@ def test_group_privacy_by_telescoping() -> None:
     assert (variant("group_privacy", "as_coded").exact, variant("group_privacy", "corrected").exact) == (math.inf, 0.0)
 
 
+def by_hand(records: TwoRecords, sigma: float) -> tuple[Law, Law]:
+    """W_1 = g + noise, W_2 = a W_1 + g + noise; without the first record the mean stays at 0. With 30 digits."""
+    x, other = (mp.mpf(str(value)) for value in records.features)
+    rest = other**2 + mp.mpf(str(records.penalty))
+    share, s = mp.mpf(str(records.share)), mp.mpf(sigma)
+    eta = share / (x**2 + rest)
+    a, kept, g = 1 - share, 1 - eta * rest, eta * x * mp.mpf(str(records.targets[0]))
+    return (g * (1 + a), s * mp.sqrt(1 + a**2)), (mp.mpf(0), s * mp.sqrt(1 + kept**2))
+
+
+def gaussian_delta(one: Law, two: Law, epsilon: mp.mpf) -> mp.mpf:
+    """Mass of ``one`` less e^epsilon that of ``two`` where the log ratio of densities exceeds epsilon."""
+    curve = (1 / two[1] ** 2 - 1 / one[1] ** 2) / 2
+    slope = one[0] / one[1] ** 2 - two[0] / two[1] ** 2
+    level = (two[0] / two[1]) ** 2 / 2 - (one[0] / one[1]) ** 2 / 2 + mp.log(two[1] / one[1]) - epsilon
+    root = mp.sqrt(max(mp.mpf(0), slope**2 - 4 * curve * level))
+    ends = sorted((-slope + sign * root) / (2 * curve) for sign in (-1, 1))
+
+    def mass(law: Law) -> mp.mpf:
+        between = mp.ncdf((ends[1] - law[0]) / law[1]) - mp.ncdf((ends[0] - law[0]) / law[1])
+        tails = mp.ncdf((ends[0] - law[0]) / law[1]) + mp.ncdf((law[0] - ends[1]) / law[1])
+        return tails if curve > 0 else between
+
+    return mass(one) - mp.exp(epsilon) * mass(two)
+
+
 @pytest.mark.parametrize(
-    ("name", "which"),
-    [("source_method", "as_published"), ("source_method", "corrected"), ("source_method_usual", "as_published")],
+    ("records", "sigma", "exact"),
+    [
+        (source_method.COUNTED, lambda: variant("source_method", "as_published"), None),
+        (source_method.COUNTED, lambda: variant("source_method", "corrected"), None),
+        (source_method.LARGE, lambda: variant("source_method_usual", "as_published"), None),
+        (source_method.LARGE, None, "exact epsilon at a delta of 0.01, on the other two records"),
+    ],
+    ids=["as_published", "corrected", "usual", "large"],
 )
-def test_source_method_by_hand(name: str, which: str) -> None:
-    """W_1 = g + noise, W_2 = a W_1 + g + noise; without the first record the mean stays at 0. Delta by normal tails."""
-    found = variant(name, which)
-    sigma, epsilon = mp.mpf(found.settings["sigma"]), mp.mpf(found.exact or 0)
+def test_source_method_by_hand(
+    records: TwoRecords, sigma: Callable[[], Variant] | None, exact: str | None
+) -> None:
+    noise = source_method.LARGE_SIGMA if sigma is None else float(sigma().settings["sigma"])
+    stated = made("source_method").figures[exact] if exact else sigma().exact  # type: ignore[misc]
     with mp.workdps(30):
-        h = mp.mpf("4.2125")
-        eta = mp.mpf("0.5") / h
-        a, kept, g = mp.mpf("0.5"), 1 - eta * mp.mpf("0.2125"), 4 * eta
-        p, q = (g * (1 + a), sigma * mp.sqrt(1 + a**2)), (mp.mpf(0), sigma * mp.sqrt(1 + kept**2))
+        p, q = by_hand(records, noise)
+        epsilon = mp.mpf(stated)
+        found = max(gaussian_delta(p, q, epsilon), gaussian_delta(q, p, epsilon))
+        assert float(found) == pytest.approx(records.delta, rel=1e-5)
 
-        def delta(one: tuple[mp.mpf, mp.mpf], two: tuple[mp.mpf, mp.mpf]) -> mp.mpf:
-            """Mass of ``one`` less e^epsilon that of ``two`` where the log ratio of densities exceeds epsilon."""
-            curve = (1 / two[1] ** 2 - 1 / one[1] ** 2) / 2
-            slope = one[0] / one[1] ** 2 - two[0] / two[1] ** 2
-            level = (two[0] / two[1]) ** 2 / 2 - (one[0] / one[1]) ** 2 / 2 + mp.log(two[1] / one[1]) - epsilon
-            root = mp.sqrt(max(mp.mpf(0), slope**2 - 4 * curve * level))
-            ends = sorted((-slope + sign * root) / (2 * curve) for sign in (-1, 1))
 
-            def mass(law: tuple[mp.mpf, mp.mpf]) -> mp.mpf:
-                between = mp.ncdf((ends[1] - law[0]) / law[1]) - mp.ncdf((ends[0] - law[0]) / law[1])
-                tails = mp.ncdf((ends[0] - law[0]) / law[1]) + mp.ncdf((law[0] - ends[1]) / law[1])
-                return tails if curve > 0 else between
-
-            return mass(one) - mp.exp(epsilon) * mass(two)
-
-        assert float(max(delta(p, q), delta(q, p))) == pytest.approx(0.01, rel=1e-5)
+def test_the_counted_event_of_the_source_method_is_beyond_its_claim_and_within_the_corrected_one() -> None:
+    """Where counting millions of models decides: the bit's own probabilities, with 30 digits."""
+    mechanism, rng = made("source_method"), np.random.default_rng(3)
+    claim = mechanism.claim.guarantee
+    for which, beyond in (("as_published", True), ("corrected", False)):
+        with mp.workdps(30):
+            worlds = by_hand(source_method.COUNTED, float(variant("source_method", which).settings["sigma"]))
+            chances = [mp.ncdf((source_method.BELOW - mean) / deviation) for mean, deviation in worlds]
+            left = chances[1] - mp.exp(claim.epsilon) * chances[0] - claim.delta  # type: ignore[union-attr]
+        assert (left > 0.03) if beyond else (left < -0.03)
+        for world, chance in zip(WORLDS, chances, strict=True):
+            drawn = variant("source_method", which).deletion.sample(world, 20_000, rng=rng)
+            assert drawn.mean() == pytest.approx(float(chance), abs=5 * math.sqrt(max(float(chance), 1e-4) / 20_000))
 
 
 def test_conversion_of_the_code_ends_its_grid_at_the_last_order() -> None:
@@ -302,14 +336,16 @@ def laws(name: str) -> tuple[tuple[float, float], tuple[float, float]]:
         walk = langevin.Walk(steps=2, sigma=0.00018914795795776367)
         new = -1 / (langevin.N * langevin.CONVEXITY)
         return (new + walk.shift, walk.deviation), (new, walk.deviation)
-    if name == "source_method":
-        return (0.712166, math.sqrt(0.0125)), (0.0, math.sqrt(0.0195019))
+    if name == "source_method_usual":
+        worlds = by_hand(source_method.LARGE, float(variant(name, "as_published").settings["sigma"]))
+        first, second = ((float(mean), float(deviation)) for mean, deviation in worlds)
+        return first, second
     mu, sd = float(sgd_mu()), noisy_sgd.deviation(float(variant("noisy_sgd", "as_published").settings["sigma"]))
     new = noisy_sgd.stationary_mean(np.array([*[0.0] * 21, -1.0]))
     return (new + mu * sd, sd), (new, sd)
 
 
-@pytest.mark.parametrize("name", ["langevin_tabled_noise", "noisy_sgd", "source_method"])
+@pytest.mark.parametrize("name", ["langevin_tabled_noise", "noisy_sgd", "source_method_usual"])
 def test_samplers_draw_from_the_laws_that_are_stated(name: str) -> None:
     rng = np.random.default_rng(5)
     for world, (mean, deviation) in zip(WORLDS, laws(name), strict=True):

@@ -210,6 +210,8 @@ def _audit(made: PublishedMechanism, variant: Variant, level: float, repeat: int
         significance=level,
         delta=_guarantee(made).delta,
         control_trials=_CONTROL_TRIALS,
+        # Millions of releases in few chunks.
+        chunk_size=max(1000, made.trials // 20),
         seed=seed_of(made.name, repeat),
         # One run of a variant is replayed in another process; that takes longer than an audit.
         replay="off" if repeat else "exact",
