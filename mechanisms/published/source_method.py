@@ -91,9 +91,7 @@ BELOW = -0.085
 @functools.cache
 def routes(records: TwoRecords, sigma: float) -> RidgeRoutes:
     """Return the routes for this noise of a learning step."""
-    learner = RidgeLangevin(
-        penalty=records.penalty, n_learn=2, n_unlearn=0, sigma_learn=sigma, step_size=records.eta
-    )
+    learner = RidgeLangevin(penalty=records.penalty, n_learn=2, n_unlearn=0, sigma_learn=sigma, step_size=records.eta)
     process = learner.process(records.data(), (0,))
     return RidgeRoutes(process=process, laws=RidgeLaws.of(process), delta=records.delta)
 

@@ -273,9 +273,7 @@ def gaussian_delta(one: Law, two: Law, epsilon: mp.mpf) -> mp.mpf:
     ],
     ids=["as_published", "corrected", "usual", "large"],
 )
-def test_source_method_by_hand(
-    records: TwoRecords, sigma: Callable[[], Variant] | None, exact: str | None
-) -> None:
+def test_source_method_by_hand(records: TwoRecords, sigma: Callable[[], Variant] | None, exact: str | None) -> None:
     noise = source_method.LARGE_SIGMA if sigma is None else float(sigma().settings["sigma"])
     stated = made("source_method").figures[exact] if exact else sigma().exact  # type: ignore[misc]
     with mp.workdps(30):
