@@ -254,6 +254,17 @@ def test_a_report_for_the_file_is_short_on_paper(browser: Browser, tmp_path: Pat
     assert browser.evaluate(f"[...document.querySelectorAll('.front li')].map({rows})") == [1] * 5
 
 
+@pytest.mark.parametrize(("media", "width"), [("screen", 1280), ("print", WIDTH_ON_PAPER)])
+@pytest.mark.parametrize("name", ["alone", "redacted"])
+def test_answers_have_room_with_and_without_a_picture(
+    browser: Browser, pages: dict[str, Path], name: str, media: str, width: int
+) -> None:
+    browser.open(pages[name], width, media)
+    widths = browser.evaluate("[...document.querySelectorAll('.compliance dd')].map(e => e.offsetWidth)")
+    assert len(widths) >= 8
+    assert min(widths) > 300
+
+
 def test_a_page_that_misbehaves_is_caught(browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     page.write_text(
