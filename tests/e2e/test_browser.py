@@ -26,6 +26,7 @@ from audit.records.filing.case import Case, FiledModel
 from audit.records.result import AuditResult
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.sources import load_named
+from reports.audits.pictures.forest import MOST_NAMED
 from reports.audits.view import page as audits_page
 from tests.e2e.paper import joined, page_texts
 from tests.unit.report_cases import many
@@ -236,7 +237,7 @@ def on_paper(browser: Browser, page: Path, paper: str) -> list[str]:
     return page_texts(base64.b64decode(printed["data"]))
 
 
-@pytest.mark.parametrize(("n", "most"), [(1, 3), (30, 5)])
+@pytest.mark.parametrize(("n", "most"), [(1, 3), (30, 5), (MOST_NAMED, 5)])
 def test_a_report_for_the_file_is_short_on_paper(browser: Browser, tmp_path: Path, n: int, most: int) -> None:
     """Page one has what a file is read for and the picture of all records, below a case with every field."""
     made = dataclasses.replace(many(n), case=CASE)
