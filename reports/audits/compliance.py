@@ -217,7 +217,7 @@ def _open(result: AuditResult) -> tuple[str, ...]:
     """Return five sentences, each short enough for a line of its own beside the picture, on paper too."""
     return (
         "That a claim is true: an audit only finds evidence against it.",
-        "What other attacks would find: “not refuted” is about these.",
+        "Better attacks: “not refuted” is about these alone.",
         "Other models than those given." if result.data.is_given else "Other records, other data, another sampler.",
         "Earlier models, or what training itself gave away.",
         "Copies, backups, logs, other systems that hold the data.",

@@ -243,3 +243,10 @@ def test_importing_reports_is_light() -> None:
     root = Path(reports.__file__).parents[1]
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert shown.stdout.strip() == "[]"
+
+
+def test_every_table_that_scrolls_has_a_name_of_its_own(collection: AuditCollection) -> None:
+    for value in (collection, collection.results[0]):
+        names = re.findall(r'role="region" aria-label="([^"]*)"', html.render(value))
+        assert len(names) > 10
+        assert sorted(set(names)) == sorted(names)
