@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from audit.lots.running import run_lots
     from audit.models.assigning import Assignment, assign_status
     from audit.models.following import follow_models
+    from audit.models.following_records import follow_status
     from audit.models.measuring import measure_models
     from audit.models.one_deletion import from_models
     from audit.models.per_record import from_status
@@ -58,6 +59,7 @@ else:
             "audit.lots.running": "run_lots",
             "audit.models.assigning": "Assignment assign_status",
             "audit.models.following": "follow_models",
+            "audit.models.following_records": "follow_status",
             "audit.models.measuring": "measure_models",
             "audit.models.one_deletion": "from_models",
             "audit.models.per_record": "from_status",
@@ -123,6 +125,7 @@ __all__ = [
     "compare",
     "count_frozen_events",
     "follow_models",
+    "follow_status",
     "follow_stream",
     "forecast",
     "from_lots",

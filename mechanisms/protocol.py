@@ -255,10 +255,14 @@ class LearnedModels:
         64 bits for each learned model, shape (n,): equal for equal models. ``None`` where they cannot be told apart.
     opaque
         Why not.
+    released
+        The models as they would be released before unlearning, shape (n, *release.shape); ``None`` where nobody asked,
+        or where a learned model has no such form.
     """
 
     prints: NDArray[np.uint64] | None
     opaque: str = ""
+    released: Array | None = None
 
 
 @runtime_checkable
@@ -296,6 +300,15 @@ class ShowsLearned(Protocol):
         Both as they would be released: the second are what :meth:`Deletion.sample` would return. ``None`` where a
         learned model has no such form.
         """
+        ...
+
+
+@runtime_checkable
+class SamplesLearned(Protocol):
+    """A deletion whose trials show their models as they were learned too, so that a control need not train its own."""
+
+    def sample_with_learned(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, LearnedModels]:
+        """Return what :meth:`HasModels.sample_with_models` does for this generator, with the models as released."""
         ...
 
 

@@ -8,29 +8,33 @@ did to a model can lose the deletion and add the difference to the reference, an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from audit.errors import TrialError
+from audit.gathering.contrast import shown_tasks
 from audit.plan.audit_plan import AuditPlan
+from audit.plan.bound_record import BoundRecord
 from audit.records.ledger import Control
 from audit.statistics.multiplicity import equal_share
-from audit.trials.chunks import Stream, make_generator
+from audit.trials.chunks import ChunkTask, Stream, draw_watched, make_generator
 from audit.trials.engines import Streams, raise_failure, worker_limits
 from audit.trials.independence import FALSE_ALARM
+from audit.trials.learned_once import shows_learned
+from audit.trials.watching import N_MODELS, N_PAIRS, SHOWN, Seen
 from audit.trials.workers.pool import Failure
-from mechanisms.claim import Reference
 from mechanisms.errors import UnlearnAuditError
-from mechanisms.protocol import Deletion, ShowsLearned, World
+from mechanisms.protocol import Deletion, HasModels, SamplesLearned, ShowsLearned, World
 
 Array = NDArray[np.float64]
-# Pairs of a model before and after unlearning nothing, and models of each kind that say where the deletion points.
-N_PAIRS, N_MODELS, CHUNK = 50, 25, 5
+CHUNK = 5
+NOTHING_SEEN: Mapping[World, Seen] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +96,21 @@ def pull_of(before: Array, after: Array, retrained: Array, learned: Array) -> Pu
 
 
 def reference_control(
-    deletion: Deletion, plan: AuditPlan, record: int, forget: tuple[int, ...], label: str, *, engine: Streams
+    bound: BoundRecord, plan: AuditPlan, record: int, *, seen: Mapping[World, Seen] = NOTHING_SEEN, engine: Streams
 ) -> tuple[Control, ...]:
     """Measure how far the reference world is from plain retraining; nothing where a mechanism does not show it.
+
+    Parameters
+    ----------
+    bound
+        The deletion, bound.
+    plan, record
+        The plan, and the position of the forget set in it.
+    seen
+        What was seen of counted trials: with ``share_learned`` their models serve here too, and only what they leave
+        open is trained.
+    engine
+        Draws.
 
     Raises
     ------
@@ -107,10 +123,16 @@ def reference_control(
     aside of it, or beyond the end of it, by no more than that way: learning that simply goes on moves models further,
     or elsewhere. If it moves at most half of the way, a false alarm has at most the level's probability, approximately
     (:func:`pull_of`). A reference that is changed in other ways is not found, only measured.
+
+    Models of counted trials are as good as others. Pairs and the models that say where the deletion points come from
+    different trials, and are as independent as if they were drawn for it: its false alarms stay what they are. It can
+    take a REFUTED away and never give one, so that a true claim is refuted at most as often as its tests reject,
+    however this control depends on them.
     """
-    if not _is_shown(deletion):
+    deletion, forget, label = bound.deletion, bound.forget, bound.label
+    if not isinstance(deletion, ShowsLearned) or not shows_learned(deletion):
         return ()
-    drawn = _drawn(deletion, plan, record, engine)
+    drawn = _drawn(deletion, bound, plan, record, seen, engine)
     pull = None if drawn is None else pull_of(*drawn)
     level = equal_share(FALSE_ALARM, len(plan.forget))
     rejected = pull is not None and pull.p_value <= level and max(pull.aside, pull.towards - pull.way) <= pull.way
@@ -143,43 +165,104 @@ def reference_control(
     )
 
 
-def n_drawn(deletion: Deletion) -> dict[World, int]:
-    """Return how many models of each world the control draws."""
-    drawn = {World.UNLEARNED: 0, World.RETRAINED: N_PAIRS + N_MODELS, World.NEGLECTED: N_MODELS}
-    return drawn if _is_shown(deletion) else dict.fromkeys(drawn, 0)
+def n_drawn(deletion: Deletion, plan: AuditPlan) -> dict[World, int]:
+    """Return how many models of each world the control draws beside the trials of a plan."""
+    drawn = dict.fromkeys(World, 0)
+    if not shows_learned(deletion):
+        return drawn
+    for world, _, _ in _own_chunks(_shared(deletion, plan, 0)):
+        drawn[world] += CHUNK
+    return drawn
 
 
-def _is_shown(deletion: Deletion) -> TypeGuard[ShowsLearned]:
-    return deletion.reference is not Reference.RETRAIN_ONLY and isinstance(deletion, ShowsLearned)
+def _shared(deletion: object, plan: AuditPlan, record: int) -> list[ChunkTask]:
+    """Return the counted chunks whose models serve here too: of retrained models, and of those of all data."""
+    if not isinstance(deletion, SamplesLearned) or not isinstance(deletion, HasModels):
+        return []
+    return [task for world in SHOWN for task in shown_tasks(plan, record, world)]
 
 
-def _drawn(deletion: ShowsLearned, plan: AuditPlan, record: int, engine: Streams) -> tuple[Array, ...] | None:
+def _own_chunks(shared: Sequence[ChunkTask]) -> list[tuple[World, int, int]]:
+    """Return the chunks that no trial stands for: world, part and number of each."""
+    own = []
+    for world, sizes in ((World.RETRAINED, (N_PAIRS, N_MODELS)), (World.UNLEARNED, (0, 0, N_MODELS))):
+        chunks = [(part, i) for part, n in enumerate(sizes) for i in range(n // CHUNK)]
+        n_shared = sum(task.shows for task in shared if task.source.world is world)
+        # Models of all data are drawn as what is neglected: their deletion is not looked at.
+        drawn = World.RETRAINED if world is World.RETRAINED else World.NEGLECTED
+        own += [(drawn, *chunk) for chunk in chunks[n_shared // CHUNK :]]
+    return own
+
+
+def _drawn(
+    deletion: ShowsLearned,
+    bound: BoundRecord,
+    plan: AuditPlan,
+    record: int,
+    seen: Mapping[World, Seen],
+    engine: Streams,
+) -> tuple[Array, ...] | None:
     """Return pairs before and after, and other models without and with the deleted records; ``None`` without any."""
-    sizes = ((World.RETRAINED, N_PAIRS), (World.RETRAINED, N_MODELS), (World.NEGLECTED, N_MODELS))
-    calls = [
-        (deletion, world, plan.seed, record, part, chunk)
-        for part, (world, n) in enumerate(sizes)
-        for chunk in range(n // CHUNK)
+    known = {(world, shown.chunk): (shown.before, shown.after) for world in seen for shown in seen[world].shown}
+    shared = _shared(deletion, plan, record)
+    own_chunks = _own_chunks(shared)
+    # What a store held was not seen: it is drawn again, from the same streams.
+    again = [task for task in shared if (task.source.world, task.chunk) not in known]
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        *((shown_chunk, (bound.sampler(task.source.world), task)) for task in again),
+        *((learned_chunk, (deletion, world, plan.seed, record, *rest)) for world, *rest in own_chunks),
     ]
-    # The first alone: where nothing can be shown, one is enough to know.
-    ((_, first),) = engine.stream(learned_chunk, calls[:1])
-    if first is None:
+    done = _models(calls, engine)
+    if done is None:
         return None
-    done: dict[int, tuple[Array, Array] | Failure | None] = {0: first}
-    done |= {1 + i: pair for i, pair in engine.stream(learned_chunk, calls[1:])}
-    found: list[list[tuple[Array, Array]]] = [[], [], []]
-    for i, call in enumerate(calls):
-        pair = done[i]
-        if pair is None:
-            return None
-        if not isinstance(pair, Failure):
-            found[call[4]].append(pair)
-    for part, (_, n) in enumerate(sizes):
-        # A few that failed are left out; they are no counted trials.
-        if 2 * len(found[part]) < n // CHUNK:
-            raise_failure(next(each for each in done.values() if isinstance(each, Failure)))
-    before, after = _joined([pair[0] for pair in found[0]]), _joined([pair[1] for pair in found[0]])
-    return before, after, *(_joined([pair[0] for pair in part]) for part in found[1:])
+    own = iter(done)
+    pairs: dict[bool, list[tuple[Array, Array]]] = {True: [], False: []}
+    failed: list[Failure] = []
+    for world, pair in [
+        *((task.source.world, known.get((task.source.world, task.chunk)) or next(own)) for task in shared),
+        *((world, next(own)) for world, *_ in own_chunks),
+    ]:
+        if isinstance(pair, Failure):
+            failed.append(pair)
+        else:
+            pairs[world is World.RETRAINED].append(pair)
+    before, after = (_joined([pair[i] for pair in pairs[True]], N_PAIRS + N_MODELS) for i in (0, 1))
+    learned = _joined([pair[0] for pair in pairs[False]], N_MODELS)
+    # A few that failed are left out; they are no counted trials.
+    if 2 * len(before) < N_PAIRS + N_MODELS or 2 * len(learned) < N_MODELS:
+        raise_failure(failed[0])
+    n = len(before) * N_PAIRS // (N_PAIRS + N_MODELS)
+    return before[:n], after[:n], before[n:], learned
+
+
+def _models(
+    calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], engine: Streams
+) -> list[tuple[Array, Array] | Failure] | None:
+    """Return what each call gives, in order; ``None`` where a learned model cannot be shown."""
+    done: dict[int, Any] = {}
+    # The first alone: where nothing can be shown, one is enough to know.
+    for function, positions in (
+        *((function, (0,)) for function, _ in calls[:1]),
+        *((f, [i for i in range(1, len(calls)) if calls[i][0] is f]) for f in (shown_chunk, learned_chunk)),
+    ):
+        for j, pair in engine.stream(function, [calls[i][1] for i in positions]):
+            if pair is None:
+                return None
+            done[positions[j]] = pair
+    return [done[i] for i in range(len(calls))]
+
+
+def shown_chunk(deletion: Deletion, task: ChunkTask) -> tuple[Array, Array] | None:
+    """Draw the models of a chunk of trials again, in a worker.
+
+    Raises
+    ------
+    TrialError
+        When the mechanism fails.
+    """
+    with worker_limits():
+        shown = draw_watched(deletion, task)[1].shown
+        return None if shown is None else (shown.before, shown.after)
 
 
 def learned_chunk(
@@ -201,5 +284,5 @@ def learned_chunk(
             raise TrialError(f"{error} ({where})") from error
 
 
-def _joined(parts: Sequence[Array]) -> Array:
-    return np.concatenate([part.reshape(len(part), -1) for part in parts])
+def _joined(parts: Sequence[Array], most: int) -> Array:
+    return np.concatenate([np.empty((0, 1)), *parts] if not parts else [p.reshape(len(p), -1) for p in parts])[:most]

@@ -26,7 +26,7 @@ def trainings_of(plan: AuditPlan, deletions: Sequence[Deletion]) -> Trainings | 
     if not all(isinstance(deletion, HasStages) for deletion in deletions):
         return None
     trials, controls, n = plan.trials, plan.n_control_trials, len(deletions)
-    extra = [n_drawn(deletion) for deletion in deletions]
+    extra = [n_drawn(deletion, plan) for deletion in deletions]
     return Trainings(
         all_records=(1 if plan.share_learned else n) * (trials + controls) + sum(x[World.NEGLECTED] for x in extra),
         retained=n * (trials + controls) + sum(x[World.RETRAINED] for x in extra),

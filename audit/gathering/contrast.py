@@ -22,7 +22,7 @@ from audit.plan.audit_plan import AuditPlan
 from audit.plan.bound_record import BoundRecord
 from audit.trials.chunks import ChunkTask, Source, Stream
 from audit.trials.failed_chunks import FailedChunk
-from audit.trials.watching import Seen
+from audit.trials.watching import SHOWN, Seen
 from audit.trials.workers.pool import Failure
 from mechanisms.protocol import Deletion, World
 
@@ -61,19 +61,40 @@ def _tasks(plan: AuditPlan, source: Source, trials: int, *, fitting: bool) -> tu
     sizes = plan.chunk_sizes(trials)
     n_fit = plan.counting.n_fit_chunks(sizes)
     chunks = range(n_fit) if fitting else range(n_fit, len(sizes))
-    return tuple(_task(plan, source, i, sizes[i], sizes[0]) for i in chunks)
+    return tuple(_task(plan, source, i, sizes[i], sizes) for i in chunks)
 
 
-def _task(plan: AuditPlan, source: Source, chunk: int, n: int, size: int) -> ChunkTask:
-    """Return a chunk of n trials, those before it being of one size."""
-    shares = plan.share_learned and source.world is not World.RETRAINED
-    return ChunkTask(seed=plan.seed, source=source, chunk=chunk, n=n, first=chunk * size if shares else None)
+def _task(plan: AuditPlan, source: Source, chunk: int, n: int, sizes: tuple[int, ...]) -> ChunkTask:
+    """Return a chunk of n trials of a sample, of whose chunks all but the last are of one size."""
+    if not plan.share_learned:
+        return ChunkTask(seed=plan.seed, source=source, chunk=chunk, n=n)
+    first = None if source.world is World.RETRAINED else chunk * sizes[0]
+    shows = _n_shown(plan, source, chunk, sizes)
+    return ChunkTask(seed=plan.seed, source=source, chunk=chunk, n=n, first=first, shows=shows)
+
+
+def _n_shown(plan: AuditPlan, source: Source, chunk: int, sizes: tuple[int, ...]) -> int:
+    """Return how many leading trials of a chunk show models to the control of the reference world too.
+
+    Where learned models are shared anyway: of the trials that are counted the first ones, as many as the control needs.
+    """
+    if source.stream is not Stream.RELEASES:
+        return 0
+    counted_before = (chunk - plan.counting.n_fit_chunks(sizes)) * sizes[0]
+    left = SHOWN[source.world] - counted_before
+    return min(max(left, 0), sizes[chunk]) if counted_before >= 0 else 0
+
+
+def shown_tasks(plan: AuditPlan, record: int, world: World) -> tuple[ChunkTask, ...]:
+    """Return the counted chunks of a world that show models to the control of the reference world."""
+    source = Source(stream=Stream.RELEASES, world=world, record=record)
+    return tuple(task for task in _tasks(plan, source, plan.trials, fitting=False) if task.shows)
 
 
 def chunk_task(plan: AuditPlan, source: Source, chunk: int, n: int) -> ChunkTask:
     """Return a chunk of n trials of a sample of the plan, by its number."""
     trials = next(trials for known, trials in _sources(plan, source.record).values() if known == source)
-    return _task(plan, source, chunk, n, plan.chunk_sizes(trials)[0])
+    return _task(plan, source, chunk, n, plan.chunk_sizes(trials))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -146,13 +146,13 @@ def examine(block: Array, sides: Sides, points: Points, tests: Tests, *, rng: np
     n_models, n_records = block.shape[:2]
     unlearned, retrained = (np.broadcast_to(s, (n_models, n_records)) for s in (sides.unlearned, sides.retrained))
     fitting = sides.fitting[:, None]
-    laws = _Laws.of(block, unlearned & fitting, retrained & fitting)
+    laws = Laws.of(block, unlearned & fitting, retrained & fitting)
     scores = laws.scores(block)
     if block.shape[2] > 1:
-        laws = _Laws.of(scores[:, :, None], unlearned & fitting, retrained & fitting)
+        laws = Laws.of(scores[:, :, None], unlearned & fitting, retrained & fitting)
     worlds = (unlearned & ~fitting, retrained & ~fitting)
     n1, n0 = (world.sum(axis=0) for world in worlds)
-    point, upper, threshold = _chosen(laws, points, n1, n0, tests.level)
+    point, upper, threshold = chosen_events(laws, points, n1, n0, tests.level)
     above = scores > threshold
     k1, k0 = (np.where(upper, k, n - k) for k, n in (((above & w).sum(axis=0), w.sum(axis=0)) for w in worlds))
     p_values, log_e = np.ones(n_records), np.zeros(n_records)
@@ -168,7 +168,7 @@ def examine(block: Array, sides: Sides, points: Points, tests: Tests, *, rng: np
             found, before = (*found[2:], *found[:2]), (*before[2:], *before[:2])
         log_e[here] = paired_log_e_values(found, before, epsilon=claimed.epsilon, delta=claimed.delta, rng=rng)
     seen = worlds if block.shape[2] > 1 else (unlearned, retrained)
-    areas = [_area(scores[:, i], seen[0][:, i], seen[1][:, i]) for i in range(n_records)]
+    areas = [area(scores[:, i], seen[0][:, i], seen[1][:, i]) for i in range(n_records)]
     return Rows(
         auc=np.array([a for a, _ in areas]),
         auc_se=np.array([se for _, se in areas]),
@@ -194,14 +194,15 @@ def few_points(points: Points) -> Points:
     return tuple(kept)
 
 
-def _area(scores: Array, unlearned: Flags, retrained: Flags) -> tuple[float, float]:
+def area(scores: Array, unlearned: Flags, retrained: Flags) -> tuple[float, float]:
+    """Return AUC of one record's scores and its standard error; 0.5 and infinity where a world has no model."""
     if not (unlearned.any() and retrained.any()):
         return 0.5, math.inf
     return auc(scores[unlearned], scores[retrained])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Laws:
+class Laws:
     """A Gaussian for each world, record and number, from the fitting models; shapes (records, numbers)."""
 
     n: tuple[Array, Array]
@@ -209,7 +210,8 @@ class _Laws:
     spreads: tuple[Array, Array]
 
     @staticmethod
-    def of(block: Array, unlearned: Flags, retrained: Flags) -> _Laws:
+    def of(block: Array, unlearned: Flags, retrained: Flags) -> Laws:
+        """Return the laws of a block, shape (models, records, numbers), by the models of each world that fit."""
         n, means, sums = [], [], []
         for world in (unlearned, retrained):
             weight = world.astype(np.float64)
@@ -226,7 +228,7 @@ class _Laws:
             variance = (square + _PRIOR * shared) / (size + _PRIOR)[:, None]
             # The mean is estimated too.
             spreads.append(np.sqrt(np.maximum(variance * (1 + 1 / np.maximum(size, 1))[:, None], tiny)))
-        return _Laws(n=(n[0], n[1]), means=(means[0], means[1]), spreads=(spreads[0], spreads[1]))
+        return Laws(n=(n[0], n[1]), means=(means[0], means[1]), spreads=(spreads[0], spreads[1]))
 
     def scores(self, block: Array) -> Array:
         """Return one score a model and record: the number itself, or along the difference of the means."""
@@ -251,7 +253,7 @@ class _Laws:
         return p1 * n1, n1, p0 * n0, n0
 
 
-def _chosen(laws: _Laws, points: Points, n1: Ints, n0: Ints, level: float) -> tuple[Ints, Flags, Array]:
+def chosen_events(laws: Laws, points: Points, n1: Ints, n0: Ints, level: float) -> tuple[Ints, Flags, Array]:
     """Return for each record the event and point with the largest predicted score: point, tail and threshold."""
     low, high = (
         fold(laws.means[0] + s * laws.spreads[0], laws.means[1] + s * laws.spreads[1])[:, 0]

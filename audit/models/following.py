@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 STATE_SCHEMA: Literal["unlearn-audit/following/1"] = "unlearn-audit/following/1"
 # Pairs that only fit and choose, and the most that are ever counted.
 FIRST_FIT, MOST = 16, 4096
-_GROWN = "give all models so far, those that were counted first and unchanged; a new state begins a new audit"
+GROWN = "give all models so far, those that were counted first and unchanged; a new state begins a new audit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +59,16 @@ class ModelsStream:
     claim, kind, significance, seed, first_fit, most
         Of the first call; later ones keep them.
     looks
-        Pairs that there were at the end of each call: every one is a look.
+        Pairs that there were at the end of each call: every one is a look. For a claim a record, models.
     used
-        Pairs that were used: all of the last look, or fewer where the claim was refuted before.
+        Pairs that were used: all of the last look, or fewer where the claim was refuted before. For a claim a record,
+        models in whole batches.
     sha256
-        Digests of the unlearned and of the retrained models that were used.
+        Digests of the unlearned and of the retrained models that were used; for a claim a record, of the outputs, and
+        of the status and the kinds.
+    batch
+        Models that are counted at a time, for a claim a record (``first_fit`` are models then too, and ``most`` is 0);
+        0 for one deletion.
     """
 
     __pydantic_config__ = JSON_CONFIG
@@ -76,11 +81,12 @@ class ModelsStream:
     looks: tuple[int, ...] = ()
     used: int = 0
     sha256: tuple[str, str] = ("", "")
+    batch: int = 0
     schema: Literal["unlearn-audit/following/1"] = STATE_SCHEMA
 
     def rules(self) -> dict[str, Any]:
         """Return what no later call may change."""
-        names = ("claim", "kind", "significance", "seed", "first_fit", "most")
+        names = ("claim", "kind", "significance", "seed", "first_fit", "most", "batch")
         return {name: getattr(self, name) for name in names}
 
 
@@ -151,7 +157,7 @@ def follow_models(
     sides = [Outputs.of(values, kind, labels, name) for values, name in zip((unlearned, retrained), names, strict=True)]
     alike(sides[0], sides[1])
     check_reference(reference, claim)
-    stream = _going_on(
+    stream = going_on(
         path,
         ModelsStream(
             claim=claim,
@@ -162,6 +168,7 @@ def follow_models(
             most=whole_number(most, "most", fix="4096 is usual"),
         ),
     )
+    _check_sizes(stream)
     plan = _plan(stream)
     n = min(stream.most, *(side.n_models for side in sides))
     require(
@@ -178,23 +185,42 @@ def follow_models(
     evidence = _followed(rows, plan, family, looks)
     used = stream.first_fit + _pairs(evidence)
     digests = tuple(_digest(side[:used]) for side in (rows.unlearned, rows.retrained))
-    _remember(path, replace(stream, looks=looks, used=used, sha256=(digests[0], digests[1])))
+    remember(path, replace(stream, looks=looks, used=used, sha256=(digests[0], digests[1])))
     return _result(
         evidence, rows, plan, family, started=started, continuous=continuous, title=title, command=command, used=used
     )
 
 
-def _going_on(path: Path, asked: ModelsStream) -> ModelsStream:
-    """Return the stream of a state, or the one that begins."""
+def _check_sizes(asked: ModelsStream) -> None:
     require(asked.first_fit >= 8, "first_fit", expected="at least 8", got=asked.first_fit, fix="16 is usual")
     enough = asked.most >= 4 * asked.first_fit
     require(enough, "most", expected=f"at least {4 * asked.first_fit}", got=asked.most, fix="4096 is usual")
+
+
+def going_on(path: Path, asked: ModelsStream) -> ModelsStream:
+    """Return the stream of a state, or the one that begins.
+
+    Raises
+    ------
+    InvalidInputError
+        When the rules are others than those of the first call.
+    SchemaError
+        When the file is no state.
+    """
     if not path.exists():
         return asked
     try:
         known = json_text.load(path.read_text(encoding="utf-8"), ModelsStream, schemas=(STATE_SCHEMA,))
     except (OSError, UnicodeDecodeError) as error:
         raise SchemaError(f"Expected the state of models that are followed in {path}, got {error}.") from None
+    what = {True: "a claim a record", False: "one deletion"}
+    require(
+        (known.batch > 0) == (asked.batch > 0),
+        "state",
+        expected=f"that of an audit of {what[asked.batch > 0]}",
+        got=f"{path.name}, of {what[known.batch > 0]}",
+        fix="begin a new state",
+    )
     for name, value in known.rules().items():
         same = value == asked.rules()[name]
         require(
@@ -207,8 +233,14 @@ def _going_on(path: Path, asked: ModelsStream) -> ModelsStream:
     return known
 
 
-def _remember(path: Path, stream: ModelsStream) -> None:
-    """Write the state whole, or leave the old one."""
+def remember(path: Path, stream: ModelsStream) -> None:
+    """Write the state whole, or leave the old one.
+
+    Raises
+    ------
+    InvalidInputError
+        When it cannot be written.
+    """
     aside = path.with_name(f"{path.name}.new")
     try:
         aside.write_text(json_text.dump(stream) + "\n", encoding="utf-8")
@@ -235,7 +267,7 @@ def _check_unchanged(rows: GivenRows, n_models: Sequence[int], stream: ModelsStr
             name,
             expected=f"the {stream.used:,} models that {path.name} says were counted, unchanged and in their order",
             got="others, or fewer",
-            fix=_GROWN,
+            fix=GROWN,
         )
 
 

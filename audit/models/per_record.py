@@ -46,7 +46,7 @@ _BLOCK = 2_000
 _MOST_CHECKED = 2_000
 NAMES = ("deletion models", "reference models")
 # Larger e-values are told as this one: its logarithm still has a finite exponential.
-_LARGEST_LOG = 700.0
+LARGEST_LOG = 700.0
 
 
 def from_status(
@@ -139,10 +139,10 @@ def from_status(
         check_enough(int(which.sum()), name, significance=options.significance, delta=0.0)
         mine = [s for s, chosen in zip(seeds, which, strict=True) if chosen] if len(seeds) else []
         notes += filter(None, [check_seeds(mine, name, conditional=conditional_on_seed)])
-    sample, precision = _sample(given, is_deletion)
+    sample, precision = sample_of(given, is_deletion)
     plan = options.plan(sample)
-    controls = (*_controls(sample, plan, continuous=options.continuous), precision)
-    shares = _shares(plan.significance)
+    controls = (*controls_of(sample, plan, continuous=options.continuous), precision)
+    shares = shares_of(plan.significance)
     tests = Tests(equal_share(shares[0], given.n_records))
     rows = _rows_of(given, known, is_deletion, plan, tests)
     found = _decided(rows, tests, claim, shares, controls)
@@ -176,7 +176,9 @@ def from_status(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Decided:
+class Decided:
+    """The verdict on all claims, the records that are refuted and listed, and the test of "some record"."""
+
     verdict: Verdict
     reason: Reason | None
     refuted: tuple[int, ...]
@@ -184,7 +186,7 @@ class _Decided:
     some: SomeRecord
 
 
-def _shares(significance: float) -> tuple[float, float]:
+def shares_of(significance: float) -> tuple[float, float]:
     """Return what Holm's procedure over the records gets, and what the mean of the e-values gets."""
     share = equal_share(significance, 2)
     return share, share
@@ -192,13 +194,13 @@ def _shares(significance: float) -> tuple[float, float]:
 
 def _decided(
     rows: Rows, tests: Tests, claim: Claim, shares: tuple[float, float], controls: Sequence[Control]
-) -> _Decided:
+) -> Decided:
     """Return the verdict on all claims, which of them are refuted, and which are listed."""
     reproducible = not any(control.spoils_verdicts for control in controls)
     refuted = holm_rejects(rows.p_value, level=shares[0])
     log_mean = float(log_sum(rows.log_e[None])[0]) - math.log(len(rows.log_e))
-    some = SomeRecord(mean_e_value=float(np.exp(min(log_mean, _LARGEST_LOG))), level=shares[1])
-    listed = e_bh(np.exp(np.minimum(rows.log_e, _LARGEST_LOG)), level=sum(shares))
+    some = SomeRecord(mean_e_value=float(np.exp(min(log_mean, LARGEST_LOG))), level=shares[1])
+    listed = e_bh(np.exp(np.minimum(rows.log_e, LARGEST_LOG)), level=sum(shares))
     most = int(rows.n_unlearned.max(initial=0)), int(rows.n_retrained.max(initial=0))
     # A mean of e-values may refute what no record's own test can.
     by_test = min(most) > 0 and refutable(claim, n_unlearned=most[0], n_retrained=most[1], level=tests.level)
@@ -209,7 +211,7 @@ def _decided(
         attack_failed=False,
         refutable=by_test or by_mean,
     )
-    return _Decided(
+    return Decided(
         verdict=verdict,
         reason=reason,
         refuted=tuple(map(int, np.flatnonzero(refuted & reproducible))),
@@ -218,7 +220,7 @@ def _decided(
     )
 
 
-def _sample(given: Outputs, is_deletion: Flags) -> tuple[GivenRows, Control]:
+def sample_of(given: Outputs, is_deletion: Flags) -> tuple[GivenRows, Control]:
     """Return models as rows of at most 2,000 records, and a look at how their numbers were stored."""
     stored = sampled_columns(given)
     dtypes = (stored.dtype, stored.dtype)
@@ -237,7 +239,7 @@ def _sample(given: Outputs, is_deletion: Flags) -> tuple[GivenRows, Control]:
     return rows, precision
 
 
-def _controls(sample: GivenRows, plan: AuditPlan, *, continuous: bool) -> tuple[Control, ...]:
+def controls_of(sample: GivenRows, plan: AuditPlan, *, continuous: bool) -> tuple[Control, ...]:
     """Return what the models show of being independent and of two kinds alone."""
     evidence = gather_rows(sample.unlearned, sample.retrained, plan.attackers, plan, Kind.CLAIMS)
     return given_controls(sample, (evidence.unlearned, evidence.retrained), plan, continuous=continuous)

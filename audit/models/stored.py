@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audit.given.tables import read_csv
 from audit.models.following import follow_models
+from audit.models.following_records import follow_status
 from audit.models.measuring import measure_models
 from audit.models.one_deletion import from_models
 from audit.models.outputs import OutputsKind
@@ -100,8 +101,10 @@ class StoredModels:
 
     def follow(
         self, *, claim: Claim, state: str | Path, kind: OutputsKind | None = None, **options: Any
-    ) -> AuditResult:
-        """Audit models that are still being made, by :func:`audit.follow_models`: the files may grow from call to call.
+    ) -> AuditResult | ModelsResult:
+        """Audit models that are still being made: the files may grow from call to call.
+
+        One deletion by :func:`audit.follow_models`, a claim a record by :func:`audit.follow_status`.
 
         Parameters
         ----------
@@ -115,11 +118,14 @@ class StoredModels:
         Raises
         ------
         InvalidInputError, SchemaError
-            As for the function that is called, and for a status: each record then has worlds of its own.
+            As for the function that is called.
         """
-        sides = self._one_deletion("follow one deletion, or audit the finished table")
-        said: dict[str, Any] = {"labels": self.labels, "kind": kind or self.kind or "logits", **options}
-        return follow_models(*sides, claim=claim, state=state, **said)
+        said: dict[str, Any] = {"claim": claim, "state": state, "kind": kind or self.kind or "logits", **options}
+        said = {"labels": self.labels, **said}
+        if self.status is not None and self.outputs is not None and self.kinds is not None:
+            beside = {"records": self.records, "seeds": self.seeds[0] if self.seeds else ()}
+            return follow_status(self.outputs, self.status, self.kinds, **{**beside, **said})
+        return follow_models(*self._one_deletion("read the files again"), **said)
 
     def measure(self, *, kind: OutputsKind | None = None, **options: Any) -> MeasureResult:
         """Measure the models where nothing is claimed, by :func:`audit.measure_models`.

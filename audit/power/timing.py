@@ -47,7 +47,7 @@ def estimate_cost(deletion: Deletion, plan: AuditPlan, *, n_jobs: int) -> CostEs
     # The null control is a second stream of the retrained world.
     controls = plan.n_control_trials
     counts = {World.UNLEARNED: plan.trials, World.RETRAINED: plan.trials + controls, World.NEGLECTED: controls}
-    counts = {world: n + n_drawn(deletion)[world] for world, n in counts.items()}
+    counts = {world: n + n_drawn(deletion, plan)[world] for world, n in counts.items()}
     seconds = len(plan.forget) * sum(rates[world][0] * counts[world] for world in World) / n_jobs
     release = BYTES * math.prod(deletion.release.shape)
     sizes = plan.chunk_sizes(controls)

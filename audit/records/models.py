@@ -239,6 +239,11 @@ class ModelsResult:
         """Return a few lines: the verdict, what it rests on, and the records with the most evidence."""
         lines = [plain(self.title), f"  {name(self.verdict)}  {self.sentence()}"]
         lines += [f"  {self._said(detail)}" for detail in self.details[:_SAID]]
+        if not self.details and self.records is not None:
+            p_values = self.records.p_values
+            lines += [
+                f"  {plain(self.name_of(i))}: p = {up(p_values[i])} of this record alone" for i in self.foremost(_SAID)
+            ]
         return "\n".join([*lines, f"  {REMINDER}"])
 
     def sentence(self) -> str:
@@ -256,6 +261,14 @@ class ModelsResult:
         if self.some is not None and self.some.refutes:
             said += "; that the claim holds for every record is refuted"
         return f"{said}.{why}"
+
+    def foremost(self, n: int) -> tuple[int, ...]:
+        """Return the positions of the n records with the smallest p-values; none where they are withheld."""
+        columns = self.records
+        if columns is None:
+            return ()
+        order = sorted(range(len(columns)), key=lambda i: (columns.p_values[i], -columns.log_e_values[i]))
+        return tuple(order[:n])
 
     def name_of(self, record: int) -> str:
         """Return what a record is called, or its number in the list where names are withheld."""

@@ -44,9 +44,10 @@ from audit.trials.identity.of_runs import identity_of
 from audit.trials.store import Storage
 from audit.trials.storing.opening import opened
 from audit.trials.storing.resuming import Resuming
+from audit.trials.watching import Seen
 from mechanisms.claim import Claim
 from mechanisms.errors import InvalidInputError, require
-from mechanisms.protocol import Mechanism
+from mechanisms.protocol import Mechanism, World
 from mechanisms.reading.records import RecordSet, records_for
 from mechanisms.serving.streams import RequestStream
 
@@ -449,7 +450,7 @@ def _judge(
         *randomness_controls(record.deletion, shown, plan, index, forget, label),
         *reused_models_control(record.deletion, shown.seen, replayed, plan, record=index, forget=forget, label=label),
         *unchanged_data_control(record.deletion, record.data, shown.seen, sha256=sha256, forget=forget, label=label),
-        *reference_control(record.deletion, plan, index, forget, label, engine=engine),
+        *reference_control(record, plan, index, seen=_seen_by_world(shown, service), engine=engine),
         *same_randomness_control(record, seed=plan.seed, index=index, n_controls=len(plan.forget), engine=engine),
         *utility_control(record.deletion, plan, index, forget, label, engine=engine),
     ]
@@ -460,6 +461,12 @@ def _judge(
     of_controls = (*evidence[Kind.NULL, 0].failed, *evidence[Kind.NEGLECTED, service].failed)
     failed = collected((*shown.failed, *of_controls))
     return _findings(plan, levels, record, shown, controls, estimates, failed), controls
+
+
+def _seen_by_world(evidence: Evidence, service: int) -> dict[World, Seen]:
+    """Return what was seen of a service's own trials: those of the retrained world are the first service's."""
+    unlearned, retrained = evidence.seen
+    return {World.UNLEARNED: unlearned} | ({World.RETRAINED: retrained} if service == 0 else {})
 
 
 def _findings(

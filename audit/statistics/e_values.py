@@ -44,11 +44,16 @@ def log_final_capital(cells: Floats, past: Floats, *, epsilon: float, delta: flo
     Waudby-Smith, Ramdas 2024 (arXiv:2010.09686), section 4, for the bet; Vovk, Wang 2021 (arXiv:1912.06116) for means.
     """
     rates = log_rates((float(epsilon),), float(delta))[:, 0]
+    return log_sum(cells @ rates + _log_weights(past, rates))
+
+
+def _log_weights(past: Floats, rates: Floats) -> Floats:
+    """Return log weights of the bets, which add up to at most 1: what each would have won on the past."""
     blind = np.log(np.asarray(BLIND_WEIGHTS) / math.fsum(BLIND_WEIGHTS))
     won = blind + past @ rates
     won = won - log_sum(won)[..., None]
-    weights = np.logaddexp(won + math.log1p(-BLIND_PART), blind + math.log(BLIND_PART)) - SAFETY / 10
-    return log_sum(cells @ rates + weights)
+    weights: Floats = np.logaddexp(won + math.log1p(-BLIND_PART), blind + math.log(BLIND_PART)) - SAFETY / 10
+    return weights
 
 
 def paired_log_e_values(
@@ -82,18 +87,99 @@ def paired_log_e_values(
     ----------
     As :func:`log_final_capital`.
     """
+    capital = log_final_capital(_paired(counts, rng), _expected(past), epsilon=epsilon, delta=delta)
+    return np.asarray(log_sum(capital.T) - math.log(N_PAIRINGS))
+
+
+def _paired(counts: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], rng: np.random.Generator) -> Floats:
+    """Return the cells of each pairing, shape (pairings, m, 4)."""
     k1, n1, k0, n0 = (np.asarray(x, dtype=np.int64) for x in counts)
     m = np.minimum(n1, n0)
     shape = (N_PAIRINGS, len(k1))
     # Of each world m trials at random, then how many of both kinds meet.
     first, second = (rng.hypergeometric(k, n - k, m, size=shape) for k, n in ((k1, n1), (k0, n0)))
     both = rng.hypergeometric(first, m - first, second)
-    cells = np.stack([first - both, both, second - both, m - first - second + both], axis=-1).astype(np.float64)
+    return np.stack([first - both, both, second - both, m - first - second + both], axis=-1).astype(np.float64)
+
+
+def _expected(past: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]) -> Floats:
+    """Return the cells that independent worlds with these counts show on average."""
     q1, m1, q0, m0 = (np.asarray(x, dtype=np.float64) for x in past)
     p1, p0, size = q1 / np.maximum(m1, 1), q0 / np.maximum(m0, 1), np.minimum(m1, m0)
-    before = size[:, None] * np.stack([p1 * (1 - p0), p1 * p0, (1 - p1) * p0, (1 - p1) * (1 - p0)], axis=-1)
-    capital = log_final_capital(cells, before, epsilon=epsilon, delta=delta)
-    return np.asarray(log_sum(capital.T) - math.log(N_PAIRINGS))
+    cells = np.stack([p1 * (1 - p0), p1 * p0, (1 - p1) * p0, (1 - p1) * (1 - p0)], axis=-1)
+    return np.asarray(size[:, None] * cells)
+
+
+def log_stakes(past: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike], *, epsilon: float, delta: float) -> Floats:
+    """Return how the capital of each row is spread over the bets, as logarithms, shape (m, bets); total at most 1.
+
+    Parameters
+    ----------
+    past, epsilon, delta
+        As for :func:`paired_log_e_values`.
+
+    References
+    ----------
+    As :func:`log_final_capital`.
+    """
+    return _log_weights(_expected(past), log_rates((float(epsilon),), float(delta))[:, 0])
+
+
+def log_gains(
+    counts: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
+    *,
+    epsilon: float,
+    delta: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Return what a batch of trials multiplies the capital of each bet by, as logarithms, shape (m, bets).
+
+    Each factor has mean at most 1 where the point claim holds, whatever was seen before the batch: it is a mean over
+    pairings of the batch, none of which looks at outcomes, of products over independent pairs. A product over batches
+    is therefore a supermartingale with respect to all that is known at the end of each batch, of this record and of
+    all others.
+
+    Parameters
+    ----------
+    counts, epsilon, delta, rng
+        As for :func:`paired_log_e_values`, of one batch.
+
+    References
+    ----------
+    As :func:`log_final_capital`.
+    """
+    won = _paired(counts, rng) @ log_rates((float(epsilon),), float(delta))[:, 0]
+    return np.asarray(log_sum(np.moveaxis(won, 0, -1)) - math.log(N_PAIRINGS))
+
+
+def log_calibrated(log_p: ArrayLike) -> Floats:
+    """Return the logarithms of e-values that follow from p-values: the integral of k p^(k - 1) over k from 0 to 1.
+
+    Parameters
+    ----------
+    log_p
+        Logarithms of p-values, at most 0; any shape, and the result has it.
+
+    Notes
+    -----
+    Exact: each k p^(k - 1) integrates to 1 over p, and falls in p. In closed form (1 - p + p log p) / (p log(p)^2),
+    from 1/2 (at p = 1) to infinity.
+
+    References
+    ----------
+    Vovk, Wang 2021, "E-values: calibration, combination and applications", equation 1 and below (arXiv:1912.06116).
+
+    Examples
+    --------
+    >>> np.exp(log_calibrated(np.log([1e-6, 0.05, 1.0]))).round(2).tolist()
+    [5239.14, 1.78, 0.5]
+    """
+    log = np.minimum(np.asarray(log_p, dtype=np.float64), 0.0)
+    far = np.minimum(log, -1e-3)
+    # Near p = 1 the quotient cancels: its series is 1/2 - log(p)/6 + log(p)^2/24.
+    exact = np.log1p((far - 1) * np.exp(far)) - far - 2 * np.log(-far)
+    near = np.log(0.5 - log / 6 + log**2 / 24)
+    return np.asarray(np.where(log < -1e-3, exact, near))
 
 
 def e_bh(e_values: ArrayLike, *, level: float) -> NDArray[np.bool_]:

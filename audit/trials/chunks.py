@@ -18,11 +18,11 @@ from attacks.protocol import FittedAttack
 from audit.errors import TrialError
 from audit.trials.engines import worker_limits
 from audit.trials.independence import fingerprints
-from audit.trials.learned_once import LearnedOnce, TrialStreams
-from audit.trials.watching import Watched
+from audit.trials.learned_once import LearnedOnce, TrialStreams, shows_learned
+from audit.trials.watching import Shown, Watched
 from audit.trials.workers.pool import Failure
 from mechanisms.errors import InvalidInputError, UnlearnAuditError, UserFunctionError
-from mechanisms.protocol import Deletion, HasData, HasModels, LearnedModels, World
+from mechanisms.protocol import Deletion, HasData, HasModels, LearnedModels, SamplesLearned, World
 from mechanisms.reading.arrays import real_numbers
 
 Array = NDArray[np.float64]
@@ -88,6 +88,8 @@ class ChunkTask:
         Which chunk, and how many trials it has.
     first
         Number of its first trial where learned models are shared: each trial then has streams of its own.
+    shows
+        How many of its leading trials show their models as they were learned, beside what is released of them.
     """
 
     seed: int
@@ -95,6 +97,7 @@ class ChunkTask:
     chunk: int
     n: int
     first: int | None = None
+    shows: int = 0
 
     @property
     def n_trials(self) -> int:
@@ -131,7 +134,8 @@ def draw(deletion: Deletion, task: ChunkTask) -> Array:
     TrialError
         When the mechanism raises, or returns a wrong shape or a value that is not finite; names the chunk.
     """
-    return draw_watched(deletion, task)[0] if task.first is not None else _drawn_at_once(deletion, task)
+    is_plain = task.first is None and not task.shows
+    return _drawn_at_once(deletion, task) if is_plain else draw_watched(deletion, task)[0]
 
 
 def _drawn_at_once(deletion: Deletion, task: ChunkTask) -> Array:
@@ -175,16 +179,19 @@ def draw_watched(deletion: Deletion, task: ChunkTask) -> tuple[Array, Watched]:
     """
     if task.first is not None:
         return checked_chunk(deletion, task, lambda: _trial_by_trial(deletion, task))
+    if task.shows and isinstance(deletion, SamplesLearned) and shows_learned(deletion):
+        sample = deletion.sample_with_learned
+        return checked_chunk(deletion, task, lambda: sample(task.source.world, task.n, rng=task.generator()))
     releases, models = sampled_with_models(
         deletion, task.source.world, task.n, rng=task.generator(), where=_where(task)
     )
-    return releases, _watched(deletion, releases, models)
+    return releases, _watched(deletion, task, releases, models)
 
 
 def _trial_by_trial(deletion: Deletion, task: ChunkTask) -> tuple[Array, LearnedModels | None]:
     if not isinstance(deletion, LearnedOnce):
         raise TrialError("trials with streams of their own need the stages of a mechanism; please report this")
-    return deletion.drawn(task.source.world, list(task.streams()))
+    return deletion.drawn(task.source.world, list(task.streams()), task.shows)
 
 
 def checked_chunk(
@@ -198,16 +205,26 @@ def checked_chunk(
         As :func:`draw`.
     """
     releases, models = _checked(deletion, task.source.world, task.n, drawn, _where(task))
-    return releases, _watched(deletion, releases, models)
+    return releases, _watched(deletion, task, releases, models)
 
 
-def _watched(deletion: Deletion, releases: Array, models: LearnedModels | None) -> Watched:
+def _watched(deletion: Deletion, task: ChunkTask, releases: Array, models: LearnedModels | None) -> Watched:
     return Watched(
         releases=fingerprints(releases),
         models=None if models is None else models.prints,
         opaque="" if models is None else models.opaque,
         changed=deletion.changed_data() if isinstance(deletion, HasData) else (),
+        shown=None if models is None else _shown(task, releases, models.released),
     )
+
+
+def _shown(task: ChunkTask, releases: Array, before: Array | None) -> Shown | None:
+    """Return the leading trials that a task asks for; none where their models cannot be compared to releases."""
+    after = releases[: task.shows]
+    if not task.shows or before is None or before[: task.shows].shape != after.shape:
+        return None
+    before = np.ascontiguousarray(before[: task.shows], dtype=np.float64)
+    return Shown(chunk=task.chunk, before=before, after=after) if np.all(np.isfinite(before)) else None
 
 
 def sampled_with_models(

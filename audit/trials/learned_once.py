@@ -6,6 +6,7 @@ of its own: one learns model t, the same for every forget set, and one unlearns 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from audit.errors import TrialError
 from mechanisms.adapters.models import OpaqueModelError, fingerprint
 from mechanisms.claim import Reference
-from mechanisms.protocol import HasData, HasModels, HasStages, LearnedModels, ReleaseSpec, World
+from mechanisms.protocol import HasData, HasModels, HasStages, LearnedModels, ReleaseSpec, ShowsLearned, World
 from mechanisms.reading.records import RecordSet
 
 Array = NDArray[np.float64]
@@ -88,23 +89,46 @@ class LearnedOnce:
             )
         return releases
 
-    def drawn(self, world: World, streams: Sequence[TrialStreams]) -> tuple[Array, LearnedModels | None]:
-        """Return the release of each trial, and the model of each where the deletion shows them."""
-        releases, prints = [], []
+    def seen_before(self, models: Any) -> Array | None:
+        """Return the release of a learned model, which stays as it is; ``None`` where it has none, or nobody asks.
+
+        A copy is looked at: to observe a model may change it.
+        """
+        if not shows_learned(self.bound):
+            return None
+        try:
+            return self.bound.released(copy.deepcopy(models))
+        except Exception:
+            return None
+
+    def drawn(
+        self, world: World, streams: Sequence[TrialStreams], shows: int = 0
+    ) -> tuple[Array, LearnedModels | None]:
+        """Return the release of each trial, and what the deletion shows of its models, so many as they were learned."""
+        releases, prints, before = [], [], list[Array | None]()
         for stream in streams:
             models = self.learned(stream.learning)
             prints.append(print_of(models))
+            if len(before) < shows:
+                before.append(self.seen_before(models))
             releases.append(self.served(models, world, stream.unlearning))
-        return np.concatenate(releases), self.shown(prints)
+        return np.concatenate(releases), self.shown(prints, before)
 
-    def shown(self, prints: Sequence[int | None]) -> LearnedModels | None:
-        """Return what an audit is told of the learned models of some trials."""
+    def shown(self, prints: Sequence[int | None], before: Sequence[Array | None] = ()) -> LearnedModels | None:
+        """Return what an audit is told of the learned models of some trials, the leading ones as they were learned."""
         if not isinstance(self.bound, HasModels):
             return None
+        seen = [each for each in before if each is not None]
+        released = np.concatenate(seen) if seen and len(seen) == len(before) else None
         known = [each for each in prints if each is not None]
         if len(known) < len(prints):
-            return LearnedModels(prints=None, opaque="learned models cannot be taken apart")
-        return LearnedModels(prints=np.array(known, dtype=np.uint64))
+            return LearnedModels(prints=None, opaque="learned models cannot be taken apart", released=released)
+        return LearnedModels(prints=np.array(known, dtype=np.uint64), released=released)
+
+
+def shows_learned(deletion: object) -> bool:
+    """Return whether a control looks at a deletion's models before unlearning: its reference world unlearns too."""
+    return isinstance(deletion, ShowsLearned) and getattr(deletion, "reference", None) is not Reference.RETRAIN_ONLY
 
 
 def print_of(models: Any) -> int | None:

@@ -20,6 +20,7 @@ from audit.trials.engines import worker_limits
 from audit.trials.learned_once import LearnedOnce, print_of
 from audit.trials.watching import Watched
 from mechanisms.errors import UnlearnAuditError
+from mechanisms.protocol import LearnedModels
 
 Array = NDArray[np.float64]
 
@@ -57,6 +58,7 @@ def _drawn(deletions: Sequence[LearnedOnce], chunk: Together) -> list[tuple[Arra
     """Return what was drawn for each forget set; a model is learned by the first one's stages."""
     tasks = chunk.tasks
     releases: list[list[Array] | None] = [[] for _ in tasks]
+    before: list[list[Array | None]] = [[] for _ in tasks]
     prints = []
     for streams in zip(*(task.streams() for task in tasks), strict=True):
         try:
@@ -68,20 +70,22 @@ def _drawn(deletions: Sequence[LearnedOnce], chunk: Together) -> list[tuple[Arra
             mine = releases[m]
             if mine is None:
                 continue
+            if len(before[m]) < task.shows:
+                before[m].append(deletion.seen_before(models))
             try:
                 mine.append(deletion.served(models, task.source.world, stream.unlearning))
             except (Exception, SystemExit):
                 releases[m] = None
     return [
-        None if mine is None else _checked(deletion, task, mine, prints)
-        for deletion, task, mine in zip(deletions, tasks, releases, strict=True)
+        None if mine is None else _checked(deletion, task, mine, deletion.shown(prints, seen))
+        for deletion, task, mine, seen in zip(deletions, tasks, releases, before, strict=True)
     ]
 
 
 def _checked(
-    deletion: LearnedOnce, task: ChunkTask, releases: Sequence[Array], prints: Sequence[int | None]
+    deletion: LearnedOnce, task: ChunkTask, releases: Sequence[Array], models: LearnedModels | None
 ) -> tuple[Array, Watched] | None:
     try:
-        return checked_chunk(deletion, task, lambda: (np.concatenate(releases), deletion.shown(prints)))
+        return checked_chunk(deletion, task, lambda: (np.concatenate(releases), models))
     except UnlearnAuditError:
         return None

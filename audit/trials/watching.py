@@ -7,11 +7,28 @@ In the flow: workers watch each chunk that they draw; the chunks of a world are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.trials.independence import Prints, n_distinct, n_repeated
+from mechanisms.protocol import World
+
+Array = NDArray[np.float64]
+# Pairs of a model before and after unlearning nothing, and models of each kind that say where the deletion points: what
+# the control of the reference world needs.
+N_PAIRS, N_MODELS = 50, 25
+SHOWN = {World.RETRAINED: N_PAIRS + N_MODELS, World.UNLEARNED: N_MODELS}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """Models of the leading trials of a chunk before and after unlearning, shape (n, *release.shape) each."""
+
+    chunk: int
+    before: Array
+    after: Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,12 +45,15 @@ class Watched:
         Why models cannot be told apart; empty where the mechanism shows none.
     changed
         Arrays of the data that are no longer what they were, in words.
+    shown
+        Models before and after unlearning, where the chunk's task asks for them; never stored.
     """
 
     releases: Prints
     models: Prints | None = None
     opaque: str = ""
     changed: tuple[str, ...] = ()
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +70,8 @@ class Seen:
         Why not, if there is a reason.
     changed
         Arrays of the data that were changed, in words.
+    shown
+        Models before and after unlearning, of each chunk that was asked for them and was drawn, not read from a store.
     """
 
     n: int = 0
@@ -57,6 +79,7 @@ class Seen:
     models: int | None = None
     opaque: str = ""
     changed: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = field(default=(), compare=False)
 
 
 def together(chunks: Sequence[Watched]) -> Seen:
@@ -73,4 +96,5 @@ def together(chunks: Sequence[Watched]) -> Seen:
         models=n_distinct(np.concatenate(models)) if len(models) == len(chunks) else None,
         opaque=next((chunk.opaque for chunk in chunks if chunk.opaque), ""),
         changed=tuple(dict.fromkeys(what for chunk in chunks for what in chunk.changed)),
+        shown=tuple(chunk.shown for chunk in chunks if chunk.shown is not None),
     )

@@ -5,8 +5,9 @@ Besides releases it shows an audit which models they came from, and whether a fu
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -164,19 +165,49 @@ class FunctionsDeletion:
         UserFunctionError, EmptyForgetSetError, InvalidInputError
             As :meth:`sample`.
         """
+        return self._sampled(world, n, rng, lambda models: None)
+
+    def sample_with_learned(self, world: World, n: int, *, rng: np.random.Generator) -> tuple[Array, LearnedModels]:
+        """Return what :meth:`sample_with_models` does, with the models as they would be released before unlearning.
+
+        Raises
+        ------
+        UserFunctionError, EmptyForgetSetError, InvalidInputError
+            As :meth:`sample`.
+        """
+        return self._sampled(world, n, rng, self.released_learned)
+
+    def released_learned(self, models: list[Any]) -> Array | None:
+        """Return what an attacker would see of learned models, which stay as they are; ``None`` where they cannot be.
+
+        Copies are looked at: to observe a model may change it.
+        """
+        try:
+            return self.stages.released([copy.deepcopy(model) for model in models])
+        except Exception:
+            return None
+
+    def _sampled(
+        self, world: World, n: int, rng: np.random.Generator, show: Callable[[list[Any]], Array | None]
+    ) -> tuple[Array, LearnedModels]:
+        """Return releases, and of each model a fingerprint and what is shown of it."""
         releases: list[Array] = []
         prints: list[int] = []
+        shown: list[Array | None] = []
         opaque = ""
         for models in self._learned(world, n, rng):
+            # Before unlearning, which may change the models in place.
             if not opaque:
-                # Before unlearning, which may change the models in place.
                 try:
                     prints += [fingerprint(model) for model in models]
                 except OpaqueModelError as error:
                     opaque = str(error)
+            shown.append(show(models))
             releases += [self.stages.seen(model) for model in self._unlearned(world, models, rng)]
         known = None if opaque else np.array(prints, dtype=np.uint64)
-        return np.stack(releases), LearnedModels(prints=known, opaque=opaque)
+        before = [each for each in shown if each is not None]
+        released = np.concatenate(before) if len(before) == len(shown) else None
+        return np.stack(releases), LearnedModels(prints=known, opaque=opaque, released=released)
 
     def learned(self, world: World | None, *, rng: np.random.Generator, nudge: float = 0.0) -> Array:
         """Return the numbers of one model, learned on a world's data; with ``None``, on half of the retained records.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from audit.records.models import ModelsResult, RecordDetail
+from audit.records.models import ModelsResult, RecordColumns, RecordDetail
 from audit.records.verdict import Verdict
 from audit.records.words.phrases import CONTROLS, MORE_FREQUENT, REMINDER, claim_text, spoken
 from mechanisms.claim import Reference
@@ -15,6 +15,8 @@ from reports.page.parts import NONE, CodeText, Passage, TableView, VerdictView, 
 
 TOLD_AT = 1e-5
 WITHHELD = "Which records these are, and every number of a single record, is withheld."
+# Records in the table where none has a lower bound.
+_FOREMOST = 20
 # Larger e-values are printed as more than this.
 _LARGEST_LOG = 30 * math.log(10)
 
@@ -77,22 +79,18 @@ def records_table(result: ModelsResult, most: int | None = None) -> TableView:
         title="Records with the most evidence",
         caption=_table_caption(result),
         columns=columns,
-        rows=tuple(_cells(result, detail, per_record) for detail in result.details[:most]),
+        rows=tuple(_cells(result, detail, per_record) for detail in result.details[:most])
+        or tuple(_short_cells(result, i, per_record) for i in result.foremost(_FOREMOST)[:most]),
         numeric=(False, True, True, True, False, True, True, True, *((False, False) if per_record else ())),
     )
 
 
 def _cells(result: ModelsResult, detail: RecordDetail, per_record: bool) -> tuple[str, ...]:
-    bound, columns = detail.bound, result.records
+    bound = detail.bound
     counts = bound.counts
-    area = NONE
-    if columns is not None:
-        auc, se = columns.auc[detail.record], columns.auc_se[detail.record]
-        # Where the two kinds of models do not overlap the error is not known, and 0 would say that it is.
-        area = f"{nearest(auc, 3)}{f' ± {nearest(1.96 * se, 2)}' if se > 0 else ''}" if math.isfinite(se) else NONE
     cells = (
         result.name_of(detail.record),
-        area,
+        _area(result.records, detail.record),
         down(bound.value),
         nearest(bound.delta),
         f"{'above' if bound.tail == 'upper' else 'up to'} {nearest(bound.threshold)}, {MORE_FREQUENT[bound.direction]}",
@@ -103,6 +101,32 @@ def _cells(result: ModelsResult, detail: RecordDetail, per_record: bool) -> tupl
     if not per_record:
         return cells
     return (*cells, spoken(Verdict.REFUTED) if detail.refuted else NONE, "listed" if detail.listed else NONE)
+
+
+def _short_cells(result: ModelsResult, record: int, per_record: bool) -> tuple[str, ...]:
+    """Return a record without a lower bound: p-value and e-value are all that there is."""
+    columns = result.records
+    if columns is None:
+        return ()
+    cells = (
+        result.name_of(record),
+        _area(columns, record),
+        *(NONE,) * 4,
+        up(columns.p_values[record]),
+        _e_value(columns.log_e_values[record]),
+    )
+    if not per_record:
+        return cells
+    refuted = spoken(Verdict.REFUTED) if record in result.refuted else NONE
+    return (*cells, refuted, "listed" if record in result.listed else NONE)
+
+
+def _area(columns: RecordColumns | None, record: int) -> str:
+    if columns is None:
+        return NONE
+    auc, se = columns.auc[record], columns.auc_se[record]
+    # Where the two kinds of models do not overlap the error is not known, and 0 would say that it is.
+    return f"{nearest(auc, 3)}{f' ± {nearest(1.96 * se, 2)}' if se > 0 else ''}" if math.isfinite(se) else NONE
 
 
 def _e_value(log_e: float) -> str:
@@ -197,7 +221,7 @@ def _limits(result: ModelsResult) -> list[Passage]:
 def _table_caption(result: ModelsResult) -> str:
     if result.redacted:
         return WITHHELD
-    shown = len(result.details)
+    shown = len(result.details) or len(result.foremost(_FOREMOST))
     return f"{shown:,} of {counted(result.n_records, 'record')}; the CSV file has all of them."
 
 

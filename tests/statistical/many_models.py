@@ -21,8 +21,12 @@ from audit.gathering.selection import choose_event, claim_rows
 from audit.given.options import Options
 from audit.given.rows import GivenRows, gather_rows
 from audit.models.assigning import Status
+from audit.models.betting_records import Bets, SoFar, bets_of
 from audit.models.checks import counting_of
 from audit.models.examining import Rows, Sides, Tests, examine
+from audit.models.following import ModelsStream
+from audit.models.following_records import BATCH, FIRST_FIT
+from audit.models.outputs import Outputs
 from audit.plan.split import Split
 from audit.records.counts import Counts
 from audit.statistics.bets import log_sum
@@ -39,6 +43,7 @@ RECORDS = 100
 LEVEL = 0.05
 LAWS = ("exchangeable", "shared factor", "one outlier")
 SIZES = (32, 64, 256)
+STREAM = ModelsStream(claim=CLAIM, kind="scores", significance=LEVEL, seed=0, first_fit=FIRST_FIT, most=0, batch=BATCH)
 
 
 def latent(law: str, models: int, records: int, rng: np.random.Generator) -> Array:
@@ -174,6 +179,21 @@ def replicate(study: Study, law: str, models: int, rng: np.random.Generator) -> 
     unlearned = deletion[:, None] & (status == Status.FORGOTTEN)
     retrained = ~deletion[:, None] & (status != Status.RETAINED)
     return study.outcome(study.rows(outputs, unlearned, retrained, fitted(deletion, rng), rng))
+
+
+def followed(law: str, models: int, rng: np.random.Generator) -> tuple[Bets, NDArray[np.bool_]]:
+    """Return the bets of :func:`audit.follow_status` after so many models, kinds mixed, and which claims are true.
+
+    Under "one outlier" record 17 is nearly always high where it was forgotten, and seldom in reference models.
+    """
+    status, deletion = status_of(models, RECORDS, rng)
+    order = rng.permutation(models)
+    status, deletion, true = status[order], deletion[order], np.ones(RECORDS, dtype=np.bool_)
+    chance = chances(status, deletion, law)
+    if law == "one outlier":
+        true[17], chance[~deletion, 17] = False, 0.02
+    given = Outputs(array=numbers(chance, law, rng), kind="scores", labels=None, name="outputs")
+    return bets_of(SoFar(outputs=given, status=status, is_deletion=deletion), STREAM), true
 
 
 def pooled_rejects(law: str, models: int, rng: np.random.Generator) -> bool:

@@ -92,7 +92,8 @@ def audit_models(
     folders unlearned and oracle with a file a model; or models.csv (id, kind) and a file a model; or outputs.npy with
     status.npy and kinds.npy; or LiRA's experiment-* folders, or ML Privacy Meter's, each with status.npy. Beside them
     may lie labels.npy and records.txt. With a status there is a claim a record; else one claim, about one deletion.
-    With --follow the files may grow from call to call: a true claim is ever refuted with at most the significance.
+    With --follow the files may grow from call to call, new models at the end: a true claim is ever refuted with at most
+    the significance.
 
     Exit codes: 0 nothing refuted, 1 a claim refuted, 3 inconclusive.
     """
@@ -100,6 +101,7 @@ def audit_models(
     from audit.commands.output.filing.evidence import Evidence
     from audit.commands.report import exit_code, publish
     from audit.models.reading import read_models
+    from audit.records.models import ModelsResult
     from mechanisms.claim import Claim, EpsilonDelta, Reference
 
     check_writable(out, {"--junit": junit, "--follow": follow}, contents=MODELS if follow is None else REPORT)
@@ -120,6 +122,8 @@ def audit_models(
     say(f"{path.name or path}: {stored.layout}")
     if follow is not None:
         words.append(f"--follow={follow}")
+        beside = {} if stored.is_one_deletion else {"conditional_on_seed": conditional_on_seed}
+        check_writable(out, contents=REPORT if stored.is_one_deletion else MODELS)
         so_far = stored.follow(
             claim=claim,
             state=follow,
@@ -128,8 +132,12 @@ def audit_models(
             seed=seed,
             continuous=not discrete,
             command=shlex.join(words),
+            **beside,
         )
-        publish(replace(so_far, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
+        if isinstance(so_far, ModelsResult):
+            publish_models(replace(so_far, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
+        else:
+            publish(replace(so_far, case=case), out, as_json, junit=junit, redact=redact, evidence=evidence)
         return exit_code(so_far, allow_inconclusive=allow_inconclusive)
     result = stored.audit(
         claim=claim,
