@@ -27,6 +27,12 @@ INDIVIDUAL = (
 )
 
 
+CARRIED = (
+    "Requests were written down before the first release. Unlearning steps keep to what is left of each record's "
+    "budget, which they charge in units of their own noise, and the reference world runs as many.",
+)
+
+
 class Certified(Protocol):
     """What a certificate takes from a mechanism."""
 
@@ -49,6 +55,11 @@ def learning_noise_certificate(mu: float, *, n_deleted: int, of: Certified) -> C
 def individual_certificate(mu: float, *, of: Certified) -> Certificate:
     """Return the certificate of the deleted records' own budgets."""
     return gaussian_certificate(mu, of=of, method="individual", assumptions=(*INDIVIDUAL, *FROZEN))
+
+
+def carried_certificate(mu: float, *, of: Certified) -> Certificate:
+    """Return the certificate of the budgets of all records that several requests asked for."""
+    return gaussian_certificate(mu, of=of, method="individual", assumptions=(*INDIVIDUAL, *CARRIED, *FROZEN[:-1]))
 
 
 def gaussian_certificate(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,15 +69,18 @@ class Batch:
         Of the features, shape (n,).
     budgets
         What each record may spend, shape (n,) and in 64 bits; ``None``: all take part in every step.
+    keys
+        What each record is known by in a ledger; empty where nobody asks.
     """
 
     features: torch.Tensor
     targets: torch.Tensor
     squared_lengths: torch.Tensor
     budgets: torch.Tensor | None = None
+    keys: tuple[bytes, ...] = ()
 
     @staticmethod
-    def of(data: Dataset, budgets: NDArray[np.float64] | None = None) -> Batch:
+    def of(data: Dataset, budgets: NDArray[np.float64] | None = None, keys: tuple[bytes, ...] = ()) -> Batch:
         """Return the whole of a data set as one batch."""
         features = as_tensor(data.features)
         return Batch(
@@ -85,6 +88,7 @@ class Batch:
             targets=as_tensor(data.targets),
             squared_lengths=features.square().sum(1),
             budgets=None if budgets is None else torch.from_numpy(np.array(budgets, dtype=np.float64)),
+            keys=keys,
         )
 
 
@@ -98,22 +102,43 @@ class Ledger:
         Shape (n,).
     spent
         Shape (b, n), changed in place.
+    keys
+        What each record is known by; equal records have equal gradients, and one key.
+    rate
+        What a step charges for a squared length: more than 1 where its noise is less than that of learning.
     """
 
     budgets: torch.Tensor
     spent: torch.Tensor
+    keys: tuple[bytes, ...] = ()
+    rate: float = 1.0
 
     @staticmethod
-    def of(budgets: torch.Tensor, n_networks: int) -> Ledger:
+    def of(budgets: torch.Tensor, n_networks: int, keys: tuple[bytes, ...] = ()) -> Ledger:
         """Return a ledger in which nothing is spent."""
-        return Ledger(budgets=budgets, spent=torch.zeros(n_networks, len(budgets), dtype=torch.float64))
+        return Ledger(budgets=budgets, spent=torch.zeros(n_networks, len(budgets), dtype=torch.float64), keys=keys)
+
+    @staticmethod
+    def joined(parts: Sequence[Ledger]) -> Ledger:
+        """Return the ledger of the networks of several parts, in order."""
+        return replace(parts[0], spent=torch.cat([part.spent for part in parts]))
+
+    def part(self, start: int, stop: int) -> Ledger:
+        """Return a copy for the networks from one position to before another."""
+        return replace(self, spent=self.spent[start:stop].clone())
+
+    def carried(self, keys: tuple[bytes, ...], rate: float) -> Ledger:
+        """Return a copy for some of the records, with what they have spent, at another rate."""
+        place = {key: i for i, key in enumerate(self.keys)}
+        positions = torch.tensor([place[key] for key in keys], dtype=torch.long)
+        return Ledger(budgets=self.budgets[positions], spent=self.spent[:, positions].clone(), keys=keys, rate=rate)
 
     def admitted(self, squared: torch.Tensor) -> torch.Tensor:
         """Enter the squared lengths of a step, and return whose sum, this step's included, is within its budget.
 
         Who is over the budget stays so: a record that a step leaves out spends all the same.
         """
-        self.spent.add_(squared)
+        self.spent.add_(squared, alpha=self.rate)
         return self.spent <= self.budgets
 
 
@@ -127,10 +152,13 @@ class Networks:
         Before the hidden layer, shape (p, b, h): the networks share their inputs, so one product serves them all.
     second
         After it, the bias in the last row, shape (b, h + 1, q).
+    ledger
+        What each record has spent in learning them, where unlearning goes on with it.
     """
 
     first: torch.Tensor
     second: torch.Tensor
+    ledger: Ledger | None = None
 
     @staticmethod
     def of(vectors: NDArray[np.float32], shape: Shape) -> Networks:
@@ -143,8 +171,11 @@ class Networks:
     @staticmethod
     def joined(parts: Sequence[Networks]) -> Networks:
         """Return the networks of several parts, in order."""
+        ledgers = [part.ledger for part in parts if part.ledger is not None]
         return Networks(
-            first=torch.cat([part.first for part in parts], dim=1), second=torch.cat([part.second for part in parts])
+            first=torch.cat([part.first for part in parts], dim=1),
+            second=torch.cat([part.second for part in parts]),
+            ledger=Ledger.joined(ledgers) if len(ledgers) == len(parts) else None,
         )
 
     @property
@@ -160,7 +191,11 @@ class Networks:
 
     def part(self, start: int, stop: int) -> Networks:
         """Return copies of the networks from one position to before another."""
-        return Networks(first=self.first[:, start:stop].contiguous().clone(), second=self.second[start:stop].clone())
+        return Networks(
+            first=self.first[:, start:stop].contiguous().clone(),
+            second=self.second[start:stop].clone(),
+            ledger=None if self.ledger is None else self.ledger.part(start, stop),
+        )
 
     def move(self, direction: Networks, factor: float) -> None:
         """Add a multiple of a direction to the weights, in place."""

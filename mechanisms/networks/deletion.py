@@ -88,7 +88,7 @@ class NetworkDeletion(NetworkStages):
             for start in range(0, n, AT_ONCE):
                 networks = self._learned(learned_on, min(AT_ONCE, n - start), rng)
                 if not self._stops(world):
-                    self._unlearn(networks, unlearned_on, rng)
+                    networks = self._unlearn(networks, unlearned_on, rng)
                 releases[start : start + AT_ONCE] = self._logits(networks)
         return releases
 
@@ -105,17 +105,15 @@ class NetworkDeletion(NetworkStages):
         with one_thread():
             learned_on, unlearned_on = self._batches(world)
             start = self._learned(learned_on, 1, rng)
-            networks = Networks(first=start.first.repeat(1, n, 1), second=start.second.repeat(n, 1, 1))
+            networks = Networks.joined([start] * n)
             shown = [self._logits(networks)]
             self._unlearn(networks, unlearned_on, rng, n_steps=n_steps, shown=shown)
         return np.stack(shown, axis=1)
 
     def _batches(self, world: World) -> tuple[Batch, Batch]:
         """Return the records that a world learns from, and those that its unlearning steps run on."""
-        from mechanisms.networks.clipped_descent import Batch
-
         learned_on = self.retained if world is World.RETRAINED else self.data
-        return self._to_learn(learned_on), Batch.of(self.data if world is World.NEGLECTED else self.retained)
+        return self._to_learn(learned_on), self._to_unlearn(self.data if world is World.NEGLECTED else self.retained)
 
     def _stops(self, world: World) -> bool:
         return world is World.RETRAINED and self.reference is Reference.RETRAIN_ONLY

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mechanisms.accounting.clipped_learning import budget_within
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError, require
+from mechanisms.reading.scalars import flag
 
 Array = NDArray[np.float64]
 # Of pilot runs, so that no trial draws from their streams.
@@ -61,6 +62,10 @@ class IndividualFilter:
     step's included, is within its budget; the other records' gradients are still divided by the number of all, and the
     noise is added all the same. A budget is at most what a record can spend at all.
 
+    With ``carried`` it goes on so in unlearning, where a step charges a squared length times the square of
+    ``sigma_learn / sigma_unlearn``: then a later request for a record that took part in serving earlier ones is
+    certified too. The margin pays for both, also of a record that spends all it can in learning.
+
     Parameters
     ----------
     margin
@@ -69,6 +74,8 @@ class IndividualFilter:
         Of the pilot run, at least 0; no other random number depends on it.
     target
         No record gets a budget beyond this epsilon, at the mechanism's delta; ``None`` for no such limit.
+    carried
+        Unlearning steps keep to what learning left of each budget.
 
     Raises
     ------
@@ -85,6 +92,7 @@ class IndividualFilter:
     margin: float = 1.3
     pilot_seed: int = 0
     target: float | None = None
+    carried: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -94,12 +102,14 @@ class IndividualFilter:
         require(seed >= 0, "pilot_seed", expected="at least 0", got=seed, fix="give a whole number")
         known = target is None or 0 < target < math.inf
         require(known, "target", expected="positive and finite", got=target, fix="give an epsilon, or None")
+        object.__setattr__(self, "carried", flag(self.carried, "carried"))
 
     @property
     def words(self) -> str:
         """What is public of it, for reports."""
         limit = "" if self.target is None else f", each within epsilon {self.target:g}"
-        return f"budgets {self.margin:g} times those of a pilot of seed {self.pilot_seed}{limit}"
+        kept = ", kept to in unlearning too" if self.carried else ""
+        return f"budgets {self.margin:g} times those of a pilot of seed {self.pilot_seed}{limit}{kept}"
 
     def generator(self) -> np.random.Generator:
         """Return the random numbers of the pilot."""
@@ -107,7 +117,8 @@ class IndividualFilter:
 
     def budgets(self, spent: Array, *, of: Settings, divisor: int) -> Array:
         """Return each record's budget from what it spent in the pilot, shape (n,)."""
-        largest = of.n_learn * of.clip_norm * of.clip_norm
+        # What can be spent in learning at all; carried budgets leave the margin to unlearning.
+        largest = of.n_learn * of.clip_norm * of.clip_norm * (self.margin if self.carried else 1.0)
         if self.target is not None:
             scale: dict[str, Any] = {"step_size": of.step_size, "divisor": divisor, "sigma": of.sigma_learn}
             largest = min(largest, budget_within(self.target, of.delta, **scale))
@@ -125,7 +136,7 @@ class Budgets:
     def of_records(data: Dataset, budgets: Array) -> Budgets:
         """Return the budgets of the records of a data set, in its order; of equal ones the largest."""
         by_record: dict[bytes, float] = {}
-        for key, budget in zip(_keys(data), budgets.tolist(), strict=True):
+        for key, budget in zip(keys_of(data), budgets.tolist(), strict=True):
             by_record[key] = max(budget, by_record.get(key, 0.0))
         return Budgets(by_record=by_record)
 
@@ -138,7 +149,7 @@ class Budgets:
             For a record that has none.
         """
         try:
-            return np.array([self.by_record[key] for key in _keys(records)], dtype=np.float64)
+            return np.array([self.by_record[key] for key in keys_of(records)], dtype=np.float64)
         except KeyError:
             raise InvalidInputError(
                 field="records",
@@ -148,5 +159,6 @@ class Budgets:
             ) from None
 
 
-def _keys(data: Dataset) -> list[bytes]:
-    return [x.tobytes() + y.tobytes() for x, y in zip(data.features, data.targets, strict=True)]
+def keys_of(data: Dataset) -> tuple[bytes, ...]:
+    """Return what each record is known by: all of its numbers."""
+    return tuple(x.tobytes() + y.tobytes() for x, y in zip(data.features, data.targets, strict=True))

@@ -122,6 +122,19 @@ class NetworkLangevin:
         needs = "above 0 with an individual filter"
         noisy = self.individual is None or self.sigma_learn > 0
         require(noisy, "sigma_learn", expected=needs, got=self.sigma_learn, fix="budgets are of its noise")
+        self._check_carried()
+
+    def _check_carried(self) -> None:
+        """Refuse unlearning steps that carried budgets have no charge for."""
+        if self.individual is None or not self.individual.carried:
+            return
+        noisy = self.sigma_unlearn > 0 or self.n_unlearn == 0
+        fix = "without noise nobody could take part in unlearning"
+        expected = "above 0 with budgets that are carried into unlearning"
+        require(noisy, "sigma_unlearn", expected=expected, got=self.sigma_unlearn, fix=fix)
+        usual = self.fine_tuning is None
+        fix = "its steps clip the mean of gradients, and no record's own"
+        require(usual, "fine_tuning", expected="None with carried budgets", got=self.fine_tuning, fix=fix)
 
     @property
     def name(self) -> str:

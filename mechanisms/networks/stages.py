@@ -7,16 +7,18 @@ learns, never before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.claim import Reference
+from mechanisms.accounting.clipped_learning import filtered_mu
+from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset
+from mechanisms.networks.certificates import carried_certificate
 from mechanisms.networks.fine_tuning import NoisyFineTuning
-from mechanisms.networks.individual import Budgets
+from mechanisms.networks.individual import Budgets, keys_of
 from mechanisms.protocol import ReleaseSpec
 
 if TYPE_CHECKING:
@@ -84,14 +86,12 @@ class NetworkStages:
 
     def unlearn(self, models: Networks, retained: Dataset, request: Dataset, rng: np.random.Generator) -> Networks:
         """Return the networks after noisy steps on the retained records; the request is seen in nothing else."""
-        from mechanisms.networks.clipped_descent import Batch, Networks, one_thread
+        from mechanisms.networks.clipped_descent import Networks, one_thread
 
         with one_thread():
-            batch = Batch.of(retained)
+            batch = self._to_unlearn(retained)
             parts = [models.part(i, i + AT_ONCE) for i in range(0, models.n, AT_ONCE)]
-            for networks in parts:
-                self._unlearn(networks, batch, rng)
-            return Networks.joined(parts)
+            return Networks.joined([self._unlearn(networks, batch, rng) for networks in parts])
 
     def released(self, models: Networks) -> Array:
         """Return the logits on the probe records, shape (n, probes, classes)."""
@@ -117,10 +117,10 @@ class NetworkStages:
         networks.first.mul_((2 / shape.n_inputs) ** 0.5)
         networks.second.mul_(shape.hidden**-0.5)
         if batch.budgets is not None:
-            ledger = Ledger.of(batch.budgets, n)
+            ledger = Ledger.of(batch.budgets, n, batch.keys)
         for step in range(mechanism.n_learn):
             self._step(networks, batch, drawn[:, n_starts + step] if sigma > 0 else None, sigma, ledger)
-        return networks
+        return replace(networks, ledger=ledger) if self._carries else networks
 
     def pilot(self, data: Dataset, rng: np.random.Generator) -> Array:
         """Return the squared lengths of each record's clipped gradients, summed over one run, shape (n,)."""
@@ -132,10 +132,23 @@ class NetworkStages:
         return np.asarray(ledger.spent[0].numpy())
 
     def _to_learn(self, records: Dataset) -> Batch:
-        """Return records with the budgets that learning keeps to; unlearning steps keep to none."""
+        """Return records with the budgets that learning keeps to."""
         from mechanisms.networks.clipped_descent import Batch
 
-        return Batch.of(records, None if self.budgets is None else self.budgets.of(records))
+        keys = keys_of(records) if self._carries else ()
+        return Batch.of(records, None if self.budgets is None else self.budgets.of(records), keys)
+
+    def _to_unlearn(self, records: Dataset) -> Batch:
+        """Return records for unlearning steps, which keep to what is left of budgets, or to none."""
+        from mechanisms.networks.clipped_descent import Batch
+
+        return Batch.of(records, keys=keys_of(records) if self._carries else ())
+
+    @property
+    def _carries(self) -> bool:
+        """Whether unlearning goes on with the budgets of learning."""
+        individual = self.mechanism.individual
+        return individual is not None and individual.carried and self.budgets is not None
 
     def _unlearn(
         self,
@@ -145,9 +158,15 @@ class NetworkStages:
         *,
         n_steps: int | None = None,
         shown: list[Array] | None = None,
-    ) -> None:
-        """Run unlearning steps in place, all of them by default; append the releases after each on request."""
-        sigma = self.mechanism.sigma_unlearn
+    ) -> Networks:
+        """Run unlearning steps in place, all of them by default; append the releases after each on request.
+
+        Returned are the networks with what is left of budgets, where these are carried.
+        """
+        sigma, ledger = self.mechanism.sigma_unlearn, networks.ledger
+        if ledger is not None:
+            ledger = ledger.carried(batch.keys, (self.mechanism.sigma_learn / sigma) ** 2 if sigma > 0 else np.inf)
+            networks = replace(networks, ledger=ledger)
         n_steps = self.mechanism.n_unlearn if n_steps is None else n_steps
         drawn = None
         if sigma > 0:
@@ -158,7 +177,7 @@ class NetworkStages:
         for step in range(n_steps):
             noise = None if drawn is None else drawn[:, step]
             if tuning is None:
-                self._step(networks, batch, noise, sigma)
+                self._step(networks, batch, noise, sigma, ledger)
             else:
                 _tune(networks, batch, tuning)
                 self._shake(networks, noise, sigma)
@@ -166,6 +185,22 @@ class NetworkStages:
                 shown.append(self._logits(networks))
         for _ in range(0 if tuning is None or shown is not None else tuning.n_clean):
             self._step(networks, batch, None, 0.0)
+        return networks
+
+    def stream_certificates(self, deleted: Dataset) -> tuple[Certificate, ...]:
+        """Return what is certified of the release after several requests, for all records that they asked for.
+
+        Parameters
+        ----------
+        deleted
+            The records of all requests so far; which request asked for which makes no difference.
+        """
+        mechanism, budgets = self.mechanism, self.budgets
+        if budgets is None or not self._carries or mechanism.reference is Reference.RETRAIN_ONLY:
+            return ()
+        scale = {"step_size": mechanism.step_size, "divisor": self.divisor, "sigma": mechanism.sigma_learn}
+        mu = filtered_mu(budgets.of(deleted), **scale)  # type: ignore[arg-type]
+        return (carried_certificate(mu, of=mechanism),)
 
     def _step(
         self,

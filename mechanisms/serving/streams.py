@@ -195,6 +195,12 @@ class StreamDeletion:
         """The reference world."""
         return self.phases[-1].reference
 
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Return what the mechanism certifies of the records of all these requests; nothing where it does not say."""
+        stated = getattr(self.bound, "stream_certificates", None)
+        asked = tuple(record for request in self.requests for record in request)
+        return () if stated is None else tuple(stated(self.data.take(asked)))
+
     def sample(self, world: World, n: int, *, rng: np.random.Generator) -> Array:
         """Return n independent releases of a world, made stage by stage."""
         first = self.phases[0]

@@ -150,6 +150,7 @@ class IndividualSection(Section):
     margin: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
     pilot_seed: AtLeastZero = 0
     target: Positive | None = None
+    carried: bool = False
 
 
 class FineTuningSection(Section):
