@@ -6,6 +6,7 @@ and not validity.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from attacks.linear.fisher import RELATIVE_CUTOFF
 from attacks.linear.score import project
 from attacks.protocol import AttackContext, FittedAttack, Needs, failure
 from mechanisms.errors import NotApplicableError
-from mechanisms.protocol import GaussianLaw
+from mechanisms.protocol import Access, GaussianLaw
 
 Array = NDArray[np.float64]
 # A variance difference below this share of the largest one is left out of the score, with the same effect.
@@ -26,8 +27,8 @@ NEGLIGIBLE = 1e-9
 class LikelihoodRatio:
     """Score log dP/dQ of the claimed mechanism's two Gaussian laws; higher means the unlearned world.
 
-    Needs white-box releases of shape (p, q) and both laws, and no trials. No attack is more powerful at any
-    false-positive rate if the service samples from these laws.
+    Needs both laws, of releases of shape (p, q) or of the models before and after, one above the other, and no trials.
+    No attack is more powerful at any false-positive rate if the service samples from these laws.
 
     Notes
     -----
@@ -41,7 +42,7 @@ class LikelihoodRatio:
     """
 
     name: str = "likelihood_ratio"
-    needs: Needs = Needs(law=True)
+    needs: Needs = Needs(access=(Access.WHITE_BOX, Access.TRANSCRIPT), law=True)
 
     def fit(
         self, unlearned: Array, retrained: Array, context: AttackContext, *, rng: np.random.Generator
@@ -57,7 +58,9 @@ class LikelihoodRatio:
             raise NotApplicableError(
                 "likelihood_ratio needs the law of the claimed mechanism, and this one states none; use lda instead"
             )
-        if context.law_unlearned.mean.shape != context.release.shape:
+        shape, (rows, columns) = context.release.shape, context.law_unlearned.mean.shape
+        stacked = context.release.access is Access.TRANSCRIPT and shape[-1] == columns and math.prod(shape[:-1]) == rows
+        if shape != (rows, columns) and not stacked:
             raise NotApplicableError("likelihood_ratio needs a law of the same shape as the release")
         return gaussian_log_ratio(context.law_unlearned, context.law_retrained)
 
@@ -89,8 +92,10 @@ class GaussianLogRatio:
     constant: float
 
     def score(self, releases: Array) -> Array:
-        """Return log dP/dQ at each release of shape (n, p, q), shape (n,)."""
-        n, p, q = releases.shape
+        """Return log dP/dQ at each release of shape (n, ..., q), shape (n,)."""
+        n, q = len(releases), releases.shape[-1]
+        releases = releases.reshape(n, -1, q)
+        p = releases.shape[1]
         y = releases.transpose(0, 2, 1).reshape(n * q, p) @ self.whiten.T
         np.square(y, out=y)
         squares: Array = (y @ self.quadratic).reshape(n, q).sum(axis=1)

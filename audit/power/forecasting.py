@@ -160,7 +160,7 @@ def _forecast_one(
 
 
 def _neglect(record: BoundRecord, claim: int) -> Neglect | None:
-    """Return what the mechanism itself states of an ignored deletion."""
+    """Return what the mechanism itself states of an ignored deletion: what is there, never what is there at most."""
     deletion = record.deletion
     if isinstance(deletion, HasLaw):
         return Neglect(
@@ -168,6 +168,9 @@ def _neglect(record: BoundRecord, claim: int) -> Neglect | None:
         )
     mine = [c for c in record.certificates if c.claim == record.claims[claim]]
     for certificate in (*mine, *record.certificates):
+        if certificate.claim.provenance != "exact":
+            # Its epsilon without unlearning is a bound: nobody can count on seeing it.
+            continue
         alone = certificate.epsilon_without_unlearning
         if alone is not None and alone > 0 and 0 < certificate.delta < 1:
             return Neglect(kind="neglected_gaussian", curve=_gaussian(alone, certificate.delta))

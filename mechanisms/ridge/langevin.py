@@ -18,6 +18,7 @@ from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
 from mechanisms.ridge.process import RidgeProcess, check_settings, noise_floor
 from mechanisms.ridge.reduced.reach import unmoved_note
 from mechanisms.ridge.routes import RidgeRoutes
+from mechanisms.ridge.snapshots import law_of_both
 from mechanisms.ridge.stages import RidgeStages
 from mechanisms.ridge.stepwise import StepwiseSampler
 from mechanisms.ridge.streams.phases import Phase
@@ -349,6 +350,14 @@ class RidgeDeletion:
     def law(self, world: World) -> GaussianLaw:
         """Return the exact law of a world."""
         return self.laws.law(world)
+
+    def law_of_both(self, world: World) -> GaussianLaw | None:
+        """Return the exact law of the models before and after unlearning, shape (2p, q).
+
+        ``None`` where the second one is a function of the first.
+        """
+        laws = self.laws
+        return law_of_both(laws, world) if laws.sigma_unlearn > 0 and laws.n_unlearn > 0 else None
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Return the certificate of the route that calibrated the noise first."""

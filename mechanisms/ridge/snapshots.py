@@ -18,13 +18,17 @@ from mechanisms.ridge.process import RidgeProcess
 
 
 def both_models_law(process: RidgeProcess, world: World = World.UNLEARNED) -> GaussianLaw:
-    """Return the law of the model before and the one after unlearning, one above the other, shape (2p, q).
+    """Return the law of the model before and the one after unlearning, one above the other, shape (2p, q)."""
+    return law_of_both(RidgeLaws.of(process), world)
+
+
+def law_of_both(laws: RidgeLaws, world: World) -> GaussianLaw:
+    """Return what :func:`both_models_law` does, of laws that are there already.
 
     Notes
     -----
     With A' the step map of the retained records the two have the cross-covariance ``Sigma_T A'^K``.
     """
-    laws = RidgeLaws.of(process)
     before, after = laws.learned(world), laws.law(world)
     step = laws.full if world is World.NEGLECTED else laws.retained
     power = (step.basis * step.power(laws.n_unlearn)) @ step.basis.T

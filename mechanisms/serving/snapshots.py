@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mechanisms.claim import Certificate, EpsilonDelta, Reference
 from mechanisms.errors import InvalidInputError, require
-from mechanisms.protocol import Access, HasStages, Mechanism, ReleaseSpec, World
+from mechanisms.protocol import Access, GaussianLaw, HasStages, Mechanism, ReleaseSpec, World
 from mechanisms.reading.records import RecordSet
 
 Array = NDArray[np.float64]
@@ -79,7 +79,9 @@ class BothSnapshots:
         release = ReleaseSpec(
             shape=(2, *bound.release.shape), access=Access.TRANSCRIPT, continuous=bound.release.continuous
         )
-        return SnapshotsDeletion(bound=bound, data=data, forget=tuple(forget), release=release)
+        knows_law = hasattr(bound, "law_of_both") and bound.law_of_both(World.UNLEARNED) is not None
+        kind = LawfulSnapshots if knows_law else SnapshotsDeletion
+        return kind(bound=bound, data=data, forget=tuple(forget), release=release)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +119,16 @@ class SnapshotsDeletion:
         """Return what the mechanism's certificates say of this observer: epsilon of the learning noise alone."""
         stated = self.bound.certificates() if hasattr(self.bound, "certificates") else ()
         return tuple(_for_both(c) for c in stated if c.epsilon_of_both_models is not None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LawfulSnapshots(SnapshotsDeletion):
+    """One deletion, seen before and after, where both models together have a Gaussian law."""
+
+    def law(self, world: World) -> GaussianLaw:
+        """Return the law of the model before and the one after it, one above the other, shape (2p, q)."""
+        law: GaussianLaw = self.bound.law_of_both(world)
+        return law
 
 
 def _for_both(certificate: Certificate) -> Certificate:

@@ -1,16 +1,21 @@
-"""Certificates of a stream for readers: a table of releases for a terminal, as Markdown, CSV and JSON."""
+"""Certificates of a stream for readers: a table of releases for a terminal, as a page, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.records.words.phrases import plain
+from reports.page import facts
+from reports.page.html import template, unbroken
 from reports.page.markdown import escape
 from reports.page.numbers import nearest, up
+from reports.page.parts import CodeText, TableView, map_text
+from reports.page.parts import plain as plain_text
 from reports.writing import write_texts
 
 if TYPE_CHECKING:
@@ -23,6 +28,44 @@ ALONE = (
     "fixed beforehand. Epsilon and noise are functions of the deleted records: keep this table as safe as the data."
 )
 WITHHELD = "Which records were deleted, and the noise and ε of each request, are withheld."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamView:
+    """Everything that the page of a stream prints, in order."""
+
+    title: str
+    headline: str
+    points: tuple[str, ...]
+    releases: TableView
+    assumptions: tuple[str, ...]
+    parameters: TableView
+    data: TableView
+    environment: TableView
+    command: CodeText | None
+
+
+def stream_page(certification: StreamCertification) -> str:
+    """Return one HTML document."""
+    command = certification.environment.command
+    view = StreamView(
+        title=certification.title,
+        headline=f"ε after each request, at δ = {nearest(certification.delta)}.",
+        points=tuple(_notes(certification)),
+        releases=TableView(
+            title="Releases",
+            caption="",
+            columns=COLUMNS,
+            rows=tuple(_cells(row, certification) for row in certification.rows),
+            numeric=(True, False, True, True, True, False),
+        ),
+        assumptions=tuple(facts.as_sentence(text) for text in certification.assumptions),
+        parameters=facts.facts("Parameters", facts.parameter_rows(certification.parameters)),
+        data=facts.data(certification.data),
+        environment=facts.environment(certification.environment, certification.schema),
+        command=CodeText(text=plain_text(command)) if command else None,
+    )
+    return f"{template('stream.html.j2').render(page=map_text(map_text(view, plain_text), unbroken))}\n"
 
 
 def stream_summary(certification: StreamCertification) -> str:
@@ -49,7 +92,7 @@ def stream_markdown(certification: StreamCertification) -> str:
 
 
 def write_stream_certification(certification: StreamCertification, directory: str | Path) -> tuple[Path, ...]:
-    """Write ``stream.json``, ``stream.md`` and ``stream.csv``; return their paths.
+    """Write ``stream.json``, ``stream.html``, ``stream.md`` and ``stream.csv``; return their paths.
 
     Parameters
     ----------
@@ -68,6 +111,7 @@ def write_stream_certification(certification: StreamCertification, directory: st
         )
     texts = {
         "stream.json": certification.to_json(),
+        "stream.html": stream_page(certification),
         "stream.md": stream_markdown(certification),
         "stream.csv": buffer.getvalue(),
     }

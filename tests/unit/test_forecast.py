@@ -25,7 +25,7 @@ from audit.running.binding import bind, family_of
 from audit.running.forecast_plan import forecast
 from audit.trials.chunks import Stream
 from mechanisms.accounting.gaussian_pair import GaussianPair
-from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile
+from mechanisms.claim import Certificate, Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Provenance
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import Access, GaussianLaw, Reference, ReleaseSpec, World
@@ -43,6 +43,7 @@ class Shift:
     size: int = 3
     states_law: bool = True
     alone: float | None = None
+    provenance: Provenance = "exact"
     name: str = "shift"
     release: ReleaseSpec = ReleaseSpec(shape=(3, 1), access=Access.WHITE_BOX)
     reference: Reference = Reference.RETRAIN_THEN_UNLEARN
@@ -62,10 +63,14 @@ class Shift:
     def certificates(self) -> tuple[Certificate, ...]:
         return (
             Certificate(
-                claim=ONE, method="stated", epsilon=1.0, delta=1e-2, numerical_error=0.0,
+                claim=replace(ONE, provenance=self.provenance),
+                method="stated",
+                epsilon=1.0,
+                delta=1e-2,
+                numerical_error=0.0,
                 epsilon_without_unlearning=self.alone,
             ),
-        )  # fmt: skip
+        )
 
     def parameters(self) -> Mapping[str, float]:
         return {}
@@ -166,6 +171,13 @@ class TestPlans:
         assert math.isinf(infinite.alternative.epsilon)
         assert infinite.power == pytest.approx(1.0)
         assert forecast(Shift(states_law=False), data, make_plan()).claims[0].neglected is None
+
+    @pytest.mark.parametrize("provenance", ["repaired", "published", "user"])
+    def test_a_bound_on_neglect_is_no_neglect_that_can_be_seen(self, data: Dataset, provenance: Provenance) -> None:
+        bound = Shift(states_law=False, alone=4.0, provenance=provenance)
+        found = forecast(bound, data, make_plan(attacks=(LinearDiscriminant(),))).claims[0]
+        assert found.neglected is None
+        assert "neglect_unseen" not in kinds(found)
 
     @pytest.mark.parametrize("neglected", [0.35, 0.2])
     def test_neglect_that_no_audit_could_tell(self, data: Dataset, neglected: float) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import audit
+from attacks.protocol import AttackContext
+from attacks.quadratic.likelihood_ratio import LikelihoodRatio, gaussian_log_ratio
 from audit.commands.plan_file.reading import read_plan
 from audit.plan.audit_plan import CertifiedClaim
 from audit.records.verdict import Verdict
@@ -18,8 +20,9 @@ from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import Claim, EpsilonDelta, Reference
 from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.errors import InvalidInputError
-from mechanisms.protocol import Access, World
+from mechanisms.protocol import Access, HasLaw, World
 from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.ridge.laws import RidgeLaws
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.snapshots import both_models_law, which_of_two
 from mechanisms.serving.snapshots import BothSnapshots
@@ -119,6 +122,29 @@ def test_both_models_are_released_as_the_stages_make_them() -> None:
     assert np.abs(found - law.covariance / np.outer(spread, spread)).max() < 0.2
 
 
+def test_the_likelihood_ratio_of_both_models_is_that_of_the_first() -> None:
+    """Unlearning is one random map of the first model in both worlds: what comes after it weighs nothing."""
+    data = records()
+    shown = BothSnapshots(mechanism=RIDGE).bind(data, (3,))
+    assert isinstance(shown, HasLaw)
+    laws = [shown.law(world) for world in (World.UNLEARNED, World.RETRAINED)]
+    context = AttackContext(
+        retained=data.without((3,)),
+        deleted=data.take((3,)),
+        release=shown.release,
+        law_unlearned=laws[0],
+        law_retrained=laws[1],
+    )
+    none = np.empty(0)
+    fitted = LikelihoodRatio().fit(none, none, context, rng=np.random.default_rng(0))
+    pairs = shown.sample(World.UNLEARNED, 20, rng=np.random.default_rng(1))
+    first = RidgeLaws.of(process(data, 3))
+    alone = gaussian_log_ratio(first.learned(World.UNLEARNED), first.learned(World.RETRAINED))
+    np.testing.assert_allclose(fitted.score(pairs), alone.score(pairs[:, 0]), rtol=1e-6, atol=1e-6)
+    for no_law in (replace(RIDGE, sigma_unlearn=0.0), replace(RIDGE, n_unlearn=0)):
+        assert not isinstance(BothSnapshots(mechanism=no_law).bind(data, (3,)), HasLaw)
+
+
 def test_an_audit_of_both_models_refutes_what_holds_for_the_last_one_alone() -> None:
     """The claim of the last model is far below what both models give away."""
     data = records()
@@ -126,7 +152,7 @@ def test_an_audit_of_both_models_refutes_what_holds_for_the_last_one_alone() -> 
     certificate = ridge.bind(data, (3,)).certificates()[0]
     last = Claim(guarantee=EpsilonDelta(epsilon=certificate.epsilon, delta=DELTA))
     both = BothSnapshots(mechanism=ridge)
-    options: dict[str, Any] = {"forget": 3, "trials": 1000, "attacks": ["lda"]}
+    options: dict[str, Any] = {"forget": 3, "trials": 1000, "attacks": ["likelihood_ratio"]}
     assert audit.run(both, data, claim=last, **options).findings[0].verdict is Verdict.REFUTED
     sound = audit.run(both, data, claim=CertifiedClaim(method="exact"), **options).findings[0]
     assert sound.verdict is Verdict.NOT_REFUTED

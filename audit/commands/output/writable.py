@@ -13,7 +13,7 @@ from mechanisms.errors import InvalidInputError
 REPORT = ("report.json", "report.html", "report.md", "report-data/", "manifest.json")
 CERTIFICATES_STORE = "certificates-store"
 CERTIFICATES = ("certificates.json", "certificates.html", "certificates.md", "certificates.csv", "routes.csv")
-STREAMS = ("stream.json", "stream.md", "stream.csv")
+STREAMS = ("stream.json", "stream.html", "stream.md", "stream.csv")
 MODELS = ("models.json", "models.html", "models.md", "models.csv", "joint/", "manifest.json")
 MEASURES = ("measures.json", "measures.html", "measures.md")
 SELFTEST = ("selftest.json", "selftest.md")

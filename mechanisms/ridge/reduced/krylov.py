@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -171,6 +171,8 @@ class ReducedDeletion:
     n_unlearn: int
     sigma_learn: float
     earlier: tuple[tuple[int, float], ...] = ()
+    # By noise: who chooses a size looks at the pair that is asked for next.
+    _pairs: dict[float, BoundedPair] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def n_steps(self) -> int:
@@ -224,6 +226,11 @@ class ReducedDeletion:
                 field="sigma_unlearn", expected="at least 0 and finite", got=sigma_unlearn, fix="give a noise"
             )
         sigma = sigma_unlearn if self.n_unlearn > 0 else 0.0
+        if sigma not in self._pairs:
+            self._pairs[sigma] = self._bounded(sigma)
+        return self._pairs[sigma]
+
+    def _bounded(self, sigma: float) -> BoundedPair:
         widest = self.widest(sigma)
         if self.size == 0 or math.isinf(widest):
             return self._without_noise()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.ridge.laws import geometric_sum, signed_power
+from mechanisms.ridge.reduced.bounded_pair import epsilons_of
 from mechanisms.ridge.reduced.krylov import (
     DEFAULT_TOLERANCE,
     KrylovSetup,
@@ -102,12 +103,16 @@ def stream_epsilons(setup: KrylovSetup, phases: Sequence[Phase], delta: float) -
     -----
     After an empty request nothing has changed. Before the first record is asked for there is nothing to tell apart.
     """
+    # Searched for together: one contour serves all releases.
+    pairs = [
+        reduce_stream(setup, phases[: j + 1]).bounded_pair(phase.sigma)
+        for j, phase in enumerate(phases)
+        if phase.request
+    ]
+    released = iter(epsilons_of(pairs, delta).max(axis=1).tolist())
     found: list[float] = []
-    for j, phase in enumerate(phases):
-        if not phase.request:
-            found.append(found[-1] if found else 0.0)
-            continue
-        found.append(reduce_stream(setup, phases[: j + 1]).epsilon(delta, phase.sigma))
+    for phase in phases:
+        found.append(next(released) if phase.request else found[-1] if found else 0.0)
     return tuple(found)
 
 
