@@ -32,9 +32,9 @@ CHOSEN = (
     "online unlearning (ICLR 2025) and unlearning without source data (arXiv:2506.06486). Their equations were not at "
     "hand when this was written, only a remark that nothing was found, so neither is counted.",
     "A canary is a small data set inside the stated assumptions, built so that what is claimed is hard to keep and so "
-    "that the law is known or nearly so. It says whether a claim holds for every data set, as it is worded; it "
-    "does not say how much a trained network leaks. Sizes, steps and data are ours, unless a section says that they "
-    "are the code's.",
+    "that the law is known or nearly so. A claim about every data set is false where it fails on one; that it holds on "
+    "one says nothing of others. A canary does not say how much a trained network leaks. Sizes, steps and data are "
+    "ours, unless a section says that they are the code's.",
     "A row judges its claim at one epsilon, and several rows may be about one paper. The classical factor of Gaussian "
     "noise is counted as checked where it is asked for an epsilon of 1, although it fails at 9 or 10, which the "
     "sections say; the theorem that is counted as false was not seen to fail at a small epsilon either, and "
