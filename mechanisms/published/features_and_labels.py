@@ -134,7 +134,7 @@ def build() -> PublishedMechanism:
         name="features_and_labels",
         title="Second-order update with the mean of what it leaves",
         paper="Warnecke, Pirch, Wressnegger, Rieck, NDSS 2023 (arXiv:2108.11577)",
-        source="the paper and the authors' code",
+        source="the paper; the authors' code, whose version was not noted",
         kind="assumption",
         claim=claimed(EPSILON, DELTA, REFERENCE),
         statement="Perturbation b of N(0, sigma^2), sigma = beta c / epsilon, c = sqrt(2 log(1.5/delta)), beta a bound "

@@ -44,10 +44,12 @@ class Steps:
         """The largest distance of the two worlds without noise that clipping allows."""
         return 2 * C0 * (1 - ETA * self.decay) + 2 * ETA * C1
 
-    def release(self, data: Dataset) -> GaussianRelease:
+    def release(self, data: Dataset, record: int = 0) -> GaussianRelease:
         """Return both worlds: least squares, clipped, then the step."""
-        x, y = data.features[:, 0], data.targets[:, 0]
-        full, retained = (float(x[i:] @ y[i:] / (x[i:] @ x[i:])) for i in (0, 1))
+        full, retained = (
+            float(part.features[:, 0] @ part.targets[:, 0] / (part.features[:, 0] @ part.features[:, 0]))
+            for part in (data, data.without((record,)))
+        )
         starts = {World.UNLEARNED: full, World.RETRAINED: retained, World.NEGLECTED: full}
         return GaussianRelease(
             centres={world: self._step(start) for world, start in starts.items()}, sigma=self.sigma, reference=REFERENCE
@@ -144,6 +146,7 @@ def theorem() -> PublishedMechanism:
             ),
         ),
         declared_shift=2 * (C0 + C1 * ETA * steps),
+        of_record=lambda record: run.release(data(), record),
         not_said="The canary attains the shift that the theorem allows, so its exact epsilon is the worst case of one "
         "step; more than one step was not audited.",
     )
@@ -184,6 +187,7 @@ def as_coded() -> PublishedMechanism:
         variants=tuple(variants),
         differ=("renyi_of_order_1",),
         declared_shift=runs["as_coded"].shift,
+        of_record=lambda record: runs["as_coded"].release(data(), record),
         cause="A Renyi value enters the conversion without its order: with this noise the divergence of order a is "
         "a e, not e.",
         repair="Convert a e in place of e (and 2 a e without decay).",

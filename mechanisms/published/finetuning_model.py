@@ -5,22 +5,30 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtr
+from scipy.stats import norm
 
 from mechanisms.claim import Reference
-from mechanisms.dataset import from_arrays
+from mechanisms.dataset import Dataset, from_arrays
 from mechanisms.protocol import World
 from mechanisms.published.frame import Assumption, PublishedMechanism, Variant, claimed
 from mechanisms.published.releases import Array, DrawnRelease, clip
 
 CLIP, SIGMA, STEPS = 0.5, 0.5, 6
+TWO_STEP_SIGMA = 1.0
 EPSILON = 1.0
 REFERENCE = Reference.RETRAIN_THEN_UNLEARN
+PAPER = "Koloskova et al., ICML 2025 (arXiv:2506.06985)"
+_RECURSION = (
+    "delta_0 = 1, delta_{t+1} = delta_t theta(e_t, 2C/sigma), e_t = log(1 + (e^epsilon - 1)/delta_t), "
+    "theta(e, r) = Q(e/r - r/2) - e^e Q(e/r + r/2),"
+)
 
 
-def accounted_delta(epsilon: float, *, steps: int = STEPS) -> float:
+def accounted_delta(epsilon: float, *, steps: int = STEPS, sigma: float = SIGMA) -> float:
     """Return delta by the recursion of the paper: each step keeps a share of it that clipping and noise allow."""
-    apart, delta = 2 * CLIP / SIGMA, 1.0
+    apart, delta = 2 * CLIP / sigma, 1.0
     for _ in range(steps):
         local = math.log1p(math.expm1(epsilon) / delta)
         delta *= float(ndtr(apart / 2 - local / apart) - math.exp(local) * ndtr(-local / apart - apart / 2))
@@ -69,11 +77,15 @@ def _reused(world: World, n: int, rng: np.random.Generator) -> Array:
     return draw(world, n, rng, fresh=False)
 
 
+def _data() -> Dataset:
+    x = np.array([[1.0], [0.5], *[[0.0]] * 38])
+    y = np.array([[50.0], [-50.0], *[[0.0]] * 38])
+    return from_arrays(x, y, name="two opposed records", kind="regression")
+
+
 def build() -> PublishedMechanism:
     """Return the mechanism."""
     delta = accounted_delta(EPSILON)
-    x = np.array([[1.0], [0.5], *[[0.0]] * 38])
-    y = np.array([[50.0], [-50.0], *[[0.0]] * 38])
     variants = (
         Variant(
             name="as_coded",
@@ -91,13 +103,12 @@ def build() -> PublishedMechanism:
     return PublishedMechanism(
         name="finetuning_model",
         title="Noisy fine-tuning with clipped models",
-        paper="Koloskova et al., ICML 2025 (arXiv:2506.06985)",
+        paper=PAPER,
         source="the authors' code at 9fdf670",
         kind="code",
         claim=claimed(EPSILON, delta, REFERENCE),
-        statement="delta_0 = 1, delta_{t+1} = delta_t theta(e_t, 2C/sigma), e_t = log(1 + (e^epsilon - 1)/delta_t), "
-        "theta(e, r) = Q(e/r - r/2) - e^e Q(e/r + r/2), over T = 6 steps.",
-        data=from_arrays(x, y, name="two opposed records", kind="regression"),
+        statement=_RECURSION + " over T = 6 steps.",
+        data=_data(),
         forget=(0,),
         canary="One parameter, C = sigma = 0.5; the two starts lie at the two ends of the ball; the retained loss is "
         "flat there and lambda is 0.",
@@ -116,4 +127,56 @@ def build() -> PublishedMechanism:
             "exact delta at epsilon 1 with one noise vector": reused_noise_delta(EPSILON),
             "delta at epsilon 1 that is accounted for": delta,
         },
+    )
+
+
+def two_step_density(w: Array, *, sigma: float = TWO_STEP_SIGMA) -> Array:
+    """Return the density of two steps from +C on a flat loss: clipped at either end, or nowhere, then noise."""
+    ends = 0.5 * norm.pdf(w, CLIP, sigma) + ndtr(-2 * CLIP / sigma) * norm.pdf(w, -CLIP, sigma)
+    # Unclipped: two noises together, given that the first ended in the ball.
+    middle, spread = (CLIP + w) / 2, sigma / math.sqrt(2)
+    inside = ndtr((CLIP - middle) / spread) - ndtr((-CLIP - middle) / spread)
+    return np.asarray(ends + norm.pdf(w, CLIP, sigma * math.sqrt(2)) * inside)
+
+
+def two_step_delta(epsilon: float) -> float:
+    """Return the exact delta of two steps; the other start is the mirror image."""
+    w = np.linspace(-12, 12, 48_001) * TWO_STEP_SIGMA
+    return float(np.trapezoid(np.maximum(two_step_density(w) - math.exp(epsilon) * two_step_density(-w), 0), w))
+
+
+def recursion() -> PublishedMechanism:
+    """Return two steps with fresh noise and the delta that the recursion of the paper gives."""
+    delta = accounted_delta(EPSILON, steps=2, sigma=TWO_STEP_SIGMA)
+    exact = brentq(lambda epsilon: two_step_delta(epsilon) - delta, 0.01, EPSILON) * (1 + 1e-6)
+
+    def two_steps(world: World, n: int, rng: np.random.Generator) -> Array:
+        w = np.full(n, -CLIP if world is World.RETRAINED else CLIP)
+        for _ in range(2):
+            w = clip(w, CLIP) + TWO_STEP_SIGMA * rng.standard_normal(n)
+        return w
+
+    return PublishedMechanism(
+        name="finetuning_model_recursion",
+        title="Noisy fine-tuning with clipped models: the recursion",
+        paper=PAPER,
+        source="the paper",
+        kind="theorem",
+        claim=claimed(EPSILON, delta, REFERENCE),
+        statement=_RECURSION + " over T = 2 steps.",
+        data=_data(),
+        forget=(0,),
+        canary="One parameter, C = 0.5, sigma = 1, two steps with fresh noise; the two starts lie at the two ends of "
+        "the ball; the retained loss is flat there and lambda is 0.",
+        reason="Where gradients vanish only clipping and noise bring the two worlds together.",
+        assumptions=(Assumption(statement="norm of the start, clipped", value=float(clip(50.0, CLIP)), limit=CLIP),),
+        variants=(
+            Variant(
+                name="as_published",
+                settings={"clip": CLIP, "sigma": TWO_STEP_SIGMA, "steps": 2},
+                deletion=DrawnRelease(draw=two_steps, reference=REFERENCE),
+                exact=exact,
+            ),
+        ),
+        not_said="Two steps of one parameter; more of either were not audited.",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +13,7 @@ from mechanisms.dataset import Dataset
 from mechanisms.errors import require
 from mechanisms.protocol import Deletion
 
-# What is false where a claim is refuted: the theorem itself, code that differs from a right theorem, or an assumption
+# What is false where a claim is refuted: the theorem itself, code that differs from its theorem, or an assumption
 # that is not enforced. "nothing": nothing random is released, or no claim is computed.
 Kind = Literal["theorem", "code", "assumption", "nothing"]
 VariantName = Literal["as_published", "as_coded", "corrected"]
@@ -92,9 +92,10 @@ class PublishedMechanism:
         The one that is audited, and its corrected twin if there is one.
     differ
         Names of the settings in which variants differ.
-    declared_shift
-        The largest distance of the two worlds' releases without noise that the calibration allows for; ``None`` where
-        a release is no fixed array plus Gaussian noise.
+    declared_shift, of_record
+        The largest distance of the two worlds' releases without noise that the calibration allows for, and the audited
+        variant with another record deleted, so that all of them can be held against it; ``None`` where a release is no
+        fixed array plus Gaussian noise.
     score
         How a release is scored: "scores" takes its one number, "density_ratio" learns where it is likelier.
     trials
@@ -123,6 +124,7 @@ class PublishedMechanism:
     variants: tuple[Variant, ...]
     differ: tuple[str, ...] = ()
     declared_shift: float | None = None
+    of_record: Callable[[int], Deletion] | None = None
     score: Score = "scores"
     trials: int = 20_000
     cause: str = ""
@@ -139,6 +141,13 @@ class PublishedMechanism:
             expected="at least one, each name once",
             got=names,
             fix="name each variant once",
+        )
+        require(
+            (self.declared_shift is None) == (self.of_record is None),
+            "of_record",
+            expected="given where declared_shift is",
+            got=self.declared_shift,
+            fix="say how any record is deleted, or declare no distance",
         )
 
     @property

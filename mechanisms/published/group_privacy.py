@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from mechanisms.accounting import gdp
 from mechanisms.claim import Reference
 from mechanisms.dataset import from_arrays
 from mechanisms.protocol import ReleaseSpec, World
-from mechanisms.published.frame import Assumption, PublishedMechanism, Variant, claimed
-from mechanisms.published.releases import Array, Draw, DrawnRelease
+from mechanisms.published.frame import Assumption, PublishedMechanism, Variant, claimed, gaussian_epsilon
+from mechanisms.published.releases import Array, Draw, DrawnRelease, GaussianRelease, by_world
 
 EPSILON, DELTA, SIZE = 1.0, 1e-5, 4500
 REFERENCE = Reference.RETRAIN_ONLY
@@ -106,4 +107,45 @@ def build() -> PublishedMechanism:
             "group delta at epsilon 1 for 100 records": group_delta(coded_delta(100), 100),
             "group delta at epsilon 1 for 4500 records": group_delta(coded, SIZE),
         },
+    )
+
+
+def bound() -> PublishedMechanism:
+    """Return the bound for a group, on Gaussian noise that has nothing to spare for one record."""
+    size = 10
+    one = right_delta(size)
+    per_record = gdp.mu(EPSILON / size, one)
+    # Whether a record of the group is there moves the sum by 1.
+    release = GaussianRelease(
+        centres=by_world(float(size), 0.0, float(size)), sigma=1 / per_record, reference=REFERENCE
+    )
+    x = np.zeros((100, 1))
+    x[:size] = 1.0
+    return PublishedMechanism(
+        name="group_privacy_bound",
+        title="Group privacy: the bound",
+        paper="Koloskova et al., ICML 2025 (arXiv:2506.06985), a method that they compare with",
+        source="the paper",
+        kind="theorem",
+        claim=claimed(EPSILON, DELTA, REFERENCE),
+        statement="A mechanism with (epsilon / k, d) for one record has (epsilon, d (e^epsilon - 1) / "
+        "(e^(epsilon / k) - 1)) for k records; nothing is done when they leave.",
+        data=from_arrays(x, x, name="ten equal records", kind="regression"),
+        forget=tuple(range(size)),
+        canary="The sum of 100 numbers plus N(0, sigma^2), sigma the least that has (epsilon / k, d) for one record; "
+        "k = 10 records are 1, all others 0.",
+        reason="All ten records move the sum in one direction.",
+        assumptions=(
+            Assumption(statement="delta of one record at epsilon / k", value=gdp.delta(per_record, 0.1), limit=one),
+        ),
+        variants=(
+            Variant(
+                name="as_published",
+                settings={"size": size, "epsilon_of_one": EPSILON / size, "delta_of_one": one},
+                deletion=release,
+                exact=gaussian_epsilon(release.mu, DELTA),
+            ),
+        ),
+        not_said="Gaussian noise is better than the bound; the row group_privacy has a mechanism that attains it. "
+        "Nothing about DP-SGD.",
     )

@@ -40,9 +40,9 @@ def optimum(mean: float) -> float:
     return (math.sqrt(CURVATURE**2 + 2 * BEND * mean) - CURVATURE) / BEND
 
 
-def newton_step(w: float) -> float:
-    """Return w after one Newton step on the retained losses, all of z = 0."""
-    return w - (CURVATURE * w + BEND * w**2 / 2) / (CURVATURE + BEND * w)
+def newton_step(w: float, mean: float = 0.0) -> float:
+    """Return w after one Newton step on the retained losses, with this mean of z."""
+    return w - (CURVATURE * w + BEND * w**2 / 2 - mean) / (CURVATURE + BEND * w)
 
 
 def bound(steepness: float) -> float:
@@ -55,9 +55,15 @@ def build() -> PublishedMechanism:
     fitted = optimum(-RADIUS / N)
     declared = bound(Constants().gradient)
     sigma = declared * classical_factor(DELTA) / EPSILON
-    release = GaussianRelease(centres=by_world(newton_step(fitted), 0.0, fitted), sigma=sigma, reference=REFERENCE)
     targets = np.zeros((N, 1))
     targets[0] = -RADIUS
+
+    def of_record(record: int) -> GaussianRelease:
+        mean = float(np.delete(targets, record).mean())
+        centres = by_world(newton_step(fitted, mean), optimum(mean), fitted)
+        return GaussianRelease(centres=centres, sigma=sigma, reference=REFERENCE)
+
+    release = of_record(0)
     misread = bound(Constants().smoothness) * classical_factor(DELTA) / EPSILON
     return PublishedMechanism(
         name="newton_step",
@@ -91,6 +97,7 @@ def build() -> PublishedMechanism:
             ),
         ),
         declared_shift=declared,
+        of_record=of_record,
         not_said="A certificate of a Newton step for logistic regression cannot be tested like this: what it hides is "
         "far below its noise.",
         figures={

@@ -59,7 +59,7 @@ def deep_unlearning() -> PublishedMechanism:
         name="deep_unlearning_sequential",
         title="Certified deep unlearning: the sequential mode",
         paper="Zhang, Dong, Wang, Li, ICML 2024 (arXiv:2408.00920)",
-        source="the authors' code",
+        source="the authors' code, whose version was not noted",
         statement="One Newton step, then N(0, sigma^2) on every parameter.",
         cause="In the sequential mode noise is added to tensors with a flag that is never set on stored ones, so no "
         "noise is added.",
@@ -73,7 +73,7 @@ def edge_unlearning() -> PublishedMechanism:
         name="edge_unlearning",
         title="Certified edge unlearning",
         paper="Wu et al., Certified edge unlearning for graph neural networks, KDD 2023",
-        source="the authors' code",
+        source="the authors' code, whose version was not noted",
         statement="sigma = bound / epsilon, noise of that size in training.",
         cause="The noise is computed and never used.",
         repair="Use it.",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import mpmath as mp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import kstest, norm
 
 from mechanisms.protocol import World
@@ -112,7 +113,7 @@ def descent_mu() -> mp.mpf:
     return moved * half**10 / sigma
 
 
-def norm_mu(square: bool) -> mp.mpf:
+def norm_mu(square: bool, *, deletion_steps: int = 200, epsilon: int = 1) -> mp.mpf:
     """Projected descent on two distinct records, in 30 digits."""
     s, m = mp.mpf("0.102"), mp.mpf("0.05")
 
@@ -122,10 +123,87 @@ def norm_mu(square: bool) -> mp.mpf:
             w = min(mp.mpf(1), max(mp.mpf(-1), w - (m * (w if square else mp.sign(w)) - pull) / 2))
         return w
 
-    apart = abs(descend(descend(mp.mpf(1), 1, 1000), 0, 200) - descend(mp.mpf(1), 0, 1000))
-    kept, level = (mp.mpf("3.9") / 4) ** 200, mp.log(10**6)
+    apart = abs(descend(descend(mp.mpf(1), 1, 1000), 0, deletion_steps) - descend(mp.mpf(1), 0, 1000))
+    kept, level = (mp.mpf("3.9") / 4) ** deletion_steps, mp.log(10**6)
     sigma = 4 * mp.sqrt(2) * mp.mpf("1.05") * kept
-    return apart / (sigma / (m * 1000 * (1 - kept) * (mp.sqrt(level + 1) - mp.sqrt(level))))
+    return apart / (sigma / (m * 1000 * (1 - kept) * (mp.sqrt(level + epsilon) - mp.sqrt(level))))
+
+
+def preprocessing_mu(*, refitted: bool, longest: str = "1.001") -> mp.mpf:
+    """The retained mean is 399/999; it is divided by the longest record, or by 1 where the divisor is fitted anew."""
+    d, level = mp.mpf(longest), mp.log(10**6)
+    full, kept = 2 * (d + 399) / 1000 / d, 2 * mp.mpf(399) / 999 / d
+    anew = kept * d if refitted else kept
+    sigma = (
+        4 * mp.sqrt(2) * mp.mpf("1.5") / 1024 / (500 * (1 - mp.mpf(1) / 1024) * (mp.sqrt(level + 1) - mp.sqrt(level)))
+    )
+    return abs(kept + (full - kept) / 1024 - anew) / sigma
+
+
+def estimated_mu(gradient: mp.mpf, smoothness: mp.mpf) -> mp.mpf:
+    """Without record 0 nothing moves: what 50 steps of it left is the shift."""
+    w = mp.mpf(0)
+    for _ in range(50):
+        w += mp.mpf("0.001") / (1 + mp.exp(w))
+    g = 1 + smoothness / 10
+    allowed = 2 * gradient * (g**50 - 1) * g**50 / (100 * smoothness)
+    return w / allowed / mp.sqrt(2 * mp.log(125000))
+
+
+def batches_mu(size: int) -> mp.mpf:
+    """A batch meets its largest gradient at 0, where record 0 has one half."""
+    smoothness = mp.mpf(variant("rewind_to_delete_estimated", "as_coded").settings["smoothness"])
+    return estimated_mu(mp.mpf(1) / 2 / size, smoothness)
+
+
+def chain_mu() -> mp.mpf:
+    """Means and variances of thirty steps, one by one."""
+    apart = variance = mp.mpf(0)
+    sigma = mp.mpf(variant("shifted_interpolation", "as_published").settings["sigma"])
+    for step in range(30):
+        apart = mp.mpf("0.9") * apart + (mp.mpf("0.001") if step < 20 else 0)
+        variance = mp.mpf("0.81") * variance + sigma**2
+    return apart / mp.sqrt(variance)
+
+
+def group_mu() -> mp.mpf:
+    """Ten times the mu of one record, which is a root."""
+    one = mp.mpf("1e-5") * (mp.exp(mp.mpf("0.1")) - 1) / (mp.e - 1)
+    return 10 * mp.findroot(lambda mu: mp.log(delta_of(mu, mp.mpf("0.1")) / one), (0.02, 0.04), solver="illinois")
+
+
+def test_the_norm_as_penalty_where_learning_has_converged() -> None:
+    """Optima as roots; then 200 steps, which meet no bound and no zero."""
+    s, m = mp.mpf("0.102"), mp.mpf("0.05")
+
+    def slope(w: mp.mpf, long: int) -> mp.mpf:
+        return m - (999 * s / (1 + mp.exp(w * s)) + long / (1 + mp.exp(w))) / (999 + long)
+
+    with mp.workdps(30):
+        full, retained = (mp.findroot(lambda w, k=long: slope(w, k), mp.mpf("0.4")) for long in (1, 0))
+        w = full
+        for _ in range(200):
+            w -= slope(w, 0) / 2
+        kept, level = (mp.mpf("3.9") / 4) ** 200, mp.log(10**6)
+        sigma = 4 * mp.sqrt(2) * mp.mpf("1.05") * kept / (m * 1000 * (1 - kept) * (mp.sqrt(level + 1) - mp.sqrt(level)))
+        stated = mp.mpf(made("descent_to_delete_norm").figures["exact epsilon where learning takes 20000 steps"])
+        assert float(delta_of((w - retained) / sigma, stated)) == pytest.approx(1e-6, rel=1e-4)
+
+
+def test_every_record_has_a_deletion_and_the_first_is_the_row() -> None:
+    for name in NAMES:
+        mechanism = made(name)
+        assert (mechanism.of_record is None) == (mechanism.declared_shift is None)
+        if mechanism.of_record is None:
+            continue
+        first, row = mechanism.of_record(0), mechanism.audited.deletion
+        assert isinstance(first, GaussianRelease)
+        assert isinstance(row, GaussianRelease)
+        assert (first.centres, first.sigma) == (row.centres, row.sigma)
+        last = mechanism.of_record(mechanism.data.n_records - 1)
+        assert isinstance(last, GaussianRelease)
+        # Deleting another record leads elsewhere: the argument is not ignored.
+        assert last.centres != row.centres
 
 
 def classical_mu(numerator: str, delta: str) -> mp.mpf:
@@ -152,9 +230,85 @@ GAUSSIAN: dict[tuple[str, str], Callable[[], mp.mpf]] = {
     ("descent_to_delete", "as_published"): descent_mu,
     ("descent_to_delete_norm", "as_coded"): lambda: norm_mu(False),
     ("descent_to_delete_norm", "corrected"): lambda: norm_mu(True),
+    ("langevin_redrawn", "as_coded"): lambda: langevin_mu(1, langevin.smallest_sigma(1.0, 1), 10),
+    ("langevin_redrawn", "corrected"): lambda: langevin_mu(1, langevin.smallest_sigma(1.0, 1), 1),
+    ("descent_to_delete_preprocessing", "as_coded"): lambda: preprocessing_mu(refitted=True),
+    ("descent_to_delete_preprocessing", "corrected"): lambda: preprocessing_mu(refitted=False),
+    ("rewind_to_delete_estimated", "as_coded"): lambda: batches_mu(10),
+    ("rewind_to_delete_estimated", "corrected"): lambda: estimated_mu(mp.mpf(1), mp.mpf("0.25")),
+    ("shifted_interpolation", "as_published"): chain_mu,
+    ("group_privacy_bound", "as_published"): group_mu,
     ("deep_unlearning_sequential", "corrected"): lambda: mp.mpf(1) / 4,
     ("edge_unlearning", "corrected"): lambda: mp.mpf(1) / 4,
 }
+
+
+def _newton_misread() -> mp.mpf:
+    """The noise falls with the square of L: 1.02 in place of 10.0202."""
+    return newton_mu() * (mp.mpf("10.0202") / mp.mpf("1.02")) ** 2
+
+
+FIGURES: dict[tuple[str, str], Callable[[], mp.mpf]] = {
+    (
+        "finetuning_gradient",
+        "exact epsilon of the worst case without decay (mu = 2), where the same number is printed",
+    ): lambda: mp.mpf(2),
+    ("finetuning_gradient", "exact epsilon where the retained loss is flat"): lambda: (
+        mp.sqrt(2) * mp.mpf("0.0198") / mp.mpf("0.0398")
+    ),
+    ("descent_to_delete_norm", "exact epsilon at 25 steps where 5 is claimed"): lambda: norm_mu(
+        False, deletion_steps=25, epsilon=5
+    ),
+    (
+        "descent_to_delete_preprocessing",
+        "exact epsilon where the record is five percent longer",
+    ): lambda: preprocessing_mu(refitted=True, longest="1.05"),
+    **{
+        ("langevin_sequential", f"exact epsilon of one step for S = {s}"): lambda s=s: langevin_mu(1, 0.03, s)
+        for s in (5, 10, 20)
+    },
+    **{
+        ("langevin_redrawn", f"exact epsilon of request {s}"): lambda s=s: langevin_mu(
+            1, langevin.smallest_sigma(1.0, 1), s
+        )
+        for s in (2, 5, 100)
+    },
+    ("langevin_single", "exact epsilon where 0.5 is claimed"): lambda: langevin_mu(
+        1, langevin.smallest_sigma(0.5, 1), 1
+    ),
+    **{
+        ("rewind_to_delete_estimated", f"exact epsilon with batches of {b}"): lambda b=b: batches_mu(b)
+        for b in (1, 5, 20)
+    },
+    **{
+        ("clipped_output", f"exact epsilon where {e} is claimed"): lambda e=e: e * classical_mu("1.25", "1e-5")
+        for e in (8, 9)
+    },
+    **{
+        ("certified_removal", f"exact epsilon where {e} is claimed"): lambda e=e: e * classical_mu("1.5", "1e-4")
+        for e in (8, 10)
+    },
+    ("newton_step", "exact epsilon if L were read as the smoothness"): _newton_misread,
+}
+
+
+@pytest.mark.parametrize(("name", "figure"), FIGURES, ids=map("-".join, FIGURES))
+def test_further_exact_numbers_again_with_thirty_digits(name: str, figure: str) -> None:
+    stated = made(name).figures[figure]
+    with mp.workdps(30):
+        mu, delta = FIGURES[name, figure](), mp.mpf(made(name).claim.guarantee.delta)  # type: ignore[union-attr]
+        assert delta_of(mu, mp.mpf(stated) * (1 + mp.mpf("1e-8"))) <= delta
+        assert delta_of(mu, mp.mpf(stated) * (1 - mp.mpf("1e-7"))) > delta
+
+
+def test_every_further_exact_number_has_a_second_derivation() -> None:
+    elsewhere = {
+        ("descent_to_delete_norm", "exact epsilon where learning takes 20000 steps"),
+        ("finetuning_model", "exact delta at epsilon 1 with one noise vector"),
+        ("source_method", "exact epsilon at a delta of 0.01, on the other two records"),
+    }
+    stated = {(name, what) for name in NAMES for what in made(name).figures if what.startswith("exact")}
+    assert stated == elsewhere | set(FIGURES)
 
 
 @pytest.mark.parametrize(("name", "which"), GAUSSIAN, ids=map("-".join, GAUSSIAN))
@@ -181,6 +335,7 @@ def test_the_oracle_is_the_integral_of_two_densities(mu: str, epsilon: str) -> N
 def test_every_exact_epsilon_has_a_second_derivation() -> None:
     elsewhere = {
         ("finetuning_model", "as_coded"),
+        ("finetuning_model_recursion", "as_published"),
         ("group_privacy", "as_coded"),
         ("group_privacy", "corrected"),
         ("source_method", "as_published"),
@@ -212,6 +367,29 @@ def test_reused_noise_by_counting_intervals_of_the_one_normal_number() -> None:
     u, r = (finetuning_model.draw(world, 100_000, rng, fresh=False) for world in WORLDS)
     inside = [np.mean((w > 0.5) & (w < 0.7)) for w in (u, r)]
     assert inside[0] - math.e * inside[1] == pytest.approx(finetuning_model.reused_noise_delta(1.0), abs=0.008)
+
+
+def test_two_clipped_steps_by_where_the_first_one_ends() -> None:
+    """P(w > t) by the first step's end: either end of the ball, or in between; the log ratio rises with w."""
+
+    def beyond(t: mp.mpf) -> mp.mpf:
+        ends = mp.ncdf(mp.mpf("0.5") - t) / 2 + mp.ncdf(-1) * mp.ncdf(-mp.mpf("0.5") - t)
+        inside = mp.quad(lambda u: mp.npdf(u - mp.mpf("0.5")) * mp.ncdf(u - t), [-0.5, 0, 0.5])
+        return ends + inside
+
+    mechanism = made("finetuning_model_recursion")
+    epsilon = mp.mpf(mechanism.audited.exact or 0)
+    density = finetuning_model.two_step_density
+    best = brentq(lambda t: float(np.log(density(t) / density(-t))) - float(epsilon), 0.5, 4)
+    with mp.workdps(20):
+        # At the best threshold; any other one gives a smaller delta.
+        deltas = [beyond(t) - mp.exp(epsilon) * (1 - beyond(-t)) for t in (best - 0.1, mp.mpf(best), best + 0.1)]
+        assert deltas[1] == max(deltas)
+        assert float(deltas[1]) == pytest.approx(mechanism.claim.guarantee.delta, rel=1e-4)  # type: ignore[union-attr]
+        accounted = [mp.mpf(1)]
+        for _ in range(2):
+            accounted.append(accounted[-1] * delta_of(mp.mpf(1), mp.log(1 + (mp.e - 1) / accounted[-1])))
+    assert mechanism.claim.guarantee.delta == pytest.approx(float(accounted[-1]), rel=1e-9)  # type: ignore[union-attr]
 
 
 def test_recursion_of_clipped_models_with_thirty_digits() -> None:

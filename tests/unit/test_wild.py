@@ -16,13 +16,15 @@ from audit.errors import SchemaError
 from audit.records.verdict import Reason, Verdict
 from audit.selftest.wild.comparing import differences
 from audit.selftest.wild.result import SharedNoise, WildAudit, WildResult, WildVariant
-from audit.selftest.wild.running import LEVEL, WildSettings, category_of, seed_of, shown_by
+from audit.selftest.wild.running import LEVEL, WildSettings, category_of, seed_of, shared_noise, shown_by
 from mechanisms.dataset import from_arrays
 from mechanisms.errors import InvalidInputError, NotApplicableError
 from mechanisms.protocol import ReleaseSpec
 from mechanisms.published.catalogue import published
 from mechanisms.published.frame import Assumption
+from mechanisms.published.releases import GaussianRelease
 from reports.page import schemas
+from reports.wild.view import shared_randomness
 from reports.wild.writing import wild_html, wild_markdown, wild_summary
 
 COMMITTED = Path(__file__).parents[2] / "benchmarks" / "results" / "wild.json"
@@ -128,8 +130,29 @@ def test_every_format_says_what_was_found_and_what_differs(table: WildResult) ->
 
 
 def test_shared_noise_is_exceeded_beyond_rounding_only() -> None:
-    assert not SharedNoise(shift=0.2000000000000001, declared=0.2, streams=8).exceeded
-    assert SharedNoise(shift=0.2001, declared=0.2, streams=8).exceeded
+    shared = SharedNoise(shift=0.2000000000000001, record=0, declared=0.2, records=3, distinct=2, beyond=0, streams=8)
+    assert not shared.exceeded
+    assert "within the declared 0.2" in shared_randomness(shared)
+    more = replace(shared, shift=0.2001, beyond=2)
+    assert more.exceeded
+    assert "each of 3 records deleted alone (2 of them different)" in shared_randomness(more)
+    assert "with 2 records beyond the declared 0.2" in shared_randomness(more)
+
+
+def test_the_same_random_numbers_are_tried_with_every_record_deleted() -> None:
+    """As coded learning has not converged, so that deletion steps move the model whichever record is deleted."""
+    made = published("descent_to_delete_norm")
+    assert made.of_record is not None
+    assert made.declared_shift is not None
+    shared = shared_noise(made)
+    assert shared is not None
+    assert (shared.records, shared.distinct, shared.record, shared.beyond) == (1000, 2, 1, 1000)
+    own, other = made.of_record(0), made.of_record(7)
+    assert isinstance(own, GaussianRelease)
+    assert isinstance(other, GaussianRelease)
+    assert shared.shift == pytest.approx(other.shift, rel=1e-6)
+    assert other.shift > own.shift > made.declared_shift
+    assert shared_noise(published("finetuning_model")) is None
 
 
 def context(shape: tuple[int, ...] = (1, 1)) -> AttackContext:

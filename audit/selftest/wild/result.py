@@ -68,17 +68,38 @@ class WildVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedNoise:
-    """Both worlds from the same random numbers: their distance without noise, and what the calibration allows for."""
+    """Both worlds from the same random numbers, for every record of the canary deleted alone.
+
+    Parameters
+    ----------
+    shift, record
+        The largest distance without noise, and the first record of which it is.
+    declared
+        The distance that the calibration allows for.
+    records, distinct, beyond
+        How many records there are, how many of them differ, and how many are further apart than declared.
+    streams
+        Random streams of each.
+    """
 
     __pydantic_config__ = JSON_CONFIG
     shift: float
+    record: int
     declared: float
+    records: int
+    distinct: int
+    beyond: int
     streams: int
 
     @property
     def exceeded(self) -> bool:
         """Whether the worlds are further apart than declared, rounding aside."""
-        return self.shift > self.declared * (1 + 1e-9)
+        return beyond(self.shift, self.declared)
+
+
+def beyond(shift: float, declared: float) -> bool:
+    """Return whether two worlds are further apart than declared, rounding aside."""
+    return shift > declared * (1 + 1e-9)
 
 
 @dataclass(frozen=True, kw_only=True)

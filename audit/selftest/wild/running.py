@@ -7,6 +7,8 @@ import time
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from attacks.given.score import GivenScore
 from attacks.protocol import Attack
 from attacks.tails.density_ratio import DensityRatio
@@ -24,6 +26,7 @@ from audit.selftest.wild.result import (
     WildResult,
     WildRow,
     WildVariant,
+    beyond,
 )
 from audit.trials.engines import Engine, Progress, results, worker_limits
 from mechanisms.claim import EpsilonDelta
@@ -123,7 +126,7 @@ def audit_row(name: str, quick: bool) -> WildRow:
         made = published(name)
         audited = _audited(made, made.audited, quick)
         twin = None if made.twin is None else _audited(made, made.twin, quick)
-        shared = _shared_noise(made)
+        shared = shared_noise(made)
     claim = _guarantee(made)
     shown = shown_by(audited, claim.epsilon)
     return WildRow(
@@ -240,13 +243,32 @@ def _summary(result: AuditResult, plan: AuditPlan, seconds: float) -> WildAudit:
     )
 
 
-def _shared_noise(made: PublishedMechanism) -> SharedNoise | None:
-    if made.declared_shift is None:
+def shared_noise(made: PublishedMechanism) -> SharedNoise | None:
+    """Return the largest shift over all records; equal ones are deleted alike, so each is looked at once."""
+    if made.declared_shift is None or made.of_record is None:
         return None
-    seen = same_noise(made.audited.deletion, seed=seed_of(made.name, 0), record=0, streams=_STREAMS, level=LEVEL)
-    if seen.shift is None:
+    rows = np.column_stack([made.data.features, made.data.targets])
+    _, first, times = np.unique(rows, axis=0, return_index=True, return_counts=True)
+    shifts = {int(record): _shift(made, made.of_record(int(record)), int(record)) for record in first}
+    known = {record: shift for record, shift in shifts.items() if shift is not None}
+    if len(known) < len(shifts):
         return None
-    return SharedNoise(shift=seen.shift, declared=made.declared_shift, streams=seen.streams)
+    largest = max(sorted(known), key=lambda record: known[record])
+    return SharedNoise(
+        shift=known[largest],
+        record=largest,
+        declared=made.declared_shift,
+        records=made.data.n_records,
+        distinct=len(first),
+        beyond=sum(
+            int(n) for record, n in zip(first, times, strict=True) if beyond(known[int(record)], made.declared_shift)
+        ),
+        streams=_STREAMS,
+    )
+
+
+def _shift(made: PublishedMechanism, deletion: Deletion, record: int) -> float | None:
+    return same_noise(deletion, seed=seed_of(made.name, 0), record=record, streams=_STREAMS, level=LEVEL).shift
 
 
 def _guarantee(made: PublishedMechanism) -> EpsilonDelta:
