@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,46 @@ from mechanisms.claim import Certificate, Reference
 from mechanisms.dataset import Dataset
 from mechanisms.networks.certificates import carried_certificate
 from mechanisms.networks.fine_tuning import NoisyFineTuning
-from mechanisms.networks.individual import Budgets, keys_of
+from mechanisms.networks.individual import Budgets, IndividualFilter, keys_of
 from mechanisms.protocol import ReleaseSpec
 
 if TYPE_CHECKING:
     from mechanisms.networks.clipped_descent import Batch, Ledger, Networks
-    from mechanisms.networks.langevin import NetworkLangevin
 
 Array = NDArray[np.float64]
 # Networks that step together: twice as fast as one at a time, and more are hardly faster (benchmarks/network.py).
 AT_ONCE = 16
 # Of public starting weights, so that no trial draws them.
 _START = 0x5747
+
+
+class _Settings(Protocol):
+    """What is read here of a :class:`mechanisms.networks.langevin.NetworkLangevin`, which stands above."""
+
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def n_learn(self) -> int: ...
+    @property
+    def n_unlearn(self) -> int: ...
+    @property
+    def step_size(self) -> float: ...
+    @property
+    def clip_norm(self) -> float: ...
+    @property
+    def sigma_learn(self) -> float: ...
+    @property
+    def sigma_unlearn(self) -> float: ...
+    @property
+    def delta(self) -> float: ...
+    @property
+    def reference(self) -> Reference: ...
+    @property
+    def start_seed(self) -> int | None: ...
+    @property
+    def individual(self) -> IndividualFilter | None: ...
+    @property
+    def fine_tuning(self) -> NoisyFineTuning | None: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +74,7 @@ class NetworkStages:
         Of all records, frozen from the data before any deletion: functions of each record, so never published.
     """
 
-    mechanism: NetworkLangevin
+    mechanism: _Settings
     divisor: int
     probes: Array
     release: ReleaseSpec
