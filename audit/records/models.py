@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from audit.errors import ClaimRefutedError, InconclusiveError
 from audit.plan.ranges import check, check_all, check_lengths
@@ -17,6 +17,9 @@ from audit.records.verdict import Reason, Verdict
 from audit.records.words.phrases import REMINDER, WHY, bound_text, claim_text, name, plain
 from audit.records.words.rounding import counted, down, nearest, up
 from mechanisms.claim import JSON_CONFIG, Claim, EpsilonDelta
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODELS_SCHEMA: Literal["unlearn-audit/models/1"] = "unlearn-audit/models/1"
 Design = Literal["one_deletion", "claim_per_record"]
@@ -245,6 +248,18 @@ class ModelsResult:
                 f"  {plain(self.name_of(i))}: p = {up(p_values[i])} of this record alone" for i in self.foremost(_SAID)
             ]
         return "\n".join([*lines, f"  {REMINDER}"])
+
+    def plot(self, kind: Literal["records"] = "records") -> Figure:
+        """Return a picture of the pages as a figure of matplotlib: how far each record can be told apart, by rank.
+
+        Raises
+        ------
+        InvalidInputError
+            For another kind, or a result from which records were withheld.
+        """
+        from audit.records.figures.plotting import plotted
+
+        return plotted(self, kind, finding=0)
 
     def sentence(self) -> str:
         """Return what the verdict rests on."""

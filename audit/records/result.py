@@ -19,6 +19,8 @@ from audit.records.verdict import Verdict, overall
 from mechanisms.claim import JSON_CONFIG
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from audit.records.accounts.cards import Account
 
 RESULT_SCHEMA: Literal["unlearn-audit/result/1"] = "unlearn-audit/result/1"
@@ -108,6 +110,18 @@ class AuditResult:
         from audit.records.accounts import failure_text
 
         return failure_text.describe(self._account())
+
+    def plot(self, kind: Literal["forest", "trade_off", "scores"] = "forest", *, finding: int = 0) -> Figure:
+        """Return a picture of the pages as a figure of matplotlib; :func:`reports.plot` says which there are.
+
+        Raises
+        ------
+        InvalidInputError
+            For another kind, a finding that is not there, or a result that has nothing to draw, such as a redacted one.
+        """
+        from audit.records.figures.plotting import plotted
+
+        return plotted(self, kind, finding=finding)
 
     def _account(self) -> Account:
         # Imported in methods, here and below: how a result is told is not needed to hold one.

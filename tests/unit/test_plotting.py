@@ -9,8 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import reports
+from audit.records.figures import plotting
 from audit.records.result import AuditCollection
-from mechanisms.errors import InvalidInputError
+from mechanisms.errors import InvalidInputError, UnlearnAuditError
 from reports.audits import distributions
 from reports.audits.pictures import figures, forest
 from reports.audits.view import page
@@ -33,6 +34,20 @@ def test_every_kind_is_the_drawing_of_the_page(collection: AuditCollection) -> N
             again = to_svg(figure, re.search(r'aria-label="([^"]*)"', svg)[1], "x")  # type: ignore[index]
         assert without_label(again) == without_label(svg), kind
     figure.savefig(io.BytesIO(), format="png")
+
+
+@pytest.mark.pictures
+def test_a_result_draws_itself_without_knowing_how(
+    collection: AuditCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = collection.results[1]
+    drawn, again = io.BytesIO(), io.BytesIO()
+    result.plot("trade_off", finding=1).savefig(drawn, format="raw")
+    reports.plot(result, "trade_off", finding=1).savefig(again, format="raw")
+    assert drawn.getvalue() == again.getvalue()
+    monkeypatch.setattr(plotting, "GROUP", "nothing.is.installed.as.this")
+    with pytest.raises(UnlearnAuditError, match=r"install unlearn-audit anew .* or call reports\.plot"):
+        result.plot()
 
 
 def without_label(svg: str) -> str:
