@@ -99,7 +99,7 @@ def test_every_forget_set_keeps_its_level_and_all_together_theirs() -> None:
 
 
 def test_a_few_audits_keep_their_level() -> None:
-    found = p_values(15)
+    found = p_values(8)
     assert 0 < np.sum(found <= 0.5) <= binomial_limits(found.size, 0.5)[1]
     assert wrong(found, Holm()) <= binomial_limits(len(found), LEVEL)[1]
 
