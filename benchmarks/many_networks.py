@@ -5,6 +5,7 @@
 Processor time of one core for a step of one network: as people write it (``torch.optim.SGD``, one network after the
 other), 16 or 32 together, and the choice of ``NetworkTraining`` in chunks of 32. Images are random numbers of the shape
 of digits, MNIST and CIFAR. Ends with 1 where the choice is more than a tenth slower than one after the other.
+benchmarks/results/many_networks.md has a table.
 """
 
 from __future__ import annotations
