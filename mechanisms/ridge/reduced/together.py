@@ -80,7 +80,7 @@ def reduce_together(
     -------
     groups, left
         Every record is in one group, or among the positions that are left for the way of one at a time: records that
-        are zero, spaces that end early, numbers of which squares are none, and all of them where learning adds no noise.
+        are zero, spaces that end early, numbers whose squares are none, and all where learning adds no noise.
     """
     sizes = np.column_stack([lengths(projected), np.maximum(lengths(targets), 1.0)])
     known = setup.sigma_learn > 0 and np.abs(setup.moment).max() < 1 / _EXTREME
