@@ -22,11 +22,15 @@ from mechanisms.ridge.reduced.krylov import (
     KrylovSetup,
     excess_of,
 )
+from mechanisms.ridge.reduced.lanczos import lengths
 from mechanisms.ridge.reduced.many_deletions import ManyDeletions
 from mechanisms.ridge.reduced.many_lanczos import ManyLanczos
 
 Array = NDArray[np.float64]
 Records = NDArray[np.intp]
+
+# Sizes below this and above its inverse are out of the ordinary.
+_EXTREME = 1e-70
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,10 +80,11 @@ def reduce_together(
     -------
     groups, left
         Every record is in one group, or among the positions that are left for the way of one at a time: records that
-        are zero, spaces that end early, and all of them where learning adds no noise.
+        are zero, spaces that end early, numbers whose squares are none, and all where learning adds no noise.
     """
-    length = np.linalg.norm(projected, axis=1)
-    usual = (length > 0) & np.isfinite(length) & (setup.sigma_learn > 0)
+    sizes = np.column_stack([lengths(projected), np.maximum(lengths(targets), 1.0)])
+    known = setup.sigma_learn > 0 and np.abs(setup.moment).max() < 1 / _EXTREME
+    usual = known & np.all((sizes > _EXTREME) & (sizes < 1 / _EXTREME), axis=1)
     left, which = [np.flatnonzero(~usual)], np.flatnonzero(usual)
     choice = _Choice(n_steps=setup.n_learn + setup.n_unlearn)
     krylov, wanted = ManyLanczos(setup.step.contraction, projected[which]), FIRST_SIZE
