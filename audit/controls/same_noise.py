@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.controls.seen_generator import Drawn, SeenGenerator
 from audit.errors import TrialError
 from audit.statistics.gaussian_shift import noise_bound
 from audit.trials.chunks import Stream, make_generator, sampled
 from audit.trials.engines import worker_limits
-from audit.trials.seen_generator import Drawn, SeenGenerator
 from mechanisms.protocol import Deletion, World
 
 Array = NDArray[np.float64]

@@ -19,6 +19,7 @@ from sklearn.linear_model import Ridge
 import audit
 import reports
 from audit.controls.same_noise import SameNoise, same_noise
+from audit.controls.seen_generator import OtherDrawError, SeenGenerator
 from audit.errors import ClaimRefutedError, InconclusiveError, TrialError
 from audit.plan.audit_plan import AuditPlan
 from audit.records.accounts.remarks import remarks
@@ -26,7 +27,6 @@ from audit.records.verdict import Verdict
 from audit.running.shared_noise import SameRandomness
 from audit.statistics.gaussian_shift import largest_mu, noise_bound
 from audit.trials.engines import Engine
-from audit.trials.seen_generator import OtherDrawError, SeenGenerator
 from mechanisms import accounting
 from mechanisms.adapters.functions import from_functions
 from mechanisms.claim import Claim, Direction, EpsilonDelta, GaussianDP, PrivacyProfile, Reference
