@@ -61,16 +61,21 @@ class SoFar:
     def of(given: Outputs, status: NDArray[np.int8], is_deletion: Flags, used: int) -> SoFar:
         """Return the first models of a table."""
         array = given.array
-        leading = replace(array, files=array.files[:used]) if isinstance(array, Stack) else array[:used]
+        leading = array.only(np.arange(len(status)) < used) if isinstance(array, Stack) else array[:used]
         return SoFar(outputs=replace(given, array=leading), status=status[:used], is_deletion=is_deletion[:used])
 
     def digests(self, n: int) -> tuple[str, str]:
-        """Return the digests of the outputs and of the status and kinds of the first n models, at most all."""
+        """Return the digests of the outputs and of the status and kinds of the first n models, at most all.
+
+        Labels are part of the outputs where these are read by them.
+        """
         numbers, status = hashlib.sha256(), hashlib.sha256()
         for i in range(min(n, len(self.is_deletion))):
             row = np.ascontiguousarray(self.outputs.array[i : i + 1, :])
             numbers.update(repr((row.dtype.str, row.shape)).encode())
             numbers.update(row.data)
+        if self.outputs.labels is not None and self.outputs.kind not in ("loss", "scores"):
+            numbers.update(np.ascontiguousarray(self.outputs.labels, dtype="<f8").data)
         status.update(np.ascontiguousarray(self.status[:n]).data)
         status.update(np.ascontiguousarray(self.is_deletion[:n]).data)
         return numbers.hexdigest(), status.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from audit.models.outputs import Outputs
 from audit.plan.split import Split
@@ -89,6 +89,25 @@ def check_seeds(seeds: Sequence[object], kind: str, *, conditional: bool) -> str
         fix="train with a seed each, or say conditional_on_seed=True: the verdict is then about that seed alone",
     )
     return f"All {kind} were trained with the seed {seeds[0]}: this verdict is about that seed alone."
+
+
+def seeds_of(seeds: Sequence[object], is_deletion: NDArray[np.bool_]) -> tuple[list[object], list[object]]:
+    """Return the seeds of deletion and of reference models; none where none are known.
+
+    Raises
+    ------
+    InvalidInputError
+        When there is not one seed for each model.
+    """
+    require(
+        len(seeds) in (0, len(is_deletion)),
+        "seeds",
+        expected=f"{len(is_deletion):,}, one a model",
+        got=len(seeds),
+        fix="give the seed of each model in the order of the outputs, or leave seeds out",
+    )
+    known = [(seed, bool(is_one)) for seed, is_one in zip(seeds, is_deletion, strict=False)]
+    return [seed for seed, is_one in known if is_one], [seed for seed, is_one in known if not is_one]
 
 
 def names_of(records: Sequence[object] | ArrayLike | None, n: int) -> tuple[str, ...]:

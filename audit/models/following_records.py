@@ -20,7 +20,7 @@ from audit.given.auditing import Started
 from audit.given.options import Options
 from audit.models.band import null_band
 from audit.models.betting_records import Bets, SoFar, bets_of
-from audit.models.checks import check_enough, check_seeds, counting_of, names_of
+from audit.models.checks import check_enough, check_seeds, counting_of, names_of, seeds_of
 from audit.models.examining import few_points
 from audit.models.following import GROWN, ModelsStream, going_on, remember
 from audit.models.outputs import Outputs, OutputsKind
@@ -136,15 +136,15 @@ def follow_status(
     same = not stream.used or (used >= stream.used and digests == stream.sha256)
     require(
         same,
-        "outputs, status or kinds",
+        "outputs, labels, status or kinds",
         expected=f"the {stream.used:,} models that {path.name} says were counted, unchanged and in their order",
         got="others, or fewer",
         fix=GROWN,
     )
     notes = [*note_on_coins(models.status, models.is_deletion), _note(given.n_models, used, stream)]
-    for which, name in zip((is_deletion, ~is_deletion), NAMES, strict=True):
+    sides = zip((is_deletion, ~is_deletion), seeds_of(seeds, is_deletion), NAMES, strict=True)
+    for which, mine, name in sides:
         check_enough(int(which[:used].sum()), name, significance=significance, delta=0.0)
-        mine = [s for s, chosen in zip(seeds, which, strict=True) if chosen] if len(seeds) else []
         notes += filter(None, [check_seeds(mine, name, conditional=conditional_on_seed)])
     sample, precision = sample_of(models.outputs, models.is_deletion)
     plan = _options(stream, models.is_deletion, continuous=continuous).plan(sample)

@@ -19,7 +19,7 @@ from audit.given.precision import precision_control
 from audit.given.rows import GivenRows, gather_rows, n_fit, split_rows
 from audit.models.assigning import Status
 from audit.models.band import null_band
-from audit.models.checks import check_enough, check_seeds, counting_of, names_of, sampled_columns
+from audit.models.checks import check_enough, check_seeds, counting_of, names_of, sampled_columns, seeds_of
 from audit.models.examining import Rows, Sides, Tests, examine, few_points
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.stacks import Stack
@@ -135,9 +135,9 @@ def from_status(
         continuous=continuous,
     )
     notes = [*note_on_coins(known, is_deletion)]
-    for which, name in zip((is_deletion, ~is_deletion), NAMES, strict=True):
+    sides = zip((is_deletion, ~is_deletion), seeds_of(seeds, is_deletion), NAMES, strict=True)
+    for which, mine, name in sides:
         check_enough(int(which.sum()), name, significance=options.significance, delta=0.0)
-        mine = [s for s, chosen in zip(seeds, which, strict=True) if chosen] if len(seeds) else []
         notes += filter(None, [check_seeds(mine, name, conditional=conditional_on_seed)])
     sample, precision = sample_of(given, is_deletion)
     plan = options.plan(sample)

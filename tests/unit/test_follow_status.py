@@ -14,6 +14,7 @@ import audit
 from audit.models.betting_records import SoFar, bets_of
 from audit.models.following import ModelsStream
 from audit.models.outputs import Outputs
+from audit.models.stacks import Stack
 from mechanisms import Claim, EpsilonDelta, InvalidInputError
 from reports.models.writing import models_summary, write_models
 from tests.e2e.command_line import run
@@ -140,3 +141,39 @@ def test_the_command_follows_a_table_with_a_status(tmp_path: Path) -> None:
         )  # fmt: skip
         assert code is None or done.returncode == code, done.stderr
     assert (tmp_path / "out" / "models.html").is_file()
+
+
+def test_a_file_a_model_may_wait_for_its_batch(tmp_path: Path) -> None:
+    """Models in files of their own say what the same models say in one array."""
+    outputs, status, kinds = make_models()
+    files = []
+    for i, row in enumerate(outputs[:110]):
+        np.save(tmp_path / f"{i}.npy", row)
+        files.append(tmp_path / f"{i}.npy")
+    one = follow((outputs, status, kinds), 110, tmp_path / "one.json")
+    many = audit.follow_status(
+        Stack.of(files), status[:110], kinds[:110], claim=CLAIM, kind="scores", state=tmp_path / "many.json"
+    )
+    assert "14 models wait" in " ".join(many.notes)
+    assert many.records == one.records
+    assert many.verdict is one.verdict
+
+
+def test_classes_that_models_were_counted_with_may_not_change(tmp_path: Path) -> None:
+    """A class turns the sign of what is bet on: others would be chosen by what the first ones showed."""
+    made, labels = make_models(), np.arange(RECORDS) % 2
+    follow(made, 130, tmp_path / "state.json", kind="logits", labels=labels)
+    follow(made, 200, tmp_path / "state.json", kind="logits", labels=labels.astype(np.uint8))
+    for other in (1 - labels, None):
+        with pytest.raises(InvalidInputError, match=r"labels.* that state\.json says were counted"):
+            follow(made, 200, tmp_path / "state.json", kind="logits", labels=other)
+
+
+@pytest.mark.parametrize("n", [199, 201])
+def test_there_is_one_seed_a_model(tmp_path: Path, n: int) -> None:
+    outputs, status, kinds = (part[:200] for part in make_models())
+    said = rf"seeds.*200, one a model.*got {n}"
+    with pytest.raises(InvalidInputError, match=said):
+        follow((outputs, status, kinds), 200, tmp_path / "state.json", seeds=range(n))
+    with pytest.raises(InvalidInputError, match=said):
+        audit.from_status(outputs, status, kinds, claim=CLAIM, kind="scores", seeds=range(n))
