@@ -266,3 +266,25 @@ def test_a_claim_without_delta_is_not_said_to_be_beyond_every_epsilon(data: Data
     mechanism = from_functions(learn=learn, unlearn=noisy, release=(3,))
     words = " ".join(forecast_summary(forecast(mechanism, data, plan)).split())
     assert "detectable, power and trials of such a claim are at δ = 1e-5." in words
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ('{ calibrate = "exact", epsilon = 1.0 }', "calibrate: expected 'probable', 'sure' or 'uniform', got 'exact'"),
+        ('{ calibrate = "sure", epsilon = -1 }', "epsilon: expected greater than or equal to 1e-100, got -1"),
+    ],
+)
+def test_a_calibration_with_one_mistake_is_told_one_in_words_of_the_plan(tmp_path: Path, noise: str, said: str) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'schema = "unlearn-audit/plan/1"\ntrials = 400\n[data]\nname = "breast_cancer"\n[mechanism]\n'
+        f'name = "logistic_langevin"\nsigma_unlearn = {noise}\n[records]\nforget = [[17]]\n'
+        '[[claims]]\nkind = "profile"\nfrom = "sure"\n'
+    )
+    with pytest.raises(PlanError) as caught:
+        read_plan(plan)
+    first, *lines = str(caught.value).splitlines()
+    assert "1 problem(s)" in first
+    assert len(lines) == 1
+    assert f"mechanism.logistic_langevin.sigma_unlearn.{said}" in lines[0]

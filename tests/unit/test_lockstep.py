@@ -196,3 +196,13 @@ def test_epsilons_that_merging_makes_uncertain_are_searched_together(
     found = many_pairs._search(pairs, np.full(3, math.log(DELTA)))
     np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert calls == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_search_that_leads_nowhere_at_first_warns_of_nothing() -> None:
+    """Targets so large that the first secants are flat."""
+    data = awkward()
+    setup = setup_of(dataclasses.replace(data, targets=1e8 * data.targets), n_learn=40, n_unlearn=10)
+    fast, slow = compared(setup, [7, 8], 8.0)
+    assert np.all(fast[:, 0] >= slow[:, 0])
+    np.testing.assert_allclose(fast[:, 0], slow[:, 0], rtol=1e-6)

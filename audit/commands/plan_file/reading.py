@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,10 @@ def _records(
 
 
 MOST_PROBLEMS = 50
+# What pydantic calls an alternative that is no table: "function-after[check(), constrained-float]", or a class of ours.
+_IS_CHECK = re.compile(r"\[|Section$")
+# Bounds such as 1e-100, written out.
+_LONG = re.compile(r"\d+\.\d{20,}|\d{20,}(?:\.\d+)?")
 _FIXES = {
     "missing": "add it",
     "extra_forbidden": "remove it, or check the spelling",
@@ -183,10 +188,10 @@ _FIXES = {
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
+    problems = _meant(error.errors(include_url=False))
     lines = [f"{path}: {len(problems)} problem(s) in the plan"]
     for problem in problems[:MOST_PROBLEMS]:
-        where = ".".join(str(part) for part in problem["loc"]) or "plan"
+        where = ".".join(part for part in map(str, problem["loc"]) if not _IS_CHECK.search(part)) or "plan"
         fix = _FIXES.get(problem["type"], "mend the value")
         if problem["type"] == "missing" and problem["loc"] == ("mechanism",):
             fix = "add [mechanism], or audit an object of your own by --mechanism module:object"
@@ -196,8 +201,21 @@ def _explain(path: Path, error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def _meant(problems: Sequence[Any]) -> list[Any]:
+    """Return the problems without those of alternatives that nobody meant: a table is no number that went wrong."""
+    return [problem for problem in problems if not _is_other_alternative(problem, problems)]
+
+
+def _is_other_alternative(problem: Any, problems: Sequence[Any]) -> bool:
+    if problem["type"] != "float_type" or not isinstance(problem.get("input"), dict):
+        return False
+    within = problem["loc"][:-1]
+    return any(other is not problem and other["loc"][: len(within)] == within for other in problems)
+
+
 def _message(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
+    message = _LONG.sub(lambda number: f"{float(number[0]):g}", message)
     message = message[:1].lower() + message[1:]
     got = problem.get("input")
     said = "" if problem["type"] == "missing" or isinstance(got, dict | list) else f", got {shown(got)}"

@@ -126,9 +126,11 @@ class _Search:
             with np.errstate(divide="ignore", invalid="ignore"):
                 slope = (gap - gap_before) / (at - at_before)
             slope = np.where(np.isnan(slope), _FIRST_SLOPE, slope)
-            step = np.where(slope < 0, -gap / slope, np.copysign(STRETCH, gap))
+            # A secant may be flat, where the sign of the gap is all that is known.
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                step = np.where(slope < 0, -gap / slope, np.copysign(STRETCH, gap))
             ended = (np.abs(step) <= _NEAR) & known
-            found[active[ended]] = np.exp(at + step)[ended]
+            found[active[ended]] = np.exp((at + step)[ended])
             self._look_at_errors(active, deletions, np.exp(at), ~known & (np.abs(step) < _CLOSE))
             moved = at + np.clip(step, -STRETCH, STRETCH)
             with np.errstate(invalid="ignore"):
