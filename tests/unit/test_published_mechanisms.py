@@ -13,7 +13,15 @@ from scipy.optimize import brentq
 from scipy.stats import kstest, norm
 
 from mechanisms.protocol import World
-from mechanisms.published import finetuning, finetuning_model, group_privacy, langevin, noisy_sgd, source_method
+from mechanisms.published import (
+    finetuning,
+    finetuning_model,
+    group_privacy,
+    hessian_free,
+    langevin,
+    noisy_sgd,
+    source_method,
+)
 from mechanisms.published.catalogue import CATALOGUE, published
 from mechanisms.published.frame import PublishedMechanism, Variant
 from mechanisms.published.releases import GaussianRelease
@@ -172,6 +180,76 @@ def group_mu() -> mp.mpf:
     return 10 * mp.findroot(lambda mu: mp.log(delta_of(mu, mp.mpf("0.1")) / one), (0.02, 0.04), solver="illinois")
 
 
+def hessian_free_mu(records: int, penalty: str, divisor: int = 32) -> mp.mpf:
+    """What each visit of the last batch left, contracted by all later steps; the noise from its root."""
+    k = -(-records // 32)
+    size, steps = records - 32 * (k - 1), records // 2
+    q, m = mp.mpf("0.995"), mp.mpf(penalty)
+    eta = [mp.mpf("0.05") * q**t for t in range(15 * k)]
+    w = shift = mp.mpf(0)
+    for epoch in range(15):
+        last = epoch * k + k - 1
+        w *= mp.fprod(1 - m * e for e in eta[epoch * k : last])
+        left = mp.fprod(1 - m * e for e in eta[last:])
+        shift += eta[last] * (5 - m * w) / size * left
+        w += eta[last] * (5 - m * w)
+    return shift / hessian_free_sigma(steps, k, divisor)
+
+
+def hessian_free_sigma(steps: int, k: int, divisor: int) -> mp.mpf:
+    """The bound by sums over steps; its visits are a geometric series of q^k with a broken number of terms."""
+    q = mp.mpf("0.995")
+    first = sum(q**t - q ** (2 * t) for t in range(steps))
+    visits = q**k * (1 - q**steps) / (1 - q**k)
+    bound = mp.mpf("0.025") * (1 - q) * first + mp.mpf("0.5") / divisor * visits
+    one = mp.findroot(lambda mu: mp.log(delta_of(mu, mp.mpf(1)) / mp.mpf("1e-5")), (0.2, 0.3), solver="illinois")
+    return bound / one
+
+
+def first_batch_mu() -> mp.mpf:
+    """Half of 5 eta q^(500 e), for fifteen epochs; nothing is forgotten."""
+    q = mp.mpf("0.995")
+    return mp.mpf("0.125") * sum(q ** (500 * e) for e in range(15)) / hessian_free_sigma(8000, 500, 2)
+
+
+def surrogate_mu(count: int, steep: str) -> mp.mpf:
+    """Sums of Hessians less that of record 0, which is 1; gradient 1. The divergence is log 2 or 0."""
+    s = mp.mpf(steep)
+    shift = abs(1 / (count * (1 + 2 * s) - 1) - mp.mpf(1) / 1999)
+    apart = mp.sqrt(mp.mpf(1) / 2) if s == 0 else mp.mpf(0)
+    bound = mp.mpf("2e-6") + mp.mpf(3 * (count + 1000)) / ((count - 3) * 997) * 2 * apart
+    return shift / bound / mp.sqrt(2 * mp.log(125000))
+
+
+def test_surrogate_records_of_the_same_distribution_that_are_counted_as_the_records_move_nothing() -> None:
+    twin = made("without_source_data_count").twin
+    assert twin is not None
+    # 1 / (1000 (1 + 3) / 2 - 1), with a minus sign, is where both worlds are.
+    assert isinstance(twin.deletion, GaussianRelease)
+    assert twin.deletion.centres[World.UNLEARNED] == pytest.approx(-1 / 1999, rel=1e-14)
+    assert twin.deletion.centres[World.RETRAINED] == pytest.approx(-1 / 1999, rel=1e-14)
+    assert twin.exact == 0
+
+
+def test_a_stored_vector_is_what_a_record_moved_to_first_order() -> None:
+    """By a difference quotient: learning anew with a little less of the record, its batch divided as before."""
+    learning = hessian_free.Learning(records=70, penalty=0.4, epochs=3)
+    path = learning.path()
+    for record in (0, 69):
+        own, z = int(learning.batches[record]), float(learning.targets[record])
+        less = 1e-6
+        w = 0.0
+        for step in range(9):
+            eta, batch = 0.05 * 0.995**step, step % 3
+            pull = float(learning.targets[learning.batches == batch].mean())
+            gradient = learning.penalty * w - pull
+            if batch == own:
+                # A vector is contracted in its own step too.
+                gradient -= less * (1 - eta * learning.penalty) * (learning.penalty * w - z) / learning.size(own)
+            w -= eta * gradient
+        assert (w - path[-1]) / less == pytest.approx(learning.stored(record, path), rel=1e-4)
+
+
 def test_the_norm_as_penalty_where_learning_has_converged() -> None:
     """Optima as roots; then 200 steps, which meet no bound and no zero."""
     s, m = mp.mpf("0.102"), mp.mpf("0.05")
@@ -216,6 +294,11 @@ GAUSSIAN: dict[tuple[str, str], Callable[[], mp.mpf]] = {
     ("finetuning_gradient", "corrected"): lambda: finetuning_mu("corrected"),
     ("clipped_output", "as_published"): lambda: classical_mu("1.25", "1e-5"),
     ("strongly_convex_output", "as_published"): lambda: classical_mu("1.25", "1e-5"),
+    ("hessian_free", "as_coded"): lambda: hessian_free_mu(1000, "0.5"),
+    ("hessian_free_short_batch", "as_coded"): lambda: hessian_free_mu(994, "0"),
+    ("hessian_free_short_batch", "corrected"): lambda: hessian_free_mu(994, "0", divisor=2),
+    ("without_source_data", "as_coded"): lambda: surrogate_mu(1000, "0"),
+    ("without_source_data_count", "as_coded"): lambda: surrogate_mu(2000, "0.5"),
     ("certified_removal", "as_published"): lambda: classical_mu("1.5", "1e-4"),
     ("langevin_single", "as_published"): lambda: langevin_mu(
         1, float(variant("langevin_single", "as_published").settings["sigma"]), 1
@@ -288,6 +371,22 @@ FIGURES: dict[tuple[str, str], Callable[[], mp.mpf]] = {
         ("certified_removal", f"exact epsilon where {e} is claimed"): lambda e=e: e * classical_mu("1.5", "1e-4")
         for e in (8, 10)
     },
+    ("hessian_free", "exact epsilon without the penalty"): lambda: hessian_free_mu(1000, "0"),
+    **{
+        ("hessian_free_short_batch", f"exact epsilon with {n} records"): lambda n=n: hessian_free_mu(n, "0")
+        for n in (1000, 1024)
+    },
+    (
+        "hessian_free_short_batch",
+        "exact epsilon with the penalty of the row hessian_free",
+    ): lambda: hessian_free_mu(994, "0.5"),
+    ("hessian_free_short_batch", "exact epsilon of a record of the first of 500 full batches"): lambda: (
+        first_batch_mu()
+    ),
+    **{
+        ("without_source_data_count", f"exact epsilon with {s} surrogate records"): lambda s=s: surrogate_mu(s, "0.5")
+        for s in (1010, 1250)
+    },
     ("newton_step", "exact epsilon if L were read as the smoothness"): _newton_misread,
 }
 
@@ -338,6 +437,7 @@ def test_every_exact_epsilon_has_a_second_derivation() -> None:
         ("finetuning_model_recursion", "as_published"),
         ("group_privacy", "as_coded"),
         ("group_privacy", "corrected"),
+        ("without_source_data_count", "corrected"),
         ("source_method", "as_published"),
         ("source_method", "corrected"),
         ("source_method_usual", "as_published"),
