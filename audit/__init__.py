@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from audit.lots.result import LotsResult
     from audit.lots.running import run_lots
     from audit.models.assigning import Assignment, assign_status
-    from audit.models.following import follow_models
-    from audit.models.following_records import follow_status
+    from audit.models.following.deletion import follow_models
+    from audit.models.following.records import follow_status
     from audit.models.measuring import measure_models
     from audit.models.one_deletion import from_models
     from audit.models.per_record import from_status
@@ -58,8 +58,8 @@ else:
             "audit.lots.result": "LotsResult",
             "audit.lots.running": "run_lots",
             "audit.models.assigning": "Assignment assign_status",
-            "audit.models.following": "follow_models",
-            "audit.models.following_records": "follow_status",
+            "audit.models.following.deletion": "follow_models",
+            "audit.models.following.records": "follow_status",
             "audit.models.measuring": "measure_models",
             "audit.models.one_deletion": "from_models",
             "audit.models.per_record": "from_status",

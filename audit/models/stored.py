@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.given.tables import read_csv
-from audit.models.following import follow_models
-from audit.models.following_records import follow_status
+from audit.models.following.deletion import follow_models
+from audit.models.following.records import follow_status
 from audit.models.measuring import measure_models
 from audit.models.one_deletion import from_models
 from audit.models.outputs import OutputsKind

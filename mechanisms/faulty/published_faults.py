@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.faulty.published_service import GaussianService, PublishedService, added_noise, walking
-from mechanisms.published import finetuning_model, group_privacy
+from mechanisms.published.fine_tuning import group_privacy, model_clipping
 from mechanisms.published.frame import PublishedMechanism, Variant
 from mechanisms.published.langevin import Walk
 
@@ -107,7 +107,7 @@ def _reused_log_density(w: Array) -> Array:
     For Z > 0 the release is C + sigma Z; below, K - 1 steps are taken before the last projection, which cuts at -C:
     C + K sigma Z for Z > -2 C / ((K - 1) sigma), and -C + sigma Z from there on.
     """
-    clip, sigma, steps = finetuning_model.CLIP, finetuning_model.SIGMA, finetuning_model.STEPS
+    clip, sigma, steps = model_clipping.CLIP, model_clipping.SIGMA, model_clipping.STEPS
     cut = -2 * clip / (sigma * (steps - 1))
     above, below = (w - clip) / sigma, (w + clip) / sigma
     between = above / steps

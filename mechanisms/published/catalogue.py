@@ -9,9 +9,6 @@ from mechanisms.published import (
     certified_removal,
     descent_to_delete,
     features_and_labels,
-    finetuning,
-    finetuning_model,
-    group_privacy,
     hessian_free,
     langevin,
     newton_step,
@@ -23,11 +20,12 @@ from mechanisms.published import (
     shifted_interpolation,
     source_method,
 )
+from mechanisms.published.fine_tuning import gradient_clipping, group_privacy, model_clipping
 from mechanisms.published.frame import PublishedMechanism
 
 CATALOGUE: Mapping[str, Callable[[], PublishedMechanism]] = {
-    "finetuning_gradient": finetuning.as_coded,
-    "finetuning_model": finetuning_model.build,
+    "finetuning_gradient": gradient_clipping.as_coded,
+    "finetuning_model": model_clipping.build,
     "group_privacy": group_privacy.build,
     "descent_to_delete_norm": descent_to_delete.third_party,
     "descent_to_delete_preprocessing": preprocessing.build,
@@ -39,8 +37,8 @@ CATALOGUE: Mapping[str, Callable[[], PublishedMechanism]] = {
     "langevin_redrawn": langevin.redrawn,
     "langevin_tabled_noise": langevin.tabled_noise,
     "source_method": source_method.build,
-    "finetuning_theorem": finetuning.theorem,
-    "finetuning_model_recursion": finetuning_model.recursion,
+    "finetuning_theorem": gradient_clipping.theorem,
+    "finetuning_model_recursion": model_clipping.recursion,
     "group_privacy_bound": group_privacy.bound,
     "clipped_output": output_noise.clipped_model,
     "strongly_convex_output": output_noise.strongly_convex_minimiser,

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from audit.certificates.certification import Certification
 from audit.certificates.stream_rows import StreamCertification
 from audit.lots.result import LotsResult
-from audit.models.following import ModelsStream
+from audit.models.following.deletion import ModelsStream
 from audit.power.forecasts import Forecast
 from audit.records.filing.manifest import Manifest
 from audit.records.measures import MeasureResult

@@ -20,7 +20,7 @@ import reports
 from audit.certificates.certification import Certification
 from audit.certificates.stream_rows import StreamCertification
 from audit.commands.plan_file.reading import read_plan
-from audit.models.following import STATE_SCHEMA, ModelsStream
+from audit.models.following.deletion import STATE_SCHEMA, ModelsStream
 from audit.power.forecasts import Forecast
 from audit.records import json_text
 from audit.records.filing.manifest import Manifest

@@ -21,7 +21,7 @@ from mechanisms.faulty.published_service import PublishedProblem, added_noise
 from mechanisms.faulty.ridge_service import RidgeService
 from mechanisms.protocol import HasLaw, World
 from mechanisms.published.catalogue import published
-from mechanisms.published.finetuning_model import reused_noise_delta
+from mechanisms.published.fine_tuning.model_clipping import reused_noise_delta
 from mechanisms.published.langevin import Walk
 from tests.statistical.budget import binomial_limits
 

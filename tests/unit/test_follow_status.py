@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 import audit
-from audit.models.betting_records import SoFar, bets_of
-from audit.models.following import ModelsStream
+from audit.models.following.betting import SoFar, bets_of
+from audit.models.following.deletion import ModelsStream
 from audit.models.outputs import Outputs
 from audit.models.stacks import Stack
 from mechanisms import Claim, EpsilonDelta, InvalidInputError

@@ -14,15 +14,13 @@ from scipy.stats import kstest, norm
 
 from mechanisms.protocol import World
 from mechanisms.published import (
-    finetuning,
-    finetuning_model,
-    group_privacy,
     hessian_free,
     langevin,
     noisy_sgd,
     source_method,
 )
 from mechanisms.published.catalogue import CATALOGUE, published
+from mechanisms.published.fine_tuning import gradient_clipping, group_privacy, model_clipping
 from mechanisms.published.frame import PublishedMechanism, Variant
 from mechanisms.published.releases import GaussianRelease
 from mechanisms.published.source_method import TwoRecords
@@ -458,15 +456,15 @@ def test_reused_noise_by_counting_intervals_of_the_one_normal_number() -> None:
     unlearned, retrained = 2 * norm.pdf(2 * (x - 0.5)), norm.pdf((x + 0.5) / 3) / 3
     for epsilon in (1.0, 1.5, 1.8):
         oracle = np.trapezoid(np.maximum(unlearned - math.exp(epsilon) * retrained, 0), x)
-        assert finetuning_model.reused_noise_delta(epsilon) == pytest.approx(oracle, rel=1e-5)
+        assert model_clipping.reused_noise_delta(epsilon) == pytest.approx(oracle, rel=1e-5)
     mechanism = made("finetuning_model")
     delta = mechanism.claim.guarantee.delta  # type: ignore[union-attr]
-    assert finetuning_model.reused_noise_delta(float(mechanism.audited.exact or 0)) == pytest.approx(delta, rel=1e-3)
+    assert model_clipping.reused_noise_delta(float(mechanism.audited.exact or 0)) == pytest.approx(delta, rel=1e-3)
     # Elsewhere the two densities are within e^0.06 of each other, or the other way round: by simulation of both.
     rng = np.random.default_rng(0)
-    u, r = (finetuning_model.draw(world, 100_000, rng, fresh=False) for world in WORLDS)
+    u, r = (model_clipping.draw(world, 100_000, rng, fresh=False) for world in WORLDS)
     inside = [np.mean((w > 0.5) & (w < 0.7)) for w in (u, r)]
-    assert inside[0] - math.e * inside[1] == pytest.approx(finetuning_model.reused_noise_delta(1.0), abs=0.008)
+    assert inside[0] - math.e * inside[1] == pytest.approx(model_clipping.reused_noise_delta(1.0), abs=0.008)
 
 
 def test_two_clipped_steps_by_where_the_first_one_ends() -> None:
@@ -479,7 +477,7 @@ def test_two_clipped_steps_by_where_the_first_one_ends() -> None:
 
     mechanism = made("finetuning_model_recursion")
     epsilon = mp.mpf(mechanism.audited.exact or 0)
-    density = finetuning_model.two_step_density
+    density = model_clipping.two_step_density
     best = brentq(lambda t: float(np.log(density(t) / density(-t))) - float(epsilon), 0.5, 4)
     with mp.workdps(20):
         # At the best threshold; any other one gives a smaller delta.
@@ -587,7 +585,7 @@ def test_conversion_of_the_code_ends_its_grid_at_the_last_order() -> None:
     claimed = made("finetuning_gradient").claim.guarantee.epsilon  # type: ignore[union-attr]
     assert claimed == pytest.approx(float(min(values)), rel=1e-12)
     assert float(aware) == pytest.approx(claimed, rel=1e-9)
-    assert finetuning.n_steps(10.0) == finetuning.n_steps(0.0) == 1
+    assert gradient_clipping.n_steps(10.0) == gradient_clipping.n_steps(0.0) == 1
 
 
 def test_published_formulas_with_thirty_digits() -> None:

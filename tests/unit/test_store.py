@@ -153,7 +153,7 @@ def test_a_row_gives_its_chunk_back_bit_for_bit() -> None:
 
 
 def test_a_row_holds_every_field_of_a_chunk() -> None:
-    """A field that is added later must be stored too; models that were shown are drawn again where they were not seen."""
+    """A field that is added later must be stored too; models that were shown are drawn again where none were seen."""
     assert {f.name for f in fields(ScoredChunk)} == {"scores", "failures", "watched", "n"}
     assert {f.name for f in fields(Watched)} - {"shown"} == {"releases", "models", "opaque", "changed"}
 

@@ -1,6 +1,6 @@
 """Bets on a claim a record, batch by batch of models, and what may be said of them while models are still being made.
 
-In the flow: :mod:`audit.models.following_records` asks. Models are counted in batches, in the order in which they were
+In the flow: :mod:`audit.models.following.records` asks. Models are counted in batches, in the order in which they were
 made; the models before a batch choose the event of each record and how its capital is spread over bets.
 
 Why it is valid. For a record whose claim holds, a batch multiplies its capital by a factor whose mean is at most 1
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from audit.gathering.selection import claim_rows
 from audit.models.assigning import Status
 from audit.models.examining import Laws, Points, area, chosen_events, few_points
-from audit.models.following import ModelsStream
+from audit.models.following.deletion import ModelsStream
 from audit.models.outputs import Outputs
 from audit.models.per_record import shares_of
 from audit.models.stacks import Stack

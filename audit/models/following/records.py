@@ -1,7 +1,7 @@
 """Audit a claim a record while the models are still being made: valid whenever one looks, each model counted once.
 
-In the flow: :mod:`audit.models.following` for models of one deletion, :mod:`audit.models.per_record` for a finished
-table. The bets, and what may be said of them at any moment, are in :mod:`audit.models.betting_records`.
+In the flow: :mod:`audit.models.following.deletion` for models of one deletion, :mod:`audit.models.per_record` for a
+finished table. The bets, and what may be said of them at any moment, are in :mod:`audit.models.following.betting`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from audit.gathering.selection import claim_rows
 from audit.given.auditing import Started
 from audit.given.options import Options
 from audit.models.band import null_band
-from audit.models.betting_records import Bets, SoFar, bets_of
 from audit.models.checks import check_enough, check_seeds, counting_of, names_of, seeds_of
 from audit.models.examining import few_points
-from audit.models.following import GROWN, ModelsStream, going_on, remember
+from audit.models.following.betting import Bets, SoFar, bets_of
+from audit.models.following.deletion import GROWN, ModelsStream, going_on, remember
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.per_record import LARGEST_LOG, NAMES, Decided, controls_of, sample_of, shares_of
 from audit.models.stacks import Stack
@@ -103,7 +103,7 @@ def follow_status(
 
     Notes
     -----
-    The proof is in :mod:`audit.models.betting_records`. Half of the significance goes to Holm's procedure over the
+    The proof is in :mod:`audit.models.following.betting`. Half of the significance goes to Holm's procedure over the
     records, half to the mean of their capitals. Events and stakes are chosen again whenever the number of models has
     doubled. Everything is a function of the models in their order: a call that was killed is made again without loss.
 
