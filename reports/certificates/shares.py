@@ -98,7 +98,7 @@ def _points(shares: CertificationShares) -> list[str]:
         at = f"the target ε = {up(shares.target_epsilon)}"
         found.append(
             f"{shares.n_without_noise or 0:,} of {counted(shares.n_records, 'record')} meet {at} without any "
-            f"unlearning noise; {shares.n_not_served or 0:,} meet it at no noise that was tried."
+            f"unlearning noise; for {shares.n_not_served or 0:,} no noise that was tried meets it."
         )
     for measure in shares.measures:
         n = shares.n_records - measure.n_finite

@@ -35,7 +35,8 @@ MECHANISMS = {
     ),
     "logistic": (
         "breast_cancer",
-        'name = "logistic_langevin"\npenalty = 10.0\nn_learn = 5\nn_unlearn = 2\nsigma_learn = 0.05\nsigma_unlearn = 0.1',
+        'name = "logistic_langevin"\npenalty = 10.0\nn_learn = 5\nn_unlearn = 2\nsigma_learn = 0.05\n'
+        "sigma_unlearn = 0.1",
     ),
 }  # fmt: skip
 # The other routes take their time.
