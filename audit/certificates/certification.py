@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from audit.records import json_text
 from audit.records.evidence import Preview
 from audit.records.ledger import DataRecord, Environment
 from mechanisms.claim import JSON_CONFIG
-
-if TYPE_CHECKING:
-    from audit.certificates.shares import CertificationShares
 
 CERTIFICATION_SCHEMA: Literal["unlearn-audit/certification/1"] = "unlearn-audit/certification/1"
 
@@ -138,15 +135,3 @@ class Certification:
             When the text is not of this schema.
         """
         return json_text.load(text, Certification, schemas=(CERTIFICATION_SCHEMA,))
-
-    def without_records(self) -> CertificationShares:
-        """Return what is a property of many records: counts, means and shares, each rounded up to two digits.
-
-        Raises
-        ------
-        InvalidInputError
-            For fewer than 20 records, of which every number would be nearly one record's.
-        """
-        from audit.certificates.shares import shares_of
-
-        return shares_of(self)

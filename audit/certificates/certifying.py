@@ -126,7 +126,7 @@ def certify(
     progress, title, command
         As for :func:`audit.running.runner.run`.
     redact
-        Refuse fewer records than :meth:`Certification.without_records` needs, before anything is computed.
+        Refuse fewer records than :func:`audit.certificates.shares.without_records` needs, before anything is computed.
 
     Raises
     ------

@@ -1,7 +1,6 @@
 """Certificates without records: what is left of many when every number of a single record is withheld.
 
-In the flow: :meth:`audit.certificates.certification.Certification.without_records` asks here, before anything is
-written, so that every format withholds the same.
+In the flow: commands ask here before anything is written, so that every format withholds the same.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.records import json_text
 from audit.records.ledger import DataRecord, Environment
 from audit.records.words.rounding import as_float, nearest, up
 from mechanisms.claim import JSON_CONFIG
 from mechanisms.errors import require
-
-if TYPE_CHECKING:
-    from audit.certificates.certification import Certification, RecordRow, RouteRow
 
 SHARES_SCHEMA: Literal["unlearn-audit/shares/1"] = "unlearn-audit/shares/1"
 # A mean of fewer nearly gives away each, and a share with fewer beyond it is the number of one of a known few.
@@ -164,8 +161,8 @@ def check_enough(records: Sequence[int]) -> None:
     )
 
 
-def shares_of(certification: Certification) -> CertificationShares:
-    """Return what is a property of many records.
+def without_records(certification: Certification) -> CertificationShares:
+    """Return what is a property of many records: counts, means and shares, each rounded up to two digits.
 
     Raises
     ------

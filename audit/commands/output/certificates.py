@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.certificates.certification import CERTIFICATION_SCHEMA, Certification
-from audit.certificates.shares import SHARES_SCHEMA, CertificationShares
+from audit.certificates.shares import SHARES_SCHEMA, CertificationShares, without_records
 from audit.certificates.stream_rows import STREAM_SCHEMA, StreamCertification
 from audit.commands.output.saying import say, say_result
 from audit.commands.output.writable import CERTIFICATES_STORE, display
@@ -27,7 +27,7 @@ def publish_certificates(certification: Certification, out: Path | None, as_json
     from reports.certificates.shares import shares_summary
     from reports.certificates.writing import certification_summary
 
-    shown = certification.without_records() if redact else certification
+    shown = without_records(certification) if redact else certification
     code = ExitCode.OK
     written: tuple[Path, ...] = ()
     try:
@@ -59,7 +59,7 @@ def write_again(text: str, out: Path, *, redact: bool) -> tuple[Path, ...]:
     }
     stored = kinds[schema_of(text)](text)
     if redact and not isinstance(stored, CertificationShares):
-        stored = stored.without_records()
+        stored = without_records(stored) if isinstance(stored, Certification) else stored.without_records()
     return _write(stored, out)
 
 
