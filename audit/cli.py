@@ -30,8 +30,8 @@ from audit.commands.options.common import (
 )
 from audit.commands.output.filing.case_file import case_option, filed_case
 from audit.commands.output.filing.verify import verify
-from audit.commands.output.saying import finish_streams, prepare_streams, say, say_result
-from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, STREAMS, check_writable, display, settled
+from audit.commands.output.saying import finish_streams, prepare_streams, say
+from audit.commands.output.writable import CERTIFICATES, CERTIFICATES_STORE, STREAMS, check_writable, settled
 from audit.commands.power import margin_option, power
 from audit.commands.processes.engines import engine_of, engine_options
 from audit.commands.processes.going_on import exit_code_of, fresh_option, goes_on, keep_private, keep_releases_option
@@ -305,7 +305,8 @@ def certify(
     Of logistic regression: the epsilon that its route certifies of each record, an upper bound. Of a network: what the
     noise of its learning certifies of each record, by budgets of their own if it has them.
 
-    With --out what was stopped goes on where it was.
+    With --out what was stopped goes on where it was. With --redact only what is a property of at least 20 records is
+    left: how many there are, means and shares.
     """
     command = f"certify {shlex.quote(str(plan))}"
     return _certify(plan, records, routes, None, out, as_json, jobs, command, own, fresh, redact, show_records)
@@ -341,7 +342,8 @@ def calibrate(
 
     Of a network: limit the budgets that records have in learning to the target.
 
-    With --out what was stopped goes on where it was.
+    With --out what was stopped goes on where it was. With --redact only what is a property of at least 20 records is
+    left: how many meet the target, means and shares.
     """
     command = f"calibrate {shlex.quote(str(plan))} --epsilon {epsilon:g} --delta {delta:g}"
     target = (epsilon, delta)
@@ -364,12 +366,12 @@ def _certify(
 ) -> int:
     from audit.certificates.certifying import certify as compute
     from audit.certificates.certifying import make_request
+    from audit.commands.output.certificates import publish_certificates
     from audit.commands.output.saying import say_notes
     from audit.commands.plan_file.reading import read_plan
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from mechanisms.serving.streams import RequestStream
-    from reports.certificates.writing import certification_summary, write_certification
 
     check_writable(out, contents=(*CERTIFICATES, *STREAMS, f"{CERTIFICATES_STORE}/"))
     out = settled(out)
@@ -378,13 +380,6 @@ def _certify(
     command += f" --mechanism {shlex.quote(own)}" if own else ""
     if isinstance(resolved.mechanism, RequestStream):
         return certify_requests(resolved, records, target, out, as_json, command, fresh, redact)
-    if redact:
-        raise InvalidInputError(
-            field="--redact",
-            expected="a plan with a stream of requests",
-            got="certificates of each record, which are numbers of single records",
-            fix="keep the page as safe as the data",
-        )
     request = make_request(records=records, routes=routes, target=target)
     with show_progress() as progress, user_code("certifying it"):
         computed = compute(
@@ -397,21 +392,10 @@ def _certify(
             progress=progress,
             title=resolved.title,
             command=f"unlearn-audit {command} --records {records} --routes {routes}",
+            redact=redact,
         )
     certification = computed if show_records else replace(computed, previews=())
-    written: tuple[Path, ...] = ()
-    code = ExitCode.OK
-    try:
-        written = () if out is None else write_certification(certification, out)
-    except Exception as error:
-        # Certificates have no verdict to keep, and what was computed is printed all the same.
-        say(f"Error: {error}")
-        code = ExitCode.INTERNAL
-    if not say_result(certification.to_json() if as_json else certification_summary(certification), is_json=as_json):
-        code = ExitCode.INTERNAL
-    for path in written:
-        say(display(path))
-    return code
+    return publish_certificates(certification, out, as_json, redact=redact)
 
 
 def entry_point() -> None:

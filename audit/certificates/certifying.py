@@ -17,6 +17,7 @@ from audit.certificates.bound_one_by_one import certify_one_by_one, with_target
 from audit.certificates.certification import Certification, RecordRow, RouteRow
 from audit.certificates.keeping import KeptRoutes, KeptRows
 from audit.certificates.networks import PENALTY, certify_network, network_with
+from audit.certificates.shares import check_enough
 from audit.records.provenance import data_record, environment_of
 from audit.running.previews import make_previews
 from audit.trials.chunks import Stream, make_generator
@@ -108,6 +109,7 @@ def certify(
     progress: Progress | None = None,
     title: str | None = None,
     command: str | None = None,
+    redact: bool = False,
 ) -> Certification:
     """Return certificates of the requested records, exact where the mechanism has them, and the comparison of routes.
 
@@ -123,6 +125,8 @@ def certify(
         finished is read again. By default nothing is kept.
     progress, title, command
         As for :func:`audit.running.runner.run`.
+    redact
+        Refuse fewer records than :func:`audit.certificates.shares.without_records` needs, before anything is computed.
 
     Raises
     ------
@@ -132,12 +136,12 @@ def certify(
     """
     if isinstance(mechanism, NetworkLangevin):
         network = network_with(mechanism, request.target)
-        chosen = select_records(data, request.records, penalty=PENALTY)
+        chosen = _chosen(data, request, PENALTY, redact)
         title = title or f"Certificates of {network.name} on {data.name}"
         return certify_network(network, data, chosen, progress=progress, title=title, command=command)
     if isinstance(mechanism, RidgeMinibatch | LogisticLangevin):
         one = with_target(mechanism, request.target)
-        chosen = select_records(data, request.records, penalty=one.penalty)
+        chosen = _chosen(data, request, one.penalty, redact)
         title = title or f"Certificates of {one.name} on {data.name}"
         given = request.records
         return certify_one_by_one(
@@ -145,7 +149,7 @@ def certify(
         )
     ridge = _ridge(mechanism, request)
     title = title or f"Certificates of {ridge.name} on {data.name}"
-    chosen = select_records(data, request.records, penalty=ridge.penalty)
+    chosen = _chosen(data, request, ridge.penalty, redact)
     storage = store or Storage()
     n_chunks = math.ceil(len(chosen) / CHUNK) + _n_compared(request, len(chosen))
     identity = functools.partial(
@@ -242,6 +246,14 @@ def _ridge(mechanism: Mechanism, request: Request) -> RidgeLangevin:
         return mechanism
     epsilon, delta = request.target
     return replace(mechanism, sigma_unlearn=CalibratedNoise(route="exact", epsilon=epsilon, delta=delta))
+
+
+def _chosen(data: Dataset, request: Request, penalty: float, redact: bool) -> tuple[int, ...]:
+    """Return the requested records; too few to be withheld are refused before anything is computed."""
+    chosen = select_records(data, request.records, penalty=penalty)
+    if redact:
+        check_enough(chosen)
+    return chosen
 
 
 def select_records(data: Dataset, text: str, *, penalty: float) -> tuple[int, ...]:

@@ -69,7 +69,7 @@ def report(
     lot; or certificates.
     """
     import reports
-    from audit.certificates.certification import CERTIFICATION_SCHEMA
+    from audit.commands.output.certificates import SCHEMAS, write_again
     from audit.commands.output.filing.evidence import Evidence
     from audit.lots.result import LOTS_SCHEMA
     from audit.records.json_text import schema_of
@@ -80,15 +80,15 @@ def report(
     for path in results:
         evidence.result(path)
     texts = {path: _read(path) for path in results}
-    certified = [path for path, text in texts.items() if schema_of(text) == CERTIFICATION_SCHEMA]
+    certified = [path for path, text in texts.items() if schema_of(text) in SCHEMAS]
     by_lot = [path for path, text in texts.items() if schema_of(text) == LOTS_SCHEMA]
     of_models = [path for path, text in texts.items() if schema_of(text) == MODELS_SCHEMA]
     if of_models:
         _check_single(of_models[0], len(results))
         written = _write_models(texts[of_models[0]], out, junit, redact, case)
     elif certified:
-        _check_alone(certified[0], len(results), {"--junit": junit, "--redact": redact, "--case": case})
-        written = _write_certificates(texts[certified[0]], out)
+        _check_alone(certified[0], len(results), {"--junit": junit, "--case": case})
+        written = write_again(texts[certified[0]], out, redact=redact)
     elif by_lot:
         _check_one_lot(by_lot[0], len(results))
         written = _write_lots(by_lot[0], texts[by_lot[0]], out, junit, redact, case)
@@ -122,7 +122,7 @@ def _loaded(path: Path, text: str) -> AuditResult | AuditCollection:
 
 
 def _check_alone(path: Path, n_files: int, options: Mapping[str, object]) -> None:
-    """Certificates have a page of their own, no verdicts, and nothing left when their records are withheld."""
+    """Certificates have a page of their own, and no verdicts."""
     given = [name for name, value in options.items() if value]
     if n_files > 1 or given:
         option = f"{n_files} files" if n_files > 1 else given[0]
@@ -130,7 +130,7 @@ def _check_alone(path: Path, n_files: int, options: Mapping[str, object]) -> Non
             field="certificates",
             expected=f"rendered alone, without {', '.join(options)}",
             got=f"{path} and {option}",
-            fix="render the file by itself; a report of audits can be redacted",
+            fix="render the file by itself",
         )
 
 
@@ -182,13 +182,6 @@ def _write_models(text: str, out: Path, junit: Path | None, redact: bool, case: 
     result = redact_models(result) if redact else result
     written = write_models(result, out)
     return written if junit is None else (*written, *write_junit_models(result, junit))
-
-
-def _write_certificates(text: str, out: Path) -> tuple[Path, ...]:
-    from audit.certificates.certification import Certification
-    from reports.certificates.writing import write_certification
-
-    return write_certification(Certification.from_json(text), out)
 
 
 def publish(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ def certify_requests(
 ) -> int:
     """Certify every release of a stream, print the table and write it; return the exit code."""
     from audit.certificates.stream_certifying import certify_stream
+    from audit.commands.output.certificates import delete_private
     from audit.trials.progress import show_progress
     from audit.trials.store import Storage
     from reports.certificates.streams import stream_summary, write_stream_certification
@@ -48,8 +48,7 @@ def certify_requests(
         certification = certification.without_records()
     written = () if out is None else write_stream_certification(certification, out)
     if redact and folder is not None:
-        shutil.rmtree(folder)
-        say("The store is deleted: it names the records that --redact withholds.")
+        delete_private(folder)
     shown = certification.to_json() if as_json else stream_summary(certification)
     code = ExitCode.OK if say_result(shown, is_json=as_json) else ExitCode.INTERNAL
     for path in written:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.records.words.phrases import plain
+from reports.certificates.plain_page import PlainView, plain_html
 from reports.page import facts
-from reports.page.html import template, unbroken
 from reports.page.markdown import escape
 from reports.page.numbers import nearest, up
-from reports.page.parts import CodeText, TableView, map_text
+from reports.page.parts import CodeText, TableView
 from reports.page.parts import plain as plain_text
 from reports.writing import write_texts
 
@@ -30,34 +29,21 @@ ALONE = (
 WITHHELD = "Which records were deleted, and the noise and ε of each request, are withheld."
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamView:
-    """Everything that the page of a stream prints, in order."""
-
-    title: str
-    headline: str
-    points: tuple[str, ...]
-    releases: TableView
-    assumptions: tuple[str, ...]
-    parameters: TableView
-    data: TableView
-    environment: TableView
-    command: CodeText | None
-
-
 def stream_page(certification: StreamCertification) -> str:
     """Return one HTML document."""
     command = certification.environment.command
-    view = StreamView(
+    view = PlainView(
         title=certification.title,
         headline=f"ε after each request, at δ = {nearest(certification.delta)}.",
         points=tuple(_notes(certification)),
-        releases=TableView(
-            title="Releases",
-            caption="",
-            columns=COLUMNS,
-            rows=tuple(_cells(row, certification) for row in certification.rows),
-            numeric=(True, False, True, True, True, False),
+        tables=(
+            TableView(
+                title="Releases",
+                caption="",
+                columns=COLUMNS,
+                rows=tuple(_cells(row, certification) for row in certification.rows),
+                numeric=(True, False, True, True, True, False),
+            ),
         ),
         assumptions=tuple(facts.as_sentence(text) for text in certification.assumptions),
         parameters=facts.facts("Parameters", facts.parameter_rows(certification.parameters)),
@@ -65,7 +51,7 @@ def stream_page(certification: StreamCertification) -> str:
         environment=facts.environment(certification.environment, certification.schema),
         command=CodeText(text=plain_text(command)) if command else None,
     )
-    return f"{template('stream.html.j2').render(page=map_text(map_text(view, plain_text), unbroken))}\n"
+    return plain_html(view)
 
 
 def stream_summary(certification: StreamCertification) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from audit.certificates.certification import Certification, RecordRow, RouteRow
+from audit.certificates.shares import CertificationShares
 from reports.page.facts import HARDLY_BELOW
 from reports.page.numbers import DIGITS, INFINITE, counted, listed, nearest, up
 from reports.page.parts import Passage
@@ -131,27 +132,27 @@ _RIDGE = (
 )
 
 
-def has_gap(certification: Certification, route: str) -> bool:
+def has_gap(certification: Certification | CertificationShares, route: str) -> bool:
     """Return whether a route rests on an argument with a gap, as the published one does whatever is stated."""
     stated = certification.assumptions.get(route, ())
     return route == "published" or any(text.lower().startswith("proof gap") for text in stated)
 
 
-def route_name(certification: Certification, route: str) -> str:
+def route_name(certification: Certification | CertificationShares, route: str) -> str:
     """Return a route's name; a route never goes without its proof gap."""
     return f"{route} (proof gap)" if has_gap(certification, route) else route
 
 
-def is_exact(certification: Certification) -> bool:
+def is_exact(certification: Certification | CertificationShares) -> bool:
     """Return whether the records' certificates are exact; those of networks and of logistic regression are bounds."""
     return not (_of_network(certification) or _of_logistic(certification))
 
 
-def _of_network(certification: Certification) -> bool:
+def _of_network(certification: Certification | CertificationShares) -> bool:
     return "learning_noise" in certification.assumptions
 
 
-def _of_logistic(certification: Certification) -> bool:
+def _of_logistic(certification: Certification | CertificationShares) -> bool:
     return certification.mechanism == "logistic_langevin"
 
 

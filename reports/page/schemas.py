@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from audit.certificates.certification import Certification
+from audit.certificates.shares import CertificationShares
 from audit.certificates.stream_rows import StreamCertification
 from audit.lots.result import LotsResult
 from audit.models.following.deletion import ModelsStream
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "origin-1.json": (Origin, "Where and from which plan a shard was drawn (unlearn-audit/origin/1)"),
     "randomness-1.json": (SameRandomness, "Both worlds from the same random numbers (unlearn-audit/randomness/1)"),
     "selftest-1.json": (SelftestResult, "Which seeded faults an audit finds (unlearn-audit/selftest/1)"),
+    "shares-1.json": (CertificationShares, "Certificates of many records without any of them (unlearn-audit/shares/1)"),
     "stream-1.json": (StreamCertification, "Certificates of a stream of requests (unlearn-audit/stream/1)"),
     "wild-1.json": (WildResult, "Published mechanisms and their corrected twins (unlearn-audit/wild/1)"),
 }

@@ -394,7 +394,10 @@ def test_report_renders_certificates_again_and_alone(tmp_path: Path) -> None:
     # Beside them is what they go on from.
     for path in (path for path in (tmp_path / "out").iterdir() if path.is_file()):
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
-    for more in (("--redact",), ("--junit", tmp_path / "a.xml"), (stored.with_name("certificates.csv"),)):
+    few = run("report", stored, "--redact", "--out", tmp_path / "no")
+    assert few.returncode == 2
+    assert "at least 20 records" in few.stderr
+    for more in (("--junit", tmp_path / "a.xml"), (stored.with_name("certificates.csv"),)):
         refused = run("report", stored, *more, "--out", tmp_path / "no")
         assert refused.returncode == 2
         assert "Expected certificates to be rendered alone" in refused.stderr

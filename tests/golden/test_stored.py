@@ -18,6 +18,7 @@ from lxml import html
 import audit
 import reports
 from audit.certificates.certification import Certification
+from audit.certificates.shares import CertificationShares
 from audit.certificates.stream_rows import StreamCertification
 from audit.commands.plan_file.reading import read_plan
 from audit.models.following.deletion import STATE_SCHEMA, ModelsStream
@@ -30,6 +31,7 @@ from audit.running.shared_noise import SameRandomness
 from audit.selftest.result import SelftestResult
 from audit.selftest.wild.result import WildResult
 from reports.audits.terminal import summary
+from reports.certificates.shares import shares_summary, write_shares
 from reports.certificates.streams import stream_summary, write_stream_certification
 from reports.certificates.writing import certification_summary, write_certification
 from reports.comparisons.summary import comparison_markdown, comparison_summary
@@ -99,6 +101,10 @@ def rendered(text: str) -> dict[str, str]:
             releases = StreamCertification.from_json(text)
             write_stream_certification(releases, folder)
             words = {"terminal": stream_summary(releases), "redacted": stream_summary(releases.without_records())}
+        elif kind == "shares":
+            shares = CertificationShares.from_json(text)
+            write_shares(shares, folder)
+            words = {"terminal": shares_summary(shares)}
         elif kind == "wild":
             table = WildResult.from_json(text)
             write_wild(table, folder)
@@ -121,7 +127,7 @@ def joined(words: dict[str, str]) -> str:
 def test_every_published_schema_has_a_stored_file() -> None:
     published = {path.stem for path in (Path(reports.__file__).parent / "schema").glob("*.json")}
     stored = {json.loads(path.read_text("utf-8"))["schema"] for path in FILES}
-    assert len(published) == 15
+    assert len(published) == 16
     assert {f"unlearn-audit/{name.replace('-', '/')}" for name in published} == stored
 
 

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 import audit
 import reports
 from audit.certificates.certification import Certification
+from audit.certificates.shares import CertificationShares
 from audit.certificates.stream_rows import StreamCertification
 from audit.cli import guarded
 from audit.power.forecasts import Forecast
@@ -24,6 +25,7 @@ from audit.selftest.result import SelftestResult
 from audit.selftest.wild.result import WildResult
 from mechanisms.errors import LONGEST_SHOWN, InvalidInputError, printable
 from reports.audits import markdown, terminal
+from reports.certificates.shares import shares_summary
 from reports.certificates.streams import stream_summary
 from reports.certificates.writing import certification_summary
 from reports.comparisons.summary import comparison_markdown, comparison_summary
@@ -95,6 +97,8 @@ def test_no_summary_sends_commands_to_a_terminal(path: Path) -> None:
             said = [reports.measures_summary(measured), str(measured), repr(measured)]
         case "stream":
             said = [stream_summary(StreamCertification.from_json(text))]
+        case "shares":
+            said = [shares_summary(CertificationShares.from_json(text))]
         case "wild":
             said = [wild_summary(WildResult.from_json(text), ())]
         case "models":
