@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.bounded_pairs import BoundedPairs
 from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_with_pairs
 from mechanisms.ridge.reduced.lockstep import Lockstep
 from mechanisms.ridge.reduced.together import reduce_together
@@ -257,21 +257,26 @@ class _MapTask:
         projected = self.setup.project(records)
         targets = self.setup.data.targets[records]
         groups, left = reduce_together(self.setup, projected, targets, sigma_unlearn=self.sigma_unlearn)
-        pairs: dict[int, tuple[BoundedPair, BoundedPair]] = {}
+        rows = np.empty((len(records), 6))
         for group in groups:
-            pairs |= dict(zip(group.which.tolist(), zip(group.after, group.before, strict=True), strict=True))
-        for i in left.tolist():
-            _, after, before = reduce_with_pairs(
-                self.setup, (int(records[i]),), sigma_unlearn=self.sigma_unlearn, projected=projected[i, None]
-            )
-            pairs[i] = after, before
-        after_and_before = list(zip(*(pairs[i] for i in range(len(records))), strict=True))
-        epsilons = [epsilons_of(each, self.delta) for each in after_and_before]
+            rows[group.which] = self._numbers(group.after, group.before)
+        if len(left):
+            alone = [
+                reduce_with_pairs(
+                    self.setup, (int(records[i]),), sigma_unlearn=self.sigma_unlearn, projected=projected[i, None]
+                )[1:]
+                for i in left.tolist()
+            ]
+            after, before = (BoundedPairs.of(pairs) for pairs in zip(*alone, strict=True))
+            rows[left] = self._numbers(after, before)
+        return np.column_stack([rows, self.setup.difficulty(records, projected)])
+
+    def _numbers(self, after: BoundedPairs, before: BoundedPairs) -> Array:
+        epsilons = [pairs.epsilons(self.delta) for pairs in (after, before)]
         errors = [
-            [pair.error(self.delta, float(max(found))) for pair, found in zip(each, both, strict=True)]
-            for each, both in zip(after_and_before, epsilons, strict=True)
+            pairs.errors(self.delta, found.max(axis=1)) for pairs, found in zip((after, before), epsilons, strict=True)
         ]
-        return np.column_stack([*epsilons, *errors, self.setup.difficulty(records, projected)])
+        return np.column_stack([*epsilons, *errors])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,7 +25,8 @@ from mechanisms.ridge.laws import RidgeLaws, StepMap, geometric_sum, signed_powe
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.reduced import krylov
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.bounded_pairs import epsilons_of
 from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
 from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.sources import load_named
