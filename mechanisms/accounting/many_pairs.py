@@ -47,12 +47,20 @@ class ManyPairs:
     @staticmethod
     def of(pairs: Sequence[GaussianPair]) -> ManyPairs:
         """Return these pairs."""
-        width = max((len(pair.variance_ratios) for pair in pairs), default=0)
-        ratios, shifts = np.ones((len(pairs), width)), np.zeros((len(pairs), width))
-        for i, pair in enumerate(pairs):
-            ratios[i, : len(pair.variance_ratios)] = pair.variance_ratios
-            shifts[i, : len(pair.squared_shifts)] = pair.squared_shifts
-        return ManyPairs(ratios=ratios, shifts=shifts, n_columns=np.array([p.n_columns for p in pairs], dtype=np.intp))
+        return ManyPairs(
+            ratios=_filled([pair.variance_ratios[None] for pair in pairs], 1.0),
+            shifts=_filled([pair.squared_shifts[None] for pair in pairs], 0.0),
+            n_columns=np.array([pair.n_columns for pair in pairs], dtype=np.intp),
+        )
+
+    @staticmethod
+    def joined(first: ManyPairs, second: ManyPairs) -> ManyPairs:
+        """Return the pairs of one, then those of the other."""
+        return ManyPairs(
+            ratios=_filled([first.ratios, second.ratios], 1.0),
+            shifts=_filled([first.shifts, second.shifts], 0.0),
+            n_columns=np.concatenate([first.n_columns, second.n_columns]),
+        )
 
     def __len__(self) -> int:
         return len(self.ratios)
@@ -137,6 +145,17 @@ class ManyPairs:
     @cached_property
     def _one(self) -> NDArray[np.bool_]:
         return np.asarray(self.ratios == 1)
+
+
+def _filled(parts: Sequence[Array], value: float) -> Array:
+    """Return the rows of matrices below one another, shorter ones filled up."""
+    width = max((part.shape[1] for part in parts), default=0)
+    rows = np.full((sum(len(part) for part in parts), width), value)
+    start = 0
+    for part in parts:
+        rows[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return rows
 
 
 def epsilons(pairs: Sequence[GaussianPair] | ManyPairs, delta: ArrayLike) -> Array:

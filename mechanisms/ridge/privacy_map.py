@@ -32,6 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
 CHUNK = 32
+# Units that are sent to a worker together, where there are many.
+_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -272,11 +274,12 @@ class _MapTask:
         return np.column_stack([rows, self.setup.difficulty(records, projected)])
 
     def _numbers(self, after: BoundedPairs, before: BoundedPairs) -> Array:
-        epsilons = [pairs.epsilons(self.delta) for pairs in (after, before)]
-        errors = [
-            pairs.errors(self.delta, found.max(axis=1)) for pairs, found in zip((after, before), epsilons, strict=True)
-        ]
-        return np.column_stack([*epsilons, *errors])
+        # One search for all costs less than two.
+        both = BoundedPairs.joined(after, before)
+        epsilons = both.epsilons(self.delta)
+        errors = both.errors(self.delta, epsilons.max(axis=1))
+        m = len(after)
+        return np.column_stack([epsilons[:m], epsilons[m:], errors[:m], errors[m:]])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -381,8 +384,11 @@ def _stream(task: _Task, chunks: Sequence[tuple[int, Records]], n_jobs: int) -> 
         return
     from joblib import Parallel, delayed
 
-    # Large arrays reach the workers as one memory map each, not once a chunk.
-    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+    # Large arrays reach the workers as one memory map each, not once a chunk; maps are opened once a batch.
+    batch = min(_BATCH, max(1, len(chunks) // (8 * n_jobs)))
+    pool = Parallel(
+        n_jobs=n_jobs, return_as="generator_unordered", batch_size=batch, pre_dispatch=f"{2 * batch}*n_jobs"
+    )
     yield from pool(delayed(_one_chunk)(i, task, chunk) for i, chunk in chunks)
 
 

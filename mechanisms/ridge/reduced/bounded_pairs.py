@@ -45,6 +45,15 @@ class BoundedPairs:
             shift_error=np.array([each.shift_error for each in pairs], dtype=np.float64),
         )
 
+    @staticmethod
+    def joined(first: BoundedPairs, second: BoundedPairs) -> BoundedPairs:
+        """Return the pairs of one, then those of the other."""
+        return BoundedPairs(
+            pairs=ManyPairs.joined(first.pairs, second.pairs),
+            change_error=np.concatenate([first.change_error, second.change_error]),
+            shift_error=np.concatenate([first.shift_error, second.shift_error]),
+        )
+
     def __len__(self) -> int:
         return len(self.pairs)
 

@@ -93,9 +93,9 @@ def reduce_together(
         krylov.extend(wanted)
         left.append(which[krylov.ended])
         which, krylov = which[~krylov.ended], krylov.take(np.flatnonzero(~krylov.ended))
-        leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn)
-        strength = setup.step_size * krylov.norm**2 * setup.n_learn
-        waits = ~(krylov.whole | (leaks[0] <= 10 * DEFAULT_TOLERANCE * strength))
+        most = 10 * DEFAULT_TOLERANCE * setup.step_size * krylov.norm**2 * setup.n_learn
+        leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn, most=most)
+        waits = ~(krylov.whole | (leaks[0] <= most))
         ready = np.flatnonzero(~waits)
         if len(ready):
             part = (leaks[0][ready], leaks[1][ready])
