@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mechanisms.ridge.privacy_map import CHUNK
-from mechanisms.ridge.reduced.bounded_pair import epsilons_of
+from mechanisms.ridge.reduced.bounded_pairs import epsilons_of
 from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_with_pairs
 from mechanisms.ridge.reduced.lockstep import Lockstep
 from mechanisms.ridge.reduced.one_by_one import OneByOne
@@ -44,8 +44,8 @@ def map_together(setup: KrylovSetup, records: Records, sigma: float) -> Array:
     """Return both directions' epsilons of records, worked on together."""
     projected, found = setup.project(records), np.full((len(records), 2), np.nan)
     for group in reduce_together(setup, projected, setup.data.targets[records], sigma_unlearn=sigma)[0]:
-        found[group.which] = epsilons_of(group.after, DELTA)
-        epsilons_of(group.before, DELTA)
+        found[group.which] = group.after.epsilons(DELTA)
+        group.before.epsilons(DELTA)
     return found
 
 

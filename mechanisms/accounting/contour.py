@@ -31,7 +31,7 @@ _X_MAX = 72.0
 _STEP = 0.1
 _COARSE = 4
 # Nodes of step .1 are computed in stretches between these: most integrands are dead after the first.
-_STRETCHES = (0, 52, 84, 160, 320, 720)
+_STRETCHES = (0, 56, 84, 160, 320, 720)
 # The contour leans by a slope that may change at the heights w 4^m; cap and share keep its tangent near vertical,
 # where the strip of analyticity is widest (measured: .5 to .7 are equally good, 1 is worse).
 _SCALES = 4.0 ** np.arange(12)

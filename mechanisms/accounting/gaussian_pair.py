@@ -43,7 +43,7 @@ SUSPECT_ERROR = 5e-12
 # The share below a largest loss where rounding decides everything.
 EDGE = 1e-10
 # Squared shifts beyond this are as good as infinite: epsilon would be half of it, far beyond any promise.
-_HOPELESS = 1e60
+HOPELESS = 1e60
 # Log delta at a returned epsilon is below its target by at most this and a few times its own numerical error.
 SEARCH_TOLERANCE = 1e-11
 
@@ -113,7 +113,7 @@ class GaussianPair:
         first = next(iter(negative), None)
         require(not negative.size, "squared_shifts", expected="at least 0", got=first, fix="square")
         require(self.n_columns >= 1, "n_columns", expected="at least 1", got=self.n_columns, fix="count columns")
-        b[(b > _HOPELESS) | (b > _HOPELESS * c)] = math.inf
+        b[(b > HOPELESS) | (b > HOPELESS * c)] = math.inf
         for name, values in (("variance_ratios", c), ("squared_shifts", b)):
             values.setflags(write=False)
             object.__setattr__(self, name, values)

@@ -20,7 +20,7 @@ Complex = NDArray[np.complex128]
 UNIT = 2.0**-53
 _BLOCK = 1 << 16
 # Coordinates are merged while what that neglects stays this far below the loss's own scale.
-_MERGE = 1e-15
+MERGE = 1e-15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,7 +183,7 @@ def merge_near_one(full: LossCumulant) -> LossCumulant:
     skew = n * gap**3 / 3 + b * gap
     order = np.argsort(skew)
     merged = np.zeros(len(gap), dtype=bool)
-    merged[order[np.cumsum(skew[order]) <= _MERGE * scale**1.5]] = True
+    merged[order[np.cumsum(skew[order]) <= MERGE * scale**1.5]] = True
     if not merged.any():
         return full
     return LossCumulant(

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mechanisms.claim import Reference
 from mechanisms.dataset import Dataset
 from mechanisms.errors import InvalidInputError
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.bounded_pairs import BoundedPairs
 from mechanisms.ridge.reduced.krylov import KrylovSetup, reduce_with_pairs
 from mechanisms.ridge.reduced.lockstep import Lockstep
 from mechanisms.ridge.reduced.together import reduce_together
@@ -32,6 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 # Records in one unit of work: half a second or so, and a few megabytes.
 CHUNK = 32
+# Units that are sent to a worker together, where there are many.
+_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -257,21 +259,27 @@ class _MapTask:
         projected = self.setup.project(records)
         targets = self.setup.data.targets[records]
         groups, left = reduce_together(self.setup, projected, targets, sigma_unlearn=self.sigma_unlearn)
-        pairs: dict[int, tuple[BoundedPair, BoundedPair]] = {}
+        rows = np.empty((len(records), 6))
         for group in groups:
-            pairs |= dict(zip(group.which.tolist(), zip(group.after, group.before, strict=True), strict=True))
-        for i in left.tolist():
-            _, after, before = reduce_with_pairs(
-                self.setup, (int(records[i]),), sigma_unlearn=self.sigma_unlearn, projected=projected[i, None]
-            )
-            pairs[i] = after, before
-        after_and_before = list(zip(*(pairs[i] for i in range(len(records))), strict=True))
-        epsilons = [epsilons_of(each, self.delta) for each in after_and_before]
-        errors = [
-            [pair.error(self.delta, float(max(found))) for pair, found in zip(each, both, strict=True)]
-            for each, both in zip(after_and_before, epsilons, strict=True)
-        ]
-        return np.column_stack([*epsilons, *errors, self.setup.difficulty(records, projected)])
+            rows[group.which] = self._numbers(group.after, group.before)
+        if len(left):
+            alone = [
+                reduce_with_pairs(
+                    self.setup, (int(records[i]),), sigma_unlearn=self.sigma_unlearn, projected=projected[i, None]
+                )[1:]
+                for i in left.tolist()
+            ]
+            after, before = (BoundedPairs.of(pairs) for pairs in zip(*alone, strict=True))
+            rows[left] = self._numbers(after, before)
+        return np.column_stack([rows, self.setup.difficulty(records, projected)])
+
+    def _numbers(self, after: BoundedPairs, before: BoundedPairs) -> Array:
+        # One search for all costs less than two.
+        both = BoundedPairs.joined(after, before)
+        epsilons = both.epsilons(self.delta)
+        errors = both.errors(self.delta, epsilons.max(axis=1))
+        m = len(after)
+        return np.column_stack([epsilons[:m], epsilons[m:], errors[:m], errors[m:]])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -376,8 +384,11 @@ def _stream(task: _Task, chunks: Sequence[tuple[int, Records]], n_jobs: int) -> 
         return
     from joblib import Parallel, delayed
 
-    # Large arrays reach the workers as one memory map each, not once a chunk.
-    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+    # Large arrays reach the workers as one memory map each, not once a chunk; maps are opened once a batch.
+    batch = min(_BATCH, max(1, len(chunks) // (8 * n_jobs)))
+    pool = Parallel(
+        n_jobs=n_jobs, return_as="generator_unordered", batch_size=batch, pre_dispatch=f"{2 * batch}*n_jobs"
+    )
     yield from pool(delayed(_one_chunk)(i, task, chunk) for i, chunk in chunks)
 
 

@@ -25,7 +25,8 @@ from mechanisms.ridge.laws import RidgeLaws, StepMap, geometric_sum, signed_powe
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.process import RidgeProcess
 from mechanisms.ridge.reduced import krylov
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair, epsilons_of
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.bounded_pairs import epsilons_of
 from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_deletion, reduced_pair
 from mechanisms.ridge.reduced.lanczos import BlockLanczos, divided_differences, power_sum
 from mechanisms.sources import load_named
@@ -476,7 +477,9 @@ def test_setup_of_a_tall_matrix_equals_the_plain_one(digits: Dataset) -> None:
 MECHANISM = RidgeLangevin(penalty=1.0, n_learn=300, n_unlearn=30, sigma_learn=0.01, sigma_unlearn=0.005)
 
 
-def test_privacy_map_is_the_same_for_any_number_of_workers_and_record_by_record(digits: Dataset) -> None:
+def test_privacy_map_is_the_same_for_any_number_of_workers_and_record_by_record(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = list(range(0, 280, 4))
     seen: list[tuple[str, int, int]] = []
     one = privacy_map(
@@ -486,6 +489,11 @@ def test_privacy_map_is_the_same_for_any_number_of_workers_and_record_by_record(
     for field in dataclasses.fields(one):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(two, field.name))
     assert [done for _, done, _ in seen] == [32, 64, 70]
+    # More and smaller units reach the workers in batches, and stay in order.
+    monkeypatch.setattr("mechanisms.ridge.privacy_map.CHUNK", 2)
+    batched = privacy_map(digits, MECHANISM, delta=DELTA, records=records, n_jobs=2)
+    np.testing.assert_allclose(batched.epsilon, one.epsilon, rtol=EXACT)
+    np.testing.assert_allclose(batched.difficulty, one.difficulty, rtol=1e-12)
     assert {(phase, total) for phase, _, total in seen} == {("privacy map", 70)}
     setup = Case().setup(digits)
     for i in (0, 33, 69):

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mechanisms.accounting import many_pairs
+from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.dataset import Dataset
 from mechanisms.ridge.langevin import RidgeLangevin
 from mechanisms.ridge.privacy_map import calibrate_map, privacy_map
 from mechanisms.ridge.reduced import lockstep
+from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.bounded_pairs import BoundedPairs
 from mechanisms.ridge.reduced.krylov import KrylovSetup, ReducedDeletion, reduce_deletion
 from mechanisms.ridge.reduced.lockstep import Lockstep
 from mechanisms.ridge.reduced.one_by_one import OneByOne
@@ -193,7 +196,7 @@ def test_epsilons_that_merging_makes_uncertain_are_searched_together(
         return dataclasses.replace(result, log_error=result.log_error + 1e-9) if calls == 1 else result
 
     monkeypatch.setattr(many_pairs, "integrate", uncertain_at_first)
-    found = many_pairs._search(pairs, np.full(3, math.log(DELTA)))
+    found = many_pairs._search(many_pairs.ManyPairs.of(pairs), np.full(3, math.log(DELTA)))
     np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert calls == 3
 
@@ -206,3 +209,39 @@ def test_a_search_that_leads_nowhere_at_first_warns_of_nothing() -> None:
     fast, slow = compared(setup, [7, 8], 8.0)
     assert np.all(fast[:, 0] >= slow[:, 0])
     np.testing.assert_allclose(fast[:, 0], slow[:, 0], rtol=1e-6)
+
+
+def test_bounds_in_rows_are_those_of_each_pair() -> None:
+    ratios, shifts = np.array([0.5, 1.0, 1.3]), np.array([0.01, 0.02, 0.0])
+    pairs = [
+        GaussianPair(variance_ratios=ratios, squared_shifts=shifts, n_columns=3),
+        GaussianPair(variance_ratios=np.ones(2), squared_shifts=np.array([0.0, 0.2])),
+        GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.zeros(1)),
+        GaussianPair(variance_ratios=np.ones(1), squared_shifts=np.array([math.inf])),
+    ]
+    errors = [(0.0, 0.0), (1e-12, 3e-11), (1e-12, 0.0), (0.0, 1e-9), (0.2, 0.1), (0.45, 0.0), (2.0, 0.0)]
+    errors.append((math.nan, 0.0))
+    bounded = [BoundedPair(pair=p, change_error=c, shift_error=s) for p in pairs for c, s in errors]
+    many = BoundedPairs.of(bounded)
+    for odds in (12.0, 700.0):
+        np.testing.assert_allclose(many.slack(odds), [float(each.slack(odds)) for each in bounded], rtol=1e-14)
+    for delta in (0.0, 1e-5, 0.9, 1.0):
+        found, expected = many.epsilons(delta), np.array([each.epsilons(delta) for each in bounded])
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+        largest = expected.max(axis=1)
+        alone = [each.error(delta, e) for each, e in zip(bounded, largest.tolist(), strict=True)]
+        np.testing.assert_allclose(many.errors(delta, largest), alone, rtol=1e-14)
+
+
+def test_a_map_makes_no_object_a_record(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[GaussianPair] = []
+    usual = GaussianPair.__post_init__
+
+    def counted(pair: GaussianPair) -> None:
+        made.append(pair)
+        usual(pair)
+
+    monkeypatch.setattr(GaussianPair, "__post_init__", counted)
+    mechanism = RidgeLangevin(penalty=1.0, n_learn=40, n_unlearn=5, sigma_learn=0.003, sigma_unlearn=0.005)
+    privacy_map(digits, mechanism, delta=DELTA, records=[3, 17, 250])
+    assert not made

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mechanisms.accounting.gaussian_pair import GaussianPair
-from mechanisms.accounting.many_pairs import epsilons
+from mechanisms.accounting.many_pairs import ManyPairs, epsilons
 from mechanisms.errors import InvalidInputError
 
 
@@ -65,3 +65,32 @@ def test_most_pairs_are_answered_without_a_search_of_their_own(monkeypatch: pyte
 def test_a_delta_out_of_range_is_refused(delta: float | list[float]) -> None:
     with pytest.raises(InvalidInputError, match="delta"):
         epsilons(random_pairs(2, np.random.default_rng(6)), delta)
+
+
+def test_losses_in_rows_are_those_of_each_pair() -> None:
+    pairs = [pair for pair in random_pairs(60, np.random.default_rng(7)) if pair.is_ordinary]
+    # Ratios so near 1 that they are merged, and several that are equal.
+    near = 1 + np.array([1e-9, -1e-9, 3e-8, 3e-8, 0.2, 0.2, 0.0])
+    pairs.append(GaussianPair(variance_ratios=near, squared_shifts=np.geomspace(1e-12, 1e-2, 7), n_columns=4))
+    many = ManyPairs.of(pairs)
+    np.testing.assert_allclose(many.max_loss, [pair.max_loss for pair in pairs], rtol=1e-13)
+    assert np.isfinite(many.max_loss).any()
+    for merged in (True, False):
+        found, some = many.losses(merged=merged), np.full(len(pairs), 0.7)
+        alone = [pair.loss if merged else pair.every_coordinate for pair in pairs]
+        s = np.minimum(some, 0.5 * found.upper)
+        expected = [float(each.value(s[i, None])[0]) for i, each in enumerate(alone)]
+        np.testing.assert_allclose(found.value(s), expected, rtol=1e-11)
+        np.testing.assert_allclose(found.skew_neglected, [each.skew_neglected[0] for each in alone], rtol=1e-9)
+    assert many.losses().skew_neglected[-1] > 0
+
+
+def test_a_pair_out_of_range_is_refused_where_it_is_asked_for() -> None:
+    good = {"ratios": np.array([[0.5, 1.0], [0.5, 1.0]]), "shifts": np.full((2, 2), 0.1)}
+    for name, value in (("ratios", -1.0), ("ratios", math.nan), ("shifts", -1.0), ("shifts", math.nan)):
+        wrong = {key: values.copy() for key, values in good.items()}
+        wrong[name][1, 0] = value
+        many = ManyPairs(**wrong, n_columns=np.ones(2, dtype=np.intp))
+        np.testing.assert_array_equal(many.ordinary, [True, False])
+        with pytest.raises(InvalidInputError):
+            epsilons(many, 1e-5)

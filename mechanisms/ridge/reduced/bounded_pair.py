@@ -6,21 +6,19 @@ Between ``mechanisms.ridge.reduced.krylov``, which truncates, and the exact acco
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting import many_pairs
 from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.claim import BOTH_DIRECTIONS, PrivacyProfile
 
 Array = NDArray[np.float64]
 
 # The share of delta that pays for the event on which the two versions of a law differ by more than the slack.
-_SHARE = 1e-12
-LOG_SHARE = -math.log(_SHARE)
+SHARE = 1e-12
+LOG_SHARE = -math.log(SHARE)
 # Log delta below which a row of a table is not asked to follow.
 _LOG_FLOOR = -690.0
 
@@ -136,7 +134,7 @@ class BoundedPair:
         slack = float(self.slack(odds))
         if math.isinf(slack):
             return math.inf
-        value = pair.epsilon(delta * (1 - _SHARE) * math.exp(-slack))
+        value = pair.epsilon(delta * (1 - SHARE) * math.exp(-slack))
         # From Q to P the exceptional event is multiplied by e^epsilon.
         return value + float(self.slack(odds + value)) if math.isfinite(value) else value
 
@@ -149,22 +147,6 @@ class BoundedPair:
         if np.all(slack == 0):
             return raised
         return np.asarray(np.minimum(np.logaddexp(raised, np.maximum(best, _LOG_FLOOR) - LOG_SHARE), 0.0))
-
-
-def epsilons_of(pairs: Sequence[BoundedPair], delta: float) -> Array:
-    """Return :meth:`BoundedPair.epsilons` of many pairs at once, shape (len(pairs), 2)."""
-    odds = LOG_SHARE - math.log(delta) if 0 < delta < 1 else math.inf
-    slacks = np.array([math.inf if math.isinf(odds) else float(pair.slack(odds)) for pair in pairs])
-    found = np.empty((len(pairs), 2))
-    regular = [i for i, pair in enumerate(pairs) if math.isfinite(slacks[i]) and not pair.pair.identical]
-    for i in set(range(len(pairs))).difference(regular):
-        found[i] = pairs[i].epsilons(delta)
-    directed = [pair for i in regular for pair in (pairs[i].pair, pairs[i].pair.reversed())]
-    targets = np.repeat(delta * (1 - _SHARE) * np.exp(-slacks[regular]), 2)
-    for i, values in zip(regular, many_pairs.epsilons(directed, targets).reshape(-1, 2), strict=True):
-        # From Q to P the exceptional event is multiplied by e^epsilon.
-        found[i] = values + np.where(np.isfinite(values), pairs[i].slack(odds + values), 0.0)
-    return found
 
 
 def _unwrap(values: Array) -> float | Array:

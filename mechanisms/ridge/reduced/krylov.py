@@ -132,8 +132,9 @@ class KrylovSetup:
         """Return |r_i| sqrt(h_i / (1 - h_i)) for records: residual and leverage of the ridge fit."""
         curvature = (1 - self.step.contraction) / self.step_size
         leverage = np.sum(projected**2 / curvature, axis=1)
-        fitted = projected @ (self.step.basis.T @ self.step.optimum)
-        residual = np.linalg.norm(fitted - self.data.targets[np.asarray(records, dtype=np.intp)], axis=1)
+        chosen = np.asarray(records, dtype=np.intp)
+        fitted = self.data.features[chosen] @ self.step.optimum
+        residual = np.linalg.norm(fitted - self.data.targets[chosen], axis=1)
         return np.asarray(residual * np.sqrt(leverage / np.maximum(1 - leverage, 1e-300)))
 
 

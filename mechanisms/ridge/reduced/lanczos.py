@@ -192,15 +192,18 @@ def divided_differences(
         The function of single arguments and their index along the first axis, where it depends on that.
     """
     gap = x[..., :, None] - y[..., None, :]
-    middle = (x[..., :, None] + y[..., None, :]) / 2
-    width = _NEAR * (np.maximum(1 - np.abs(middle), 0.0) + 1 / n)
-    near = np.abs(gap) < width
     with np.errstate(divide="ignore", invalid="ignore"):
         result = (function(x)[..., :, None] - function(y)[..., None, :]) / gap
-    centre, half = middle[near], width[near] / 2
+    # Few are so near that they need a closer look.
+    near = np.nonzero(np.abs(gap) < _NEAR * (1 + 1 / n))
+    left, right = x[near[:-1]], y[(*near[:-2], near[-1])]
+    centre = (left + right) / 2
+    width = _NEAR * (np.maximum(1 - np.abs(centre), 0.0) + 1 / n)
+    chosen = np.abs(left - right) < width
+    near, centre, half = tuple(index[chosen] for index in near), centre[chosen], width[chosen] / 2
     if in_row is None:
         result[near] = (function(centre + half) - function(centre - half)) / (2 * half)
     elif len(centre):
-        row = np.nonzero(near)[0]
+        row = near[0]
         result[near] = (in_row(centre + half, row) - in_row(centre - half, row)) / (2 * half)
     return np.asarray(result)

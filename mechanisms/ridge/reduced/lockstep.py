@@ -17,7 +17,7 @@ from mechanisms.accounting.contour import HOCKEY_STICK, integrate
 from mechanisms.accounting.gaussian_pair import EDGE
 from mechanisms.accounting.loss_cumulant import LossCumulant, stack
 from mechanisms.ridge.process import noise_floor
-from mechanisms.ridge.reduced.bounded_pair import LOG_SHARE, epsilons_of
+from mechanisms.ridge.reduced.bounded_pair import LOG_SHARE
 from mechanisms.ridge.reduced.krylov import KrylovSetup
 from mechanisms.ridge.reduced.many_deletions import ManyDeletions
 from mechanisms.ridge.reduced.one_by_one import NOISE_TOLERANCE, STRETCH, TRUNCATION_SHARE, OneByOne
@@ -71,7 +71,7 @@ class Lockstep:
 
     def _rows_of(self, group: Together, start: float) -> Array:
         """Return the rows of some records; NaN where the way of one at a time must be gone."""
-        alone = epsilons_of(group.before, self.delta)
+        alone = group.before.epsilons(self.delta)
         without = alone.max(axis=1)
         noise = np.where(without <= self.target, 0.0, math.inf)
         epsilons = alone.copy()
@@ -91,8 +91,8 @@ class Lockstep:
         if not len(noise):
             return np.empty((0, 2))
         pairs = deletions.bounded_pairs(noise)
-        epsilons = epsilons_of(pairs, self.delta)
-        errors = np.array([pair.error(self.delta, e) for pair, e in zip(pairs, epsilons.max(axis=1), strict=True)])
+        epsilons = pairs.epsilons(self.delta)
+        errors = pairs.errors(self.delta, epsilons.max(axis=1))
         misses = (epsilons.max(axis=1) > self.target) | (errors > TRUNCATION_SHARE * self.target)
         return np.where(misses[:, None], math.nan, epsilons)
 
@@ -153,8 +153,7 @@ class _Search:
         if not len(rows):
             return
         odds = LOG_SHARE - math.log(self.delta) + self.target
-        pairs = deletions.take(rows).bounded_pairs(noise[rows])
-        self._slack[active[rows]] = [float(pair.slack(odds)) for pair in pairs]
+        self._slack[active[rows]] = deletions.take(rows).bounded_pairs(noise[rows]).slack(odds)
 
     def _gaps(self, active: NDArray[np.intp], deletions: ManyDeletions, noise: Array) -> Array:
         """Return by how much log mu is above its target."""

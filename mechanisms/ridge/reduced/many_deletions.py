@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.accounting.gaussian_pair import GaussianPair
 from mechanisms.accounting.loss_cumulant import LossCumulant
+from mechanisms.accounting.many_pairs import ManyPairs
 from mechanisms.ridge.laws import geometric_sum
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.bounded_pairs import BoundedPairs
 from mechanisms.ridge.reduced.krylov import (
     CLEARANCE,
     FALL,
@@ -112,7 +112,7 @@ class ManyDeletions:
         """Return some of the deletions."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in _STACKED})
 
-    def bounded_pairs(self, sigma_unlearn: float | Array) -> list[BoundedPair]:
+    def bounded_pairs(self, sigma_unlearn: float | Array) -> BoundedPairs:
         """Return the pairs with bounds on their errors, as ``ReducedDeletion.bounded_pair`` does.
 
         Parameters
@@ -123,11 +123,11 @@ class ManyDeletions:
         sigma = self._noises(sigma_unlearn)
         w, values, shift = self._whitened(sigma)
         floor = ROUNDING * np.max(w**2 * self._before(self.nodes), axis=1)
-        # Ratios that are 1 up to rounding share one coordinate: c = 1 exactly, with all their shift.
+        # Ratios that are 1 up to rounding count as 1 exactly, with all their shift.
         order = np.argsort(np.abs(values), axis=1)
-        smallest = np.take_along_axis(values, order, axis=1) ** 2
-        n_ones = np.sum(np.cumsum(smallest, axis=1) <= floor[:, None] ** 2, axis=1)
-        squared = np.sum(shift**2, axis=2)
+        values = np.take_along_axis(values, order, axis=1)
+        squared = np.take_along_axis(np.sum(shift**2, axis=2), order, axis=1)
+        ones = np.cumsum(values**2, axis=1) <= floor[:, None] ** 2
         change_residual, shift_residual = self._residuals(sigma)
         size, moved = np.linalg.norm(values, axis=1), _sizes(shift)
         tiny = size + moved
@@ -140,14 +140,16 @@ class ManyDeletions:
         widest, variance = 1 / np.maximum(self.sigma_learn, sigma), self.sigma_learn**2
         change_error = variance * widest * (widest * self.change_leak + 4 * change_residual) + rounding
         shift_error = widest * self.shift_leak + shift_residual + steps * moved
-        return [
-            BoundedPair(
-                pair=_pair(values[i], squared[i], order[i], n_ones[i], nothing=bool(tiny[i] < VANISHING), q=self._q),
-                change_error=float(change_error[i]),
-                shift_error=float(shift_error[i]),
-            )
-            for i in range(len(values))
-        ]
+        nothing = (tiny < VANISHING)[:, None]
+        return BoundedPairs(
+            pairs=ManyPairs(
+                ratios=np.where(ones | nothing, 1.0, np.maximum(1 + values, UNIT)),
+                shifts=np.where(nothing, 0.0, squared),
+                n_columns=np.full(len(values), self._q),
+            ),
+            change_error=change_error,
+            shift_error=shift_error,
+        )
 
     def losses(self, sigma_unlearn: Array) -> Iterator[LossCumulant]:
         """Return the losses of the best pairs in both directions, one a row: for a search, to some 1e-12 of themselves.
@@ -239,19 +241,6 @@ class ManyDeletions:
 
 
 _STACKED = tuple(field.name for field in fields(ManyDeletions))[:6]
-
-
-def _pair(
-    values: Array, squared: Array, order: NDArray[np.intp], n_ones: int, *, nothing: bool, q: int
-) -> GaussianPair:
-    ones, kept = order[:n_ones], order[n_ones:]
-    if nothing:
-        kept, squared = kept[:0], np.zeros_like(squared)
-    return GaussianPair(
-        variance_ratios=np.append(np.maximum(1 + values[kept], UNIT), 1.0),
-        squared_shifts=np.append(squared[kept], np.sum(squared[ones])),
-        n_columns=q,
-    )
 
 
 def _sizes(matrices: Array) -> Array:

@@ -16,7 +16,7 @@ from mechanisms.ridge.reduced.lanczos import EXHAUSTED, lengths
 Array = NDArray[np.float64]
 
 # Numbers of a basis that are worked on at once: what a processor keeps near.
-_NEAR_MEMORY = 1 << 17
+_NEAR_MEMORY = 1 << 18
 
 
 class ManyLanczos:
@@ -61,14 +61,11 @@ class ManyLanczos:
 
     def extend(self, size: int) -> None:
         """Let every space have this dimension, or the whole one."""
-        size, (m, old, p) = min(size, len(self.contraction)), self.rows.shape
+        size, (m, room, p) = min(size, len(self.contraction)), self.rows.shape
         if size <= self.size:
             return
-        rows = np.empty((m, size, p))
-        rows[:, :old] = self.rows
-        self.rows = rows
-        self.diagonal = np.pad(self.diagonal, ((0, 0), (0, size - old)))
-        self.beside = np.pad(self.beside, ((0, 0), (0, size - old)))
+        if size > room:
+            self._make_room(min(2 * size, p))
         together = max(1, _NEAR_MEMORY // (size * p))
         with np.errstate(divide="ignore", invalid="ignore"):
             for first in range(0, m, together):
@@ -79,24 +76,38 @@ class ManyLanczos:
         if self.whole:
             self.coupling = np.zeros(m)
 
+    def _make_room(self, room: int) -> None:
+        """Leave room for bases of this size; what is not touched costs nothing."""
+        m, old, p = self.rows.shape
+        rows = np.empty((m, room, p))
+        rows[:, : self.size] = self.rows[:, : self.size]
+        self.rows = rows
+        self.diagonal = np.pad(self.diagonal, ((0, 0), (0, room - old)))
+        self.beside = np.pad(self.beside, ((0, 0), (0, room - old)))
+
     def _step(self, part: slice, at: int) -> None:
         basis, waiting = self.rows[part, : at + 1], self.waiting[part]
         basis[:, at] = waiting
         moved = waiting * self.contraction
+        taken = np.empty_like(moved)
         diagonal = np.vecdot(moved, waiting)
         self.diagonal[part, at] = diagonal
-        moved -= diagonal[:, None] * waiting
         if at:
             self.beside[part, at - 1] = self.coupling[part]
-            moved -= self.coupling[part, None] * basis[:, at - 1]
-        length = np.sqrt(np.vecdot(moved, moved))
+            entries = np.stack([self.coupling[part], diagonal], axis=1)
+            np.matmul(entries[:, None], basis[:, at - 1 :], out=taken[:, None])
+        else:
+            np.multiply(waiting, diagonal[:, None], out=taken)
+        moved -= taken
         for _ in range(3):
-            before, along = length, basis @ moved[:, :, None]
-            moved -= (along.transpose(0, 2, 1) @ basis)[:, 0]
-            length = np.sqrt(np.vecdot(moved, moved))
+            along = basis @ moved[:, :, None]
+            np.matmul(along.transpose(0, 2, 1), basis, out=taken[:, None])
+            moved -= taken
+            left, gone = np.vecdot(moved, moved), np.sum(along**2, axis=(1, 2))
             # A pass that takes away little leaves an orthogonal remainder.
-            if np.all(length > 0.7 * before):
+            if np.all(left > 0.49 * (left + gone)):
                 break
+        length = np.sqrt(left)
         self.coupling[part] = length
         if at + 1 < len(self.contraction):
             self.ended[part] |= ~(length > EXHAUSTED)
@@ -108,7 +119,10 @@ class ManyLanczos:
             return self
         other = object.__new__(ManyLanczos)
         other.contraction, other.size = self.contraction, self.size
-        for name in ("norm", "waiting", "rows", "diagonal", "beside", "coupling", "ended"):
+        other.rows = self.rows[chosen, : self.size]
+        for name in ("diagonal", "beside"):
+            setattr(other, name, getattr(self, name)[chosen, : self.size])
+        for name in ("norm", "waiting", "coupling", "ended"):
             setattr(other, name, getattr(self, name)[chosen])
         return other
 
@@ -122,12 +136,22 @@ class ManyLanczos:
         without[:, 0, 0] += step_size * self.norm**2
         return full, without
 
-    def leaks(self, step_size: float, n: int) -> tuple[Array, Array]:
-        """Return the bounds of ``BlockLanczos.leaks``, each of shape (m,)."""
+    def leaks(self, step_size: float, n: int, *, most: Array | float = math.inf) -> tuple[Array, Array]:
+        """Return the bounds of ``BlockLanczos.leaks``, each of shape (m,).
+
+        Parameters
+        ----------
+        most
+            Of the first one. Where no record is below, they are only known to be above.
+        """
         if self.whole:
             return np.zeros(len(self.norm)), np.zeros(len(self.norm))
-        entries = np.max([_reach(matrices, n) for matrices in self.compressed(step_size)], axis=0)
-        return step_size * self.norm**2 * self.coupling * entries * n**2 / 2, self.coupling * entries
+        full, without = self.compressed(step_size)
+        share = step_size * self.norm**2 * self.coupling * n**2 / 2
+        entries = _reach(without, n)
+        if np.any(share * entries <= most):
+            entries = np.maximum(entries, _reach(full, n))
+        return share * entries, self.coupling * entries
 
 
 def _reach(matrices: Array, n: int) -> Array:

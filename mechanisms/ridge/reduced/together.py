@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanisms.ridge.reduced.bounded_pair import BoundedPair
+from mechanisms.ridge.reduced.bounded_pairs import BoundedPairs
 from mechanisms.ridge.reduced.krylov import (
     DEFAULT_TOLERANCE,
     FIRST_SIZE,
     GROWTH,
     NEARLY,
+    ROUNDING,
+    ROUNDING_PER_STEP,
     STALLED,
     VANISHED,
     KrylovSetup,
-    excess_of,
 )
 from mechanisms.ridge.reduced.lanczos import lengths
 from mechanisms.ridge.reduced.many_deletions import ManyDeletions
@@ -49,16 +50,16 @@ class Together:
 
     which: Records
     deletions: ManyDeletions
-    after: list[BoundedPair]
-    before: list[BoundedPair]
+    after: BoundedPairs
+    before: BoundedPairs
 
     def take(self, rows: Records) -> Together:
         """Return some of them."""
         return Together(
             which=self.which[rows],
             deletions=self.deletions.take(rows),
-            after=[self.after[i] for i in rows],
-            before=[self.before[i] for i in rows],
+            after=self.after.take(rows),
+            before=self.before.take(rows),
         )
 
 
@@ -92,9 +93,9 @@ def reduce_together(
         krylov.extend(wanted)
         left.append(which[krylov.ended])
         which, krylov = which[~krylov.ended], krylov.take(np.flatnonzero(~krylov.ended))
-        leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn)
-        strength = setup.step_size * krylov.norm**2 * setup.n_learn
-        waits = ~(krylov.whole | (leaks[0] <= 10 * DEFAULT_TOLERANCE * strength))
+        most = 10 * DEFAULT_TOLERANCE * setup.step_size * krylov.norm**2 * setup.n_learn
+        leaks = krylov.leaks(setup.step_size, 2 * setup.n_learn, most=most)
+        waits = ~(krylov.whole | (leaks[0] <= most))
         ready = np.flatnonzero(~waits)
         if len(ready):
             part = (leaks[0][ready], leaks[1][ready])
@@ -120,12 +121,13 @@ class _Choice:
     def settle(self, found: Together, *, final: bool) -> NDArray[np.bool_]:
         """Return which of these records need no larger space."""
         settled = np.zeros(len(found.which), dtype=bool)
-        for i, record in enumerate(found.which.tolist()):
-            after, before = found.after[i], found.before[i]
-            excess = max(excess_of(at, self.n_steps, DEFAULT_TOLERANCE) for at in {after, before})
-            last, best = self._last.get(record), (excess, found, i)
+        excesses = np.max([_excesses(pairs, self.n_steps) for pairs in (found.after, found.before)], axis=0)
+        vanish = (excesses <= NEARLY) & (found.deletions.change_leak <= VANISHED * found.after.change_error)
+        for i, (record, excess, vanished) in enumerate(
+            zip(found.which.tolist(), excesses.tolist(), vanish.tolist(), strict=True)
+        ):
+            best, last = (excess, found, i), self._last.get(record)
             stalled = last is not None and last[0] < STALLED and excess > last[0] / 2
-            vanished = excess <= NEARLY and found.deletions.change_leak[i] <= VANISHED * after.change_error
             if final or excess <= 1 or stalled or vanished:
                 if stalled and last is not None and not final and excess > 1:
                     best = min(last, best, key=lambda one: one[0])
@@ -140,3 +142,10 @@ class _Choice:
         for found, i in self._settled:
             rows.setdefault(id(found), (found, []))[1].append(i)
         return [found.take(np.array(of, dtype=np.intp)) for found, of in rows.values()]
+
+
+def _excesses(pairs: BoundedPairs, n_steps: int) -> Array:
+    """Return ``excess_of`` of every pair at the usual tolerance, shape (m,)."""
+    differs = np.linalg.norm(pairs.pairs.ratios - 1, axis=1) + np.sqrt(np.sum(pairs.pairs.shifts, axis=1))
+    allowed = 2 * ROUNDING + (DEFAULT_TOLERANCE + 2 * ROUNDING_PER_STEP * n_steps) * differs
+    return np.asarray(np.maximum(pairs.change_error, pairs.shift_error) / allowed)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanisms.ridge.laws import geometric_sum, signed_power
-from mechanisms.ridge.reduced.bounded_pair import epsilons_of
+from mechanisms.ridge.reduced.bounded_pairs import epsilons_of
 from mechanisms.ridge.reduced.krylov import (
     DEFAULT_TOLERANCE,
     KrylovSetup,
