@@ -8,19 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, get_args
 
 import numpy as np
 
 from attacks.canary import difficulty
 from audit.certificates.bound_one_by_one import certify_one_by_one, with_target
-from audit.certificates.certification import Certification, RecordRow, RouteRow
+from audit.certificates.certification import Certification, RecordRow
 from audit.certificates.keeping import KeptRoutes, KeptRows
 from audit.certificates.networks import PENALTY, certify_network, network_with
+from audit.certificates.routes_compared import ALL_ROUTES, Priced, RouteChoice, compare_routes, price, routes_of
 from audit.certificates.shares import check_enough
 from audit.records.provenance import data_record, environment_of
 from audit.running.previews import make_previews
-from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine, Progress, results, worker_limits
 from audit.trials.identity.of_runs import identity_with
 from audit.trials.store import Storage, Store
@@ -30,29 +29,18 @@ from mechanisms.dataset import Dataset, validate_forget
 from mechanisms.errors import InvalidInputError
 from mechanisms.logistic.langevin import LogisticLangevin
 from mechanisms.networks.langevin import NetworkLangevin
-from mechanisms.protocol import Mechanism, World
-from mechanisms.ridge.downdate import RidgeSolution
-from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin, smallest_unlearning_noise
-from mechanisms.ridge.laws import ClosedFormSampler, RidgeLaws
+from mechanisms.protocol import Mechanism
+from mechanisms.ridge.langevin import CalibratedNoise, RidgeLangevin
 from mechanisms.ridge.minibatches import RidgeMinibatch
 from mechanisms.ridge.privacy_map import CHUNK, calibrate_map, privacy_map
 from mechanisms.ridge.reduced.krylov import KrylovSetup
-from mechanisms.ridge.retained import pool_noise
-from mechanisms.ridge.routes import RidgeRoutes
 from mechanisms.serving.streams import requests_of
 
-RouteChoice = Literal["exact", "repaired", "published", "uniform", "pool"]
-ALL_ROUTES: tuple[RouteChoice, ...] = get_args(RouteChoice)
 # "pool" certifies every record of the pool for each record that is compared: on request only.
 DEFAULT_ROUTES: tuple[RouteChoice, ...] = ALL_ROUTES[:4]
-POOL = (
-    "Pool: noise and step size are functions of the retained records and of the pool (every record, those held out "
-    "too), which is taken to be public; the largest exact certificate over the pool holds for whoever was deleted."
-)
 # With every record asked for, routes are compared for this many, evenly spread over the difficulty range.
 N_SPREAD = 7
 N_EXTREMES = 10
-N_ACCURACY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,8 +178,8 @@ def _certified(
     compared = _routed(request, rows, data)
     with worker_limits():
         # The same for every record: one sensitivity for all is what the route is.
-        shared: dict[RouteChoice, _Priced] = (
-            {"uniform": _price(ridge, _routes_of(ridge, data, compared[0], delta), "uniform")}
+        shared: dict[RouteChoice, Priced] = (
+            {"uniform": price(ridge, routes_of(ridge, data, compared[0], delta), "uniform")}
             if "uniform" in request.routes
             else {}
         )
@@ -199,7 +187,7 @@ def _certified(
     found = {i: stored for i, record in enumerate(compared) if (stored := routes.get(i, record)) is not None}
     missing = [i for i in range(len(compared)) if i not in found]
     calls = [(ridge, data, compared[i], request.routes, shared, delta, seed) for i in missing]
-    for j, result in results(Engine(n_jobs=n_jobs).stream(_compare, calls)):
+    for j, result in results(Engine(n_jobs=n_jobs).stream(compare_routes, calls)):
         routes.put(missing[j], compared[missing[j]], *result)
         found[missing[j]] = result
         if progress:
@@ -343,14 +331,6 @@ def _common(stated: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[
     }
 
 
-def _rounded_up(epsilon: float) -> float:
-    """Return epsilon rounded up to three significant digits."""
-    if epsilon == 0 or not math.isfinite(epsilon):
-        return epsilon
-    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
-    return math.ceil(epsilon / unit) * unit
-
-
 def _compared(rows: Sequence[RecordRow]) -> tuple[int, ...]:
     """Return records evenly spread over the difficulty range, hardest first."""
     order = sorted(rows, key=lambda row: -row.difficulty)
@@ -375,131 +355,6 @@ def _shown(rows: Sequence[RecordRow], compared: Sequence[int]) -> tuple[int, ...
     """Return the records to picture: those compared, and both ends of the cost range."""
     order = [row.record for row in sorted(rows, key=lambda row: (row.sigma_unlearn, row.epsilon))]
     return tuple(dict.fromkeys([*compared, *order[:N_EXTREMES], *order[-N_EXTREMES:]]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Priced:
-    """What a route needs, or promises, for one record."""
-
-    sigma: float
-    epsilon: float
-    note: str
-    assumptions: tuple[str, ...]
-
-
-def _price(ridge: RidgeLangevin, routes: RidgeRoutes, name: RouteChoice) -> _Priced:
-    """Return the noise that a route needs for the target, or what it promises at the given noise."""
-    epsilon_fn = getattr(routes, name).epsilon
-    noise, note = ridge.sigma_unlearn, ""
-    if isinstance(noise, CalibratedNoise):
-        sigma = smallest_unlearning_noise(epsilon_fn, noise.epsilon, ridge.sigma_learn).noise
-        if sigma == 0:
-            note = f"The learning noise alone gives {_rounded_up(epsilon_fn(0.0)):.3g}."
-    else:
-        sigma = float(noise)
-    if name == "exact":
-        certificate = routes.exact.certificate(sigma)
-    else:
-        certificate = getattr(routes, name).certificate(sigma, epsilon_without_unlearning=0.0)
-    return _Priced(
-        sigma=sigma, epsilon=float(certificate.epsilon), note=note, assumptions=certificate.claim.assumptions
-    )
-
-
-def _routes_of(ridge: RidgeLangevin, data: Dataset, record: int, delta: float) -> RidgeRoutes:
-    process = ridge.process(data, (record,))
-    return RidgeRoutes(process=process, laws=RidgeLaws.of(process), delta=delta)
-
-
-def _compare(
-    ridge: RidgeLangevin,
-    data: Dataset,
-    record: int,
-    names: Sequence[RouteChoice],
-    shared: Mapping[RouteChoice, _Priced],
-    delta: float,
-    seed: int,
-) -> tuple[list[RouteRow], dict[str, tuple[str, ...]]]:
-    """Return one record by every route, with the exact downdate beside them; ``shared`` routes are priced already."""
-    with worker_limits():
-        routes = _routes_of(ridge, data, record, delta)
-        rows: list[RouteRow] = []
-        assumptions: dict[str, tuple[str, ...]] = {}
-        for name in names:
-            if name == "pool":
-                row, assumptions[name] = _pool_row(ridge, data, record, delta, seed)
-                rows.append(row)
-                continue
-            priced = shared[name] if name in shared else _price(ridge, routes, name)
-            laws = routes.laws.with_noise(priced.sigma)
-            assumptions[name] = priced.assumptions
-            accuracies = _accuracies(laws, data, seed)
-            rows.append(
-                RouteRow(
-                    record=record,
-                    label="",
-                    route=name,
-                    sigma_unlearn=priced.sigma,
-                    epsilon=priced.epsilon,
-                    exact_epsilon=routes.exact.epsilon(priced.sigma),
-                    accuracy=float(np.mean(accuracies)) if accuracies else None,
-                    note=priced.note,
-                    accuracies=accuracies,
-                )
-            )
-        return [*rows, _downdate_row(ridge, data, record)], assumptions
-
-
-def _pool_row(
-    ridge: RidgeLangevin, data: Dataset, record: int, delta: float, seed: int
-) -> tuple[RouteRow, tuple[str, ...]]:
-    """Return one record by the noise that whoever was deleted would get, of all records and those held out."""
-    noise, pool = ridge.sigma_unlearn, data
-    if isinstance(noise, CalibratedNoise):
-        noise = replace(noise, route="exact")
-    if data.held_out is not None:
-        features = np.vstack([data.features, data.held_out.features])
-        pool = replace(data, features=features, targets=np.vstack([data.targets, data.held_out.targets]), held_out=None)
-    # With the deleted record left out, the search sees nothing that it may not depend on.
-    found = pool_noise(data.without((record,)), pool, replace(ridge, sigma_unlearn=noise, delta=delta))
-    routes = _routes_of(replace(ridge, step_size=found.step_size), data, record, delta)
-    accuracies = _accuracies(routes.laws.with_noise(found.sigma_unlearn), data, seed)
-    row = RouteRow(
-        record=record,
-        label="",
-        route="pool",
-        sigma_unlearn=found.sigma_unlearn,
-        epsilon=found.epsilon,
-        exact_epsilon=routes.exact.epsilon(found.sigma_unlearn),
-        accuracy=float(np.mean(accuracies)) if accuracies else None,
-        note="" if found.sigma_unlearn > 0 else f"The learning noise alone gives {_rounded_up(found.epsilon):.3g}.",
-        accuracies=accuracies,
-    )
-    return row, (POOL,)
-
-
-def _downdate_row(ridge: RidgeLangevin, data: Dataset, record: int) -> RouteRow:
-    solution = RidgeSolution.of(data, ridge.penalty).without(data.take((record,)))
-    return RouteRow(
-        record=record,
-        label="",
-        route="downdate",
-        sigma_unlearn=0.0,
-        epsilon=0.0,
-        exact_epsilon=0.0,
-        accuracy=None if (held_out := data.scoring_set) is None else held_out.score(solution.weights),
-        note="Exact deletion in closed form, without noise.",
-    )
-
-
-def _accuracies(laws: RidgeLaws, data: Dataset, seed: int) -> tuple[float, ...]:
-    """Return the scores of unlearned models on held-out records; none where nothing is held out."""
-    held_out = data.scoring_set
-    if held_out is None:
-        return ()
-    sampler = ClosedFormSampler.of(laws)
-    releases = sampler.sample(World.UNLEARNED, N_ACCURACY, rng=make_generator(seed, Stream.ACCURACY))
-    return tuple(held_out.score(weights) for weights in releases)
 
 
 def _parameters(ridge: RidgeLangevin, data: Dataset) -> dict[str, int | float | str]:

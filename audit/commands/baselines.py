@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from audit.certificates.certification import Certification
-from audit.certificates.certifying import ALL_ROUTES, Request, certify
+from audit.certificates.certifying import Request, certify
+from audit.certificates.routes_compared import ALL_ROUTES
 from audit.commands.output.saying import say_notes
 from audit.commands.plan_file.reading import ResolvedPlan, read_plan
 from audit.commands.processes.user_code import load_mechanism

@@ -77,7 +77,7 @@ def test_what_is_stored_is_not_computed_again(tmp_path: Path, monkeypatch: pytes
     expected = certificates_in(out)
     left = forget_the_end(out)
     computed: list[int] = []
-    usual, compares = privacy_map._one_chunk, certifying._compare
+    usual, compares = privacy_map._one_chunk, certifying.compare_routes
 
     def counted(i: int, *rest: object) -> object:
         computed.append(i)
@@ -88,7 +88,7 @@ def test_what_is_stored_is_not_computed_again(tmp_path: Path, monkeypatch: pytes
         return compares(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(privacy_map, "_one_chunk", counted)
-    monkeypatch.setattr(certifying, "_compare", compared)
+    monkeypatch.setattr(certifying, "compare_routes", compared)
     again = run(*words)
     assert again.returncode == 0, again.stderr
     assert f"Going on: {left} of 9 chunks are stored in {out / CERTIFICATES_STORE}." in again.stderr

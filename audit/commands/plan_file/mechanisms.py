@@ -51,15 +51,8 @@ class RidgeLangevinSection(Section):
 
     def build(self) -> RidgeLangevin:
         """Return the mechanism."""
-        sigma = self.sigma_unlearn
-        if isinstance(sigma, CalibrateSection):
-            noise: float | CalibratedNoise = CalibratedNoise(
-                route=sigma.calibrate, epsilon=sigma.epsilon, delta=sigma.delta, grid_ratio=sigma.grid_ratio
-            )
-        else:
-            noise = sigma
         fields = self.model_dump(exclude={"name", "sigma_unlearn", "reference"})
-        return RidgeLangevin(**fields, sigma_unlearn=noise, reference=Reference(self.reference))
+        return RidgeLangevin(**fields, sigma_unlearn=_noise(self.sigma_unlearn), reference=Reference(self.reference))
 
 
 class CalibrateMinibatchSection(Section):
@@ -87,14 +80,19 @@ class RidgeMinibatchSection(Section):
 
     def build(self) -> RidgeMinibatch:
         """Return the mechanism."""
-        sigma = self.sigma_unlearn
-        if isinstance(sigma, CalibrateMinibatchSection):
-            noise: float | CalibratedNoise = CalibratedNoise(
-                route=sigma.calibrate, epsilon=sigma.epsilon, delta=sigma.delta, grid_ratio=sigma.grid_ratio
-            )
-        else:
-            noise = sigma
-        return RidgeMinibatch(**self.model_dump(exclude={"name", "sigma_unlearn"}), sigma_unlearn=noise)
+        fields = self.model_dump(exclude={"name", "sigma_unlearn"})
+        return RidgeMinibatch(**fields, sigma_unlearn=_noise(self.sigma_unlearn))
+
+
+def _noise(stated: float | CalibrateSection | CalibrateMinibatchSection) -> float | CalibratedNoise:
+    """Return the noise of ridge regression that a plan states, or the target that it is calibrated to."""
+    return (
+        stated
+        if isinstance(stated, float)
+        else CalibratedNoise(
+            route=stated.calibrate, epsilon=stated.epsilon, delta=stated.delta, grid_ratio=stated.grid_ratio
+        )
+    )
 
 
 class CalibrateLogisticSection(Section):
