@@ -13,6 +13,9 @@ INSTALLED := $(VENV)/.installed
 STAMP := $(VENV)/.ready
 DOCS := $(VENV)/.docs
 
+# Tests start hundreds of processes: what one of them compiled is kept for the others, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo network test check test-slow selftest bench docs axe clean
 
 $(INSTALLED): pyproject.toml constraints.txt

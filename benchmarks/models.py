@@ -217,7 +217,8 @@ def _levels(law: str, models: int, n: int) -> list[str]:
 # Time
 
 WIDE = """
-import resource, sys, time
+import re, sys, time
+from pathlib import Path
 import numpy as np
 import audit
 from mechanisms import Claim, EpsilonDelta
@@ -227,11 +228,13 @@ first, second = rng.standard_normal((64, d)), rng.standard_normal((64, d))
 first += 0.3
 started = time.monotonic()
 audit.from_scores(first, second, claim=Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5)), releases=True)
-print(time.monotonic() - started, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+print(time.monotonic() - started, time.process_time(), peak / 2**20)
 """
 
 LARGE = """
-import resource, sys, time
+import re, sys, time
+from pathlib import Path
 import numpy as np
 import audit
 from mechanisms import Claim, EpsilonDelta
@@ -244,7 +247,8 @@ if design == "one deletion":
 else:
     status, kinds = (np.load(f"{folder}/{name}.npy") for name in ("status", "kinds"))
     audit.from_status(outputs, status, kinds, claim=claim, labels=labels, details=100)
-print(time.monotonic() - started, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+print(time.monotonic() - started, time.process_time(), peak / 2**20)
 """
 
 
