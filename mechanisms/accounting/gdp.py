@@ -25,7 +25,10 @@ LOG_DELTA_ERROR = 1e-12
 _ROUNDING = 2.0**-51
 
 _GL_NODES, _GL_WEIGHTS = np.polynomial.legendre.leggauss(16)
-_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_LOG_SQRT_2PI, _LOG_2 = 0.5 * math.log(2 * math.pi), math.log(2)
+# Left of the first the integral over [x, x + mu] is taken only where x mu is small, and left of the second never: the
+# Mills ratio grows like e^(x^2 / 2) and ends being a number.
+_FAR, _FARTHEST = -8.0, -37.0
 
 
 @overload
@@ -68,6 +71,9 @@ def log_delta(mu: ArrayLike, epsilon: ArrayLike) -> float | Array:
     >>> round(float(log_delta(1.0, 0.0)), 6)
     -0.959916
     """
+    if isinstance(mu, float) and isinstance(epsilon, float) and mu >= 0 and not math.isnan(epsilon):
+        # Searches ask for one value at a time, and arrays of one cost ten times as much.
+        return _one_log_delta(float(mu), float(epsilon))
     m, e = np.broadcast_arrays(np.asarray(mu, dtype=np.float64), np.asarray(epsilon, dtype=np.float64))
     if not np.all(m >= 0):
         raise InvalidInputError(field="mu", expected="at least 0", got=mu, fix="give a GDP parameter, say 0.5")
@@ -190,7 +196,7 @@ def epsilon(mu: float, delta: float) -> float:
     def excess(value: float) -> tuple[float, float, float]:
         log = log_delta(mu, value)
         slope = -_exp(value + float(log_ndtr(-value / mu - mu / 2)) - log)
-        return _upper(mu, value, log) - target, slope, 2 * float(log_delta_error(mu, value, log))
+        return _upper(mu, value, log) - target, slope, 2 * _one_error(mu, value, log)
 
     start = mu * mu / 2 + mu
     # Beyond what a double holds; less noise than that is none.
@@ -244,7 +250,7 @@ def mu(epsilon: float, delta: float) -> float:
         mu = 1.0 / inverse
         log, x = log_delta(mu, epsilon), epsilon * inverse - mu / 2
         slope = -mu * mu * _exp(-0.5 * x * x - _LOG_SQRT_2PI - log)
-        return _upper(mu, epsilon, log) - target, slope, 2 * float(log_delta_error(mu, epsilon, log))
+        return _upper(mu, epsilon, log) - target, slope, 2 * _one_error(mu, epsilon, log)
 
     return math.nextafter(1.0 / smallest_passing(excess, start=1.0 / (0.25 + epsilon / 2)), 0.0)
 
@@ -258,7 +264,14 @@ def _log_target(delta: float) -> float:
 def _upper(mu: float, epsilon: float, log_value: float) -> float:
     if not math.isfinite(log_value):
         return log_value
-    return min(log_value + float(log_delta_error(mu, epsilon, log_value)), 0.0)
+    return min(log_value + _one_error(mu, epsilon, log_value), 0.0)
+
+
+def _one_error(mu: float, epsilon: float, log_value: float) -> float:
+    """One value of :func:`log_delta_error`."""
+    if mu >= 1e3:
+        return float(log_delta_error(mu, epsilon, log_value))
+    return LOG_DELTA_ERROR * max(1.0, abs(log_value) / 690 if math.isfinite(log_value) else 0.0)
 
 
 def smallest_passing(excess: Callable[[float], tuple[float, float, float]], *, start: float) -> float:
@@ -313,11 +326,39 @@ def _usual_log_delta(m: Array, e: Array) -> Array:
     # 1 - delta = Phi(x) + e^eps Phi(-y), sound where x < 0 unless mu is so small that delta is small as well.
     # e^eps phi(y) = phi(x): eps itself would drown what it is added to where mu is large.
     second = np.where(y > 0, np.log(_mills(np.maximum(y, 0.0))) - 0.5 * x * x - _LOG_SQRT_2PI, e + log_ndtr(-y))
-    by_tails = np.log1p(-np.exp(log_ndtr(x)) - np.exp(second))
-    close = m <= np.maximum(1.0, x)
+    first = np.exp(log_ndtr(x))
+    by_tails = np.where(second > -_LOG_2, np.log(-np.expm1(second) - first), np.log1p(-first - np.exp(second)))
+    close = (m <= np.maximum(1.0, x)) & ((x > _FAR) | ((x > _FARTHEST) & (m * -x <= -_FAR)))
     difference = np.where(close, _mills_difference(x, m), _mills(x) - _mills(y))
     by_mills = np.log(difference) - 0.5 * x * x - _LOG_SQRT_2PI
-    return np.where((x < 0) & ~close, by_tails, np.where(np.isfinite(x), by_mills, -math.inf))
+    # So small a mu hides nothing and adds nothing: what is left at epsilon < 0 is 1 - e^epsilon.
+    limit = np.where(x < 0, np.log(-np.expm1(np.minimum(e, 0.0))), -math.inf)
+    return np.where(np.isinf(x), limit, np.where((x < 0) & ~close, by_tails, by_mills))
+
+
+def _one_log_delta(m: float, e: float) -> float:
+    """One value of :func:`log_delta`, by the branch that is needed."""
+    if math.isinf(m) or e == -math.inf:
+        return 0.0
+    x = e / m - m / 2 if m > 0 else math.copysign(math.inf, e) if e else math.inf
+    if math.isinf(x):
+        return math.log(-math.expm1(e)) if x < 0 else -math.inf
+    y = x + m
+    close = m <= max(1.0, x) and (x > _FAR or (x > _FARTHEST and m * -x <= -_FAR))
+    if x < 0 and not close:
+        second = math.log(_one_mills(y)) - 0.5 * x * x - _LOG_SQRT_2PI if y > 0 else e + float(log_ndtr(-y))
+        first = math.exp(log_ndtr(x))
+        return math.log(-math.expm1(second) - first) if second > -_LOG_2 else math.log1p(-first - math.exp(second))
+    if close:
+        with np.errstate(over="ignore"):
+            difference = float(_mills_difference(np.float64(x), np.float64(m)))
+    else:
+        difference = _one_mills(x) - _one_mills(y)
+    return math.log(difference) - 0.5 * x * x - _LOG_SQRT_2PI if difference > 0 else -math.inf
+
+
+def _one_mills(z: float) -> float:
+    return math.sqrt(math.pi / 2) * float(erfcx(z / math.sqrt(2)))
 
 
 def _mills(z: Array) -> Array:
@@ -327,10 +368,13 @@ def _mills(z: Array) -> Array:
 def _mills_difference(x: Array, m: Array) -> Array:
     """R(x) - R(x + m) as the integral of -R' = 1 - z R(z) over [x, x + m], for m <= max(1, x)."""
     z = x[..., None] + m[..., None] * (0.5 + 0.5 * _GL_NODES)
-    # Past 20 the difference 1 - z R cancels and its asymptotic series, 1/z^2 - 3/z^4 + 15/z^6 ..., is exact.
-    w = 1.0 / np.maximum(z, 20.0) ** 2
-    series = np.ones_like(w)
-    for k in range(12, 0, -1):
-        series = 1.0 - (2 * k + 1) * w * series
-    falling = np.where(z < 20.0, 1.0 - z * _mills(z), w * series)
+    near = z < 20.0
+    falling = 1.0 - z * _mills(z) if near.any() else np.empty_like(z)
+    if not near.all():
+        # Past 20 the difference 1 - z R cancels and its asymptotic series, 1/z^2 - 3/z^4 + 15/z^6 ..., is exact.
+        w = 1.0 / np.maximum(z, 20.0) ** 2
+        series = np.ones_like(w)
+        for k in range(12, 0, -1):
+            series = 1.0 - (2 * k + 1) * w * series
+        falling = np.where(near, falling, w * series)
     return np.asarray(m * (falling @ (0.5 * _GL_WEIGHTS)))

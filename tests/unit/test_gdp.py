@@ -1,4 +1,4 @@
-"""Gaussian DP against 60-digit error functions, and the safe side of both inverses."""
+"""Gaussian DP against 360-digit error functions, and the safe side of both inverses."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mechanisms.errors import InvalidInputError
 
 MUS = (1e-12, 1e-6, 1e-3, 0.0325, 0.5, 1.0, 1.3, 5.0, 40.0)
 # Thresholds of the Gaussian score, from deep inside to a tail of 1e-300: epsilon = mu x + mu^2 / 2.
-SCORES = (-8.0, -2.0, -0.5, 0.0, 1e-3, 1.0, 4.0, 10.0, 19.0, 21.0, 37.0)
+SCORES = (-1e12, -1e4, -36.0, -9.0, -8.0, -2.0, -0.5, 0.0, 1e-3, 1.0, 4.0, 10.0, 19.0, 21.0, 37.0)
 
 
 def _exact_log_delta(mu: float, epsilon: float) -> mp.mpf:
-    # The two terms agree in about twice as many digits as mu has zeros.
-    with mp.workdps(60 + int(2 * max(0.0, -math.log10(mu)))):
+    # The two terms agree in about twice as many digits as mu has zeros, and 1 - delta may be as small as e^-680.
+    with mp.workdps(360 + int(2 * max(0.0, -math.log10(mu)))):
         m, e = mp.mpf(mu), mp.mpf(epsilon)
         return mp.log(mp.ncdf(m / 2 - e / m) - mp.e**e * mp.ncdf(-m / 2 - e / m))
 
@@ -27,8 +27,10 @@ def _exact_log_delta(mu: float, epsilon: float) -> mp.mpf:
 @pytest.mark.parametrize("score", SCORES)
 def test_log_delta_is_within_its_stated_error(mu, score):
     epsilon = mu * score + mu * mu / 2
+    exact = float(_exact_log_delta(mu, epsilon))
     computed = gdp.log_delta(mu, epsilon)
-    assert abs(computed - float(_exact_log_delta(mu, epsilon))) <= gdp.LOG_DELTA_ERROR
+    assert abs(computed - exact) <= gdp.LOG_DELTA_ERROR
+    assert abs(gdp.log_delta(np.array([mu]), epsilon)[0] - exact) <= gdp.LOG_DELTA_ERROR
     assert gdp.delta(mu, epsilon) == pytest.approx(math.exp(computed), rel=1e-15)
 
 
@@ -89,6 +91,26 @@ def test_far_tails_stay_finite_where_delta_underflows():
     assert float(_exact_log_delta(0.01, 10.0)) == pytest.approx(log, rel=1e-13)
     assert log < -400_000
     assert gdp.delta(0.01, 10.0) == 0.0
+
+
+def test_one_value_is_that_of_an_array():
+    rng = np.random.default_rng(4)
+    mus = [0.0, 5e-324, 1e-300, 1e-12, 1e12, 1e150, 1e300, math.inf, *10 ** rng.uniform(-8, 6, 120)]
+    sizes = 10 ** rng.uniform(-8, 6, 30)
+    epsilons = np.concatenate([[0.0, math.inf, -math.inf, 1e308, -1e308, 1e-300, -1e-300], sizes, -sizes])
+    for mu in mus:
+        together = gdp.log_delta(mu, epsilons)
+        alone = [gdp.log_delta(float(mu), float(epsilon)) for epsilon in epsilons]
+        np.testing.assert_allclose(alone, together, rtol=2e-13, atol=2e-13)
+        # Numbers of numpy take the same way, without its warnings.
+        assert gdp.log_delta(np.float64(mu), epsilons[-1]) == alone[-1]
+
+
+@pytest.mark.parametrize("mu", [5e-324, 1e-310, 1e-12])
+def test_a_mu_that_hides_nothing_leaves_what_epsilon_says(mu):
+    assert gdp.log_delta(mu, -0.5) == pytest.approx(math.log(1 - math.exp(-0.5)), abs=1e-11)
+    assert gdp.log_delta(np.array([mu]), -0.5)[0] == pytest.approx(math.log(1 - math.exp(-0.5)), abs=1e-11)
+    assert gdp.log_delta(mu, -1e308) == 0.0
 
 
 def test_arrays_broadcast():
