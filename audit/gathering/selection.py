@@ -189,16 +189,24 @@ def choose_event(
     strongest = int(np.argmax(bounds))
     if z[row, strongest] >= -ndtri(level) + _SURE_MARGIN:
         return candidates.event(strongest, direction, point)
-    far = candidates if horizon is None else replace(candidates, n_counted=horizon)
-    hopeless = _hopeless(far, points, point.delta, level)
+    if horizon is None:
+        hopeless = _hopeless(candidates, points, point.delta, level, scores=z)
+    else:
+        far = replace(candidates, n_counted=horizon)
+        hopeless = _hopeless(far, points, point.delta, level, scores=far.scores(points, level=level))
     return hopeless or candidates.event(int(column), direction, point)
 
 
 def _hopeless(
-    candidates: _Candidates, points: Sequence[tuple[Direction, EpsilonDelta]], delta: float, level: float
+    candidates: _Candidates,
+    points: Sequence[tuple[Direction, EpsilonDelta]],
+    delta: float,
+    level: float,
+    *,
+    scores: Array,
 ) -> Event | None:
     """Return the event with the largest predicted bound at a delta where refuting is hopeless; else ``None``."""
-    if candidates.scores(points, level=level).max() >= -ndtri(level) - _HOPELESS_MARGIN:
+    if scores.max() >= -ndtri(level) - _HOPELESS_MARGIN:
         return None
     mine = [(direction, point) for direction, point in points if point.delta == delta]
     bounds = np.stack([candidates.predicted_bounds(d, delta=delta, level=level) for d, _ in mine])

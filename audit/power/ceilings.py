@@ -119,8 +119,10 @@ def ranked_events(claim: Claim, fpr: ArrayLike, tpr: ArrayLike, *, n: int, level
     if len(rows) > _SCREENED_ROWS:
         # A long table is screened on every few events first.
         step = max(1, len(forward[0]) // _SCREENED_EVENTS)
-        rows.sort(key=lambda row: -expected_score(row[1][::step], row[2][::step], n, n, row[0], level).max())
-        rows = rows[:_SCREENED_ROWS]
+        points, left, right = zip(*rows, strict=True)
+        few = np.stack(left)[:, ::step], np.stack(right)[:, ::step]
+        best = expected_score(*few, n, n, points, level).max(axis=1)
+        rows = [rows[i] for i in np.argsort(-best, kind="stable")[:_SCREENED_ROWS]]
     ranked: list[Ranked] = []
     for point, p1, p0 in rows:
         z = expected_score(p1, p0, n, n, point, level)

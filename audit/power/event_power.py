@@ -7,6 +7,7 @@ Every number is for one test at the level it is given, and trial numbers are tho
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,26 +79,40 @@ def approximate_power(*, p1: ArrayLike, p0: ArrayLike, n1: int, n0: int, point: 
     return power_of_events(p1.ravel(), p0.ravel(), critical).reshape(p1.shape)
 
 
-def expected_score(p1: Floats, p0: Floats, n1: int, n0: int, point: EpsilonDelta, level: float) -> Floats:
-    """Normal approximation of the probit of the power, to rank events; -inf where the claim is not violated."""
-    c, margin = math.exp(point.epsilon), p1 - math.exp(point.epsilon) * p0 - point.delta
+def expected_score(
+    p1: Floats, p0: Floats, n1: int, n0: int, points: EpsilonDelta | Sequence[EpsilonDelta], level: float
+) -> Floats:
+    """Normal approximation of the probit of the power, to rank events; -inf where the claim is not violated.
+
+    With several points, a row for each: of the same events, or of rows of events.
+    """
+    if isinstance(points, EpsilonDelta):
+        c, delta = np.array(math.exp(points.epsilon)), np.array(points.delta)
+    else:
+        c, delta = np.array([[math.exp(p.epsilon)] for p in points]), np.array([[p.delta] for p in points])
+    return _expected_scores(p1, p0, n1, n0, c, delta, level)
+
+
+def _expected_scores(p1: Floats, p0: Floats, n1: int, n0: int, c: Floats, delta: Floats, level: float) -> Floats:
+    p1, p0, c, delta = np.broadcast_arrays(p1, p0, c, delta)
+    margin = p1 - c * p0 - delta
     z = np.full(p1.shape, -np.inf)
     violated = margin > 1e-12
     if not violated.any():
         return z
-    p1, p0, margin = p1[violated], p0[violated], margin[violated]
+    p1, p0, c, delta, margin = (array[violated] for array in (p1, p0, c, delta, margin))
     ones = np.ones(p1.shape)
-    p = boundary_estimate(n1 * p1, n1 * ones, n0 * p0, n0 * ones, c=c * ones, delta=point.delta * ones)
-    null = np.sqrt(_variance(np.minimum(c * p + point.delta, 1.0), p, n1, n0, c))
+    p = boundary_estimate(n1 * p1, n1 * ones, n0 * p0, n0 * ones, c=c, delta=delta)
+    null = np.sqrt(_variance(np.minimum(c * p + delta, 1.0), p, n1, n0, c))
     true = np.sqrt(_variance(p1, p0, n1, n0, c))
     spread = np.divide(margin + float(ndtri(level)) * null, true, out=np.full(true.shape, np.inf), where=true > 0)
     # So rare an event is no match for the normal law: even with k0 = 0 about this many k1 are needed.
-    needed = math.log(level) / math.log(c * n1 / (c * n1 + n0))
+    needed = math.log(level) / np.log(c * n1 / (c * n1 + n0))
     z[violated] = np.minimum(spread, (n1 * p1 - needed) / np.sqrt(n1 * p1))
     return z
 
 
-def _variance(p1: Floats, p0: Floats, n1: int, n0: int, c: float) -> Floats:
+def _variance(p1: Floats, p0: Floats, n1: int, n0: int, c: Floats) -> Floats:
     return p1 * (1 - p1) / n1 + c * c * p0 * (1 - p0) / n0
 
 

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Below this difference (in events) a boundary counts as reached, so that ties never fall out of a region.
 _TIE = 1e-6
+# Relative length of Newton steps from which on they halve at least.
+_NEAR = 1e-9
 
 
 def score_statistic(
@@ -91,7 +93,7 @@ def boundary_estimate(k1: Floats, n1: Floats, k0: Floats, n0: Floats, *, c: Floa
 def _falling_root(cubic: Floats, low: Floats, high: Floats) -> Floats:
     """Where cubics with real roots, coefficients of shape (4, m), fall through zero inside a bracket."""
     root = np.clip(_middle_root(*cubic), low, high)
-    active = np.arange(root.size)
+    active, last = np.arange(root.size), np.full(root.size, np.inf)
     for _ in range(200):
         a3, a2, a1, a0 = cubic[:, active]
         u, below, above = root[active], low[active], high[active]
@@ -100,7 +102,10 @@ def _falling_root(cubic: Floats, low: Floats, high: Floats) -> Floats:
         new = u - np.divide(value, slope, out=np.full(u.shape, np.inf), where=slope < 0)
         new = np.where((new >= below) & (new <= above), new, (below + above) / 2)
         low[active], high[active], root[active] = below, above, new
-        active = active[np.abs(new - u) > 1e-14 * new]
+        step = np.abs(new - u)
+        # Near the root Newton's steps shrink fast; small ones that do not are rounding, and would go on for ever.
+        open_ = (step > 1e-14 * new) & ((step > _NEAR * new) | (step < last / 2))
+        active, last = active[open_], step[open_]
         if not active.size:
             break
     return root

@@ -351,7 +351,7 @@ def _one_log_delta(m: float, e: float) -> float:
         return math.log(-math.expm1(second) - first) if second > -_LOG_2 else math.log1p(-first - math.exp(second))
     if close:
         with np.errstate(over="ignore"):
-            difference = float(_mills_difference(np.float64(x), np.float64(m)))
+            difference = float(_mills_difference(np.array(x), np.array(m)))
     else:
         difference = _one_mills(x) - _one_mills(y)
     return math.log(difference) - 0.5 * x * x - _LOG_SQRT_2PI if difference > 0 else -math.inf

@@ -15,6 +15,7 @@ from audit.gathering.selection import Event, PreparedAttack, candidate_threshold
 from audit.gathering.split_bound import split_bound
 from audit.power.alternatives import gaussian_curve
 from audit.power.ceilings import best_power
+from audit.power.event_power import expected_score
 from audit.power.rehearsal import rehearsed_power
 from audit.statistics.bounds import exact_joint_bound
 from audit.statistics.smoothing import rate_above, thresholds_across
@@ -263,3 +264,15 @@ def test_counting_an_event_agrees_with_its_definition() -> None:
     event = Event(point=EpsilonDelta(epsilon=0.0, delta=0.0), direction=FORWARD, tail="lower", threshold=1.0)
     counts = event.count(np.array([0.0, 1.0, 2.0]), np.array([1.5, 2.0]))
     assert (counts.k_unlearned, counts.k_retrained) == (2, 0)
+
+
+def test_several_points_at_once_are_ranked_as_one_by_one() -> None:
+    rng = np.random.default_rng(3)
+    points = [EpsilonDelta(epsilon=e, delta=d) for e, d in [(0.0, 0.0), (0.3, 1e-5), (2.0, 0.1), (9.0, 0.0)]]
+    p1, p0 = rng.random((2, 4, 30))
+    p0[:2] *= 1e-3
+    together = expected_score(p1, p0, 300, 200, points, 0.05)
+    alone = [expected_score(*row, 300, 200, point, 0.05) for *row, point in zip(p1, p0, points, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert np.isneginf(together).any(axis=1).all()
+    assert np.isfinite(together).sum() > 30
