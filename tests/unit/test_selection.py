@@ -270,9 +270,9 @@ def test_several_points_at_once_are_ranked_as_one_by_one() -> None:
     rng = np.random.default_rng(3)
     points = [EpsilonDelta(epsilon=e, delta=d) for e, d in [(0.0, 0.0), (0.3, 1e-5), (2.0, 0.1), (9.0, 0.0)]]
     p1, p0 = rng.random((2, 4, 30))
-    p0[:2] *= 1e-3
+    p0 *= np.geomspace(1e-6, 1, 30)
     together = expected_score(p1, p0, 300, 200, points, 0.05)
     alone = [expected_score(*row, 300, 200, point, 0.05) for *row, point in zip(p1, p0, points, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-12)
     assert np.isneginf(together).any(axis=1).all()
-    assert np.isfinite(together).sum() > 30
+    assert np.isfinite(together).any(axis=1).all()
