@@ -23,14 +23,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) --editable .
 	touch $@
 
-$(STAMP): $(INSTALLED)
+# Into what is installed already, or all at once.
+$(STAMP): pyproject.toml constraints.txt
 ifeq ($(TORCH_INDEX)$(PIP_EXTRA_INDEX_URL)$(PIP_FIND_LINKS),)
 	@echo 'torch: no index is set, so PyPI gives it (gigabytes on Linux); TORCH_INDEX=... takes the CPU build'
 endif
+	@test $(INSTALLED) -nt pyproject.toml && test $(INSTALLED) -nt constraints.txt || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) $(TORCH_INDEX:%=--extra-index-url %) --editable '.[test]'
 	@$(BIN)/python -c 'from importlib.metadata import version as of; \
 		print("torch", of("torch"), "(the CPU build)" if "+cpu" in of("torch") else "")'
-	touch $@
+	touch $(INSTALLED) $@
 
 demo: $(INSTALLED)
 	$(BIN)/unlearn-audit demo --out out/demo
