@@ -176,7 +176,7 @@ def measure(
         n_counted=(n[1], n[1]),
         ignored="ignored",
         sets=tuple(sets),
-        trainings=trainings_of(plan, [record.deletion for record in bound]),
+        trainings=trainings_of(plan, [record.deletion for record in bound], reference_control=False),
         controls=tuple(controls),
         notes=(),
         data=replace(data_record(data, mechanism), sha256=audited.sha256),

@@ -215,9 +215,10 @@ def _cell_bounds(region: Region, nodes: _Nodes, left: Ints, right: Ints, c: floa
     """
     a, b, width = nodes.p0[left], nodes.p0[right], nodes.p0[right] - nodes.p0[left]
     p_low, q_low = nodes.p1[left], 1 - nodes.p1[right]
-    joint = nodes.mass[left] * nodes.tail[right]
+    mass = nodes.mass[left]
+    joint = mass * nodes.tail[right]
     corner, few = joint.sum(axis=1), joint @ (region.n0 - region.k0)
-    wider = np.einsum("ij,ij->i", nodes.mass[left], nodes.wider_tail[right])
+    wider = np.einsum("ij,ij->i", mass, nodes.wider_tail[right])
     with np.errstate(divide="ignore", invalid="ignore"):
         first = region.n1 * nodes.p1[right] * (wider + outside) / p_low**2 + region.n1 * (corner + outside) / q_low
         bend = c * c * first + region.n0 * (corner + outside) / a + (few + region.n0 * outside) / (1 - b) ** 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,22 @@ def test_a_set_whose_trials_cannot_be_trusted_is_not_measured() -> None:
     assert found.sets[0].attacks == ()
     assert "draws randomness from elsewhere" in found.sets[0].failures[""]
     assert "not measured" in reports.measures_summary(found)
+
+
+@pytest.mark.parametrize("reference", list(Reference))
+def test_the_trainings_that_it_states_are_made(reference: Reference) -> None:
+    learned: Counter[int] = Counter()
+
+    def counted(data: Dataset, rng: np.random.Generator) -> Array:
+        learned[len(data)] += 1
+        return moment(data, rng)
+
+    mechanism = service(learn=counted, unlearn=lose, reference=reference)
+    said = audit.measure(mechanism, make_data(), forget=3, trials=60, attacks=["lda"]).trainings
+    assert said is not None
+    # Checks before the first trial learn a few more.
+    assert 0 <= learned[24] - said.all_records < 10
+    assert 0 <= learned[23] - said.retained < 10
 
 
 @pytest.mark.slow
