@@ -57,7 +57,8 @@ class Region:
             fewer = betainc(np.maximum(first - 1, 1), self.n1 - first + 2, p1[:, None])
             return mass, tail, np.where(first > 1, fewer, 1.0)
         # Piece by piece, so that the masses stay in the processor's cache.
-        pieces = np.array_split(p1, -(-p1.size * self._left_world.k.size // 200_000))
+        n_pieces = -(-p1.size * self._left_world.k.size // 200_000)
+        pieces = np.array_split(p1, n_pieces) if n_pieces > 1 else [p1]
         tails = np.concatenate([self._tails(self._left_world, piece) for piece in pieces])
         return mass, tails[:, 1], tails[:, 0]
 
