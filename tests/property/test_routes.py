@@ -77,7 +77,7 @@ def exact_epsilon(routes: RidgeRoutes, sigma: float) -> float:
     return two_sided_epsilon(exact_pair(routes.laws.with_noise(sigma)), routes.delta)
 
 
-@bounded(12)
+@bounded(8)
 @given(processes(), DELTAS)
 def test_no_route_is_below_the_exact_value(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
@@ -90,7 +90,7 @@ def test_no_route_is_below_the_exact_value(process: RidgeProcess, delta: float) 
             assert routes.published.epsilon(sigma) >= exact * (1 - 1e-9)
 
 
-@bounded(8)
+@bounded(5)
 @given(processes(), DELTAS)
 def test_the_repair_is_never_free_at_equal_contraction(process: RidgeProcess, delta: float) -> None:
     routes = routes_of(process, delta)
