@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -71,6 +72,7 @@ def certificates(*rows: RecordRow, routes: tuple[RouteRow, ...] = (), seed: int 
     )
 
 
+@functools.cache
 def scores(shift: float, *, seed: int, n: int = 3000) -> AuditResult:
     rng = np.random.default_rng(seed)
     claim = Claim(guarantee=GaussianDP(mu=1.0))
@@ -311,8 +313,8 @@ def test_a_looser_claim_is_a_regression_although_it_is_harder_to_refute() -> Non
 
 @pytest.fixture(scope="module")
 def audited() -> tuple[audit.Auditable, AuditResult]:
-    data = load_named("digits", rows=200)
-    mechanism = RidgeLangevin(n_learn=30, n_unlearn=5, sigma_unlearn=0.02, sampler="closed_form")
+    data = load_named("digits", rows=60)
+    mechanism = RidgeLangevin(n_learn=6, n_unlearn=3, sigma_unlearn=0.02, sampler="closed_form")
     plan = AuditPlan(
         claims=(audit.CertifiedClaim(method="exact"),),
         forget=((3,),),
@@ -350,7 +352,7 @@ def test_a_plan_that_did_not_make_the_baseline_is_refused(audited: tuple[audit.A
     other = replace(baseline, plan=replace(baseline.plan, seed=4))
     with pytest.raises(InvalidInputError, match="threshold"):
         audit.count_frozen_events(result, baseline=other, candidate=baseline)
-    data = load_named("digits", rows=210)
+    data = load_named("digits", rows=70)
     with pytest.raises(InvalidInputError, match="data"):
         audit.count_frozen_events(result, baseline=replace(baseline, data=data), candidate=baseline)
     sequential = replace(baseline, plan=replace(baseline.plan, counting=audit.Sequential()))

@@ -97,7 +97,8 @@ def plan(**changes: Any) -> AuditPlan:
     return replace(usual, **changes)
 
 
-QUICK = {(0.03, World.RETRAINED, 1), (0.14, World.UNLEARNED, -1)}
+# Left out of the counts, the failed trials of these would refute the claim with few trials already.
+QUICK = {(0.14, World.RETRAINED, 1), (0.14, World.UNLEARNED, -1)}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ QUICK = {(0.03, World.RETRAINED, 1), (0.14, World.UNLEARNED, -1)}
 def test_trials_that_fail_in_one_worlds_tail_refute_no_true_claim(
     data: Dataset, share: float, world: World, tail: int
 ) -> None:
-    allowed = plan(max_failed=10_000)
+    allowed = plan(max_failed=10_000, trials=400 if (share, world, tail) in QUICK else 1500)
     result = audit.run(Shift(world=world, share=share, tail=tail), data, allowed)
     finding = result.findings[0]
     assert finding.verdict is Verdict.NOT_REFUTED
@@ -162,11 +163,11 @@ def test_failed_trials_win_no_bet_that_they_would_have_lost(direction: Direction
 @pytest.mark.parametrize("world", [World.UNLEARNED, World.RETRAINED])
 def test_an_audit_that_stops_when_decided_counts_them_too(data: Dataset, world: World) -> None:
     weaker = Claim(guarantee=GaussianDP(mu=2.0), reference=Reference.RETRAIN_ONLY)
-    allowed = plan(max_failed=10_000, trials=600, claims=(weaker,), counting=Sequential(first_fit=200))
+    allowed = plan(max_failed=10_000, trials=400, claims=(weaker,), counting=Sequential(first_fit=100))
     result = audit.run(Shift(world=world, share=0.14), data, allowed)
     finding = result.findings[0]
     assert finding.verdict is Verdict.NOT_REFUTED
-    assert len([chunk for chunk in finding.failed_chunks if chunk.chunk >= 200]) > 30
+    assert len([chunk for chunk in finding.failed_chunks if chunk.chunk >= 100]) > 30
     assert {t.bound.counts.n_unlearned for t in finding.tests} == {allowed.n_counted}
     assert load_json(result.to_json()) == result
 
