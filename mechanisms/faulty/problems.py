@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from mechanisms.faulty.output_service import OutputService
 from mechanisms.faulty.ridge_service import RidgeService
 from mechanisms.perturbation.newton_removal import NewtonRemoval
 from mechanisms.perturbation.output_perturbation import CalibratedSigma, OutputPerturbation
-from mechanisms.ridge.langevin import RidgeLangevin
+from mechanisms.ridge.langevin import RidgeDeletion, RidgeLangevin
 
 OUTPUT_PENALTY = 1.0
 
@@ -65,17 +66,7 @@ class RidgeProblem:
 
     def bind(self) -> BoundFault:
         """Return the faulty service, bound."""
-        rng = np.random.default_rng(11)
-        p, q = 10, 3
-        x = rng.normal(size=(self.n_records, p)) / np.sqrt(p)
-        y = x @ rng.normal(size=(p, q)) + 0.5 * rng.normal(size=(self.n_records, q))
-        x[0] *= 2
-        y[0] = -3 * x[0].sum()
-        data = from_arrays(x, y, name="seeded regression", kind="regression")
-        correct = RidgeLangevin(
-            penalty=1.0, n_learn=60, n_unlearn=self.n_unlearn, sigma_learn=0.01, sigma_unlearn=0.0375, delta=0.01
-        )
-        claimed = correct.bind(data, (0,))
+        data, correct, claimed = _served_ridge(self.n_records, self.n_unlearn)
         service = RidgeService.of(replace(correct.process(data, (0,)), sigma_unlearn=claimed.laws.sigma_unlearn))
         return BoundFault(
             mechanism=correct.name,
@@ -84,6 +75,22 @@ class RidgeProblem:
             deletion=FaultyGaussianDeletion(claimed=claimed, service=self.edit(service)),
             claim=next(c.claim for c in claimed.certificates() if c.method == self.route),
         )
+
+
+# Faults edit one of a few services, whose certificates take most of a second; nothing of them ever changes.
+@lru_cache(maxsize=8)
+def _served_ridge(n_records: int, n_unlearn: int) -> tuple[Dataset, RidgeLangevin, RidgeDeletion]:
+    rng = np.random.default_rng(11)
+    p, q = 10, 3
+    x = rng.normal(size=(n_records, p)) / np.sqrt(p)
+    y = x @ rng.normal(size=(p, q)) + 0.5 * rng.normal(size=(n_records, q))
+    x[0] *= 2
+    y[0] = -3 * x[0].sum()
+    data = from_arrays(x, y, name="seeded regression", kind="regression")
+    correct = RidgeLangevin(
+        penalty=1.0, n_learn=60, n_unlearn=n_unlearn, sigma_learn=0.01, sigma_unlearn=0.0375, delta=0.01
+    )
+    return data, correct, correct.bind(data, (0,))
 
 
 @dataclass(frozen=True, kw_only=True)
