@@ -50,7 +50,7 @@ def data() -> Dataset:
 def test_the_last_record_of_a_class_is_told_at_once(data: Dataset, releases: Any, classes: Any) -> None:
     """An ignored deletion keeps the class: by the shape all trials of both worlds are told apart."""
     mechanism = from_estimator(CLASSIFIER, unlearn=keep, releases=releases, classes=classes)
-    result = audit.run(mechanism, data, forget=20, claim=CLAIM, trials=120, seed=1)
+    result = audit.run(mechanism, data, forget=20, claim=CLAIM, trials=60, seed=1)
     assert result.verdict is Verdict.REFUTED
     best = min(result.findings[0].tests, key=lambda test: test.p_value).bound
     if classes is not None:
@@ -66,7 +66,7 @@ def test_the_last_record_of_a_class_is_told_at_once(data: Dataset, releases: Any
 
 def test_an_unlearning_that_drops_the_class_is_not_accused(data: Dataset) -> None:
     mechanism = from_estimator(CLASSIFIER, unlearn=refit)
-    result = audit.run(mechanism, data, forget=20, claim=CLAIM, trials=100, seed=1)
+    result = audit.run(mechanism, data, forget=20, claim=CLAIM, trials=60, seed=1)
     assert result.verdict is Verdict.NOT_REFUTED
     assert "shape of a release" not in str(result)
 

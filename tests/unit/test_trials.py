@@ -35,7 +35,7 @@ from mechanisms.sources import load_named
 
 FOUR = tuple(ATTACKS[name] for name in ("likelihood_ratio", "target_loss", "influence", "lda"))
 Array = NDArray[np.float64]
-SMALL = RidgeLangevin(n_learn=20, n_unlearn=5, sigma_unlearn=0.003, sampler="closed_form")
+SMALL = RidgeLangevin(n_learn=6, n_unlearn=3, sigma_unlearn=0.003, sampler="closed_form")
 PLAN = AuditPlan(
     claims=(CertifiedClaim(method="exact"), CertifiedClaim(method="published")),
     forget=((3,), (5, 9)),
@@ -48,7 +48,7 @@ PLAN = AuditPlan(
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_named("digits", rows=150)
+    return load_named("digits", rows=60)
 
 
 def evidence_of(result: AuditResult) -> AuditResult:
@@ -81,10 +81,12 @@ def test_order_of_chunks_does_not_matter(digits: Dataset, result: AuditResult, m
     assert evidence_of(audit.run(SMALL, digits, PLAN)) == evidence_of(result)
 
 
-def test_another_seed_is_another_audit(digits: Dataset, result: AuditResult) -> None:
+def test_another_seed_is_another_audit(digits: Dataset) -> None:
     from dataclasses import replace
 
-    assert evidence_of(audit.run(SMALL, digits, replace(PLAN, seed=5))) != evidence_of(result)
+    small = replace(PLAN, claims=(CLAIM,), forget=((3,),), attacks=("lda",), trials=60)
+    first, again, other = (audit.run(SMALL, digits, replace(small, seed=seed)).findings for seed in (4, 4, 5))
+    assert first == again != other
 
 
 def test_json_round_trip_is_exact(result: AuditResult) -> None:
@@ -260,8 +262,8 @@ def test_what_is_missing_or_doubled_is_named(digits: Dataset) -> None:
         audit.run(SMALL, digits, PLAN, forget=3)
     with pytest.raises(InvalidInputError, match=r"certificates .*exact, published.*'magic'"):
         audit.run(SMALL, digits, forget=3, claim=CertifiedClaim(method="magic"))
-    with pytest.raises(InvalidInputError, match=r"\[0, 149\]"):
-        audit.run(SMALL, digits, forget=150, claim=CLAIM)
+    with pytest.raises(InvalidInputError, match=r"\[0, 59\]"):
+        audit.run(SMALL, digits, forget=60, claim=CLAIM)
     with pytest.raises(InvalidInputError, match="n_jobs"):
         Engine(n_jobs=0)
 
