@@ -42,21 +42,21 @@ def test_stepwise_moments_are_those_of_the_law(small: Dataset, world: World) -> 
     assert np.abs(deviation).max() < 1.05 * norm.isf(CHECK_LEVEL / (2 * len(deviation)))
 
 
-def energy_distance(first: np.ndarray, second: np.ndarray) -> float:
-    def mean_distance(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.mean(np.linalg.norm(a[:, None] - b[None], axis=2)))
-
-    return 2 * mean_distance(first, second) - mean_distance(first, first) - mean_distance(second, second)
-
-
 def energy_z(first: np.ndarray, second: np.ndarray) -> float:
     """The energy distance in standard deviations of its permutation distribution (99 permutations)."""
     rng, pooled, n = np.random.default_rng(3), np.concatenate([first, second]), len(first)
-    draws = []
-    for _ in range(99):
-        order = rng.permutation(len(pooled))
-        draws.append(energy_distance(pooled[order[:n]], pooled[order[n:]]))
-    return (energy_distance(first, second) - float(np.mean(draws))) / float(np.std(draws))
+    distances = np.linalg.norm(pooled[:, None] - pooled[None], axis=2)
+
+    def energy_distance(one: np.ndarray, other: np.ndarray) -> float:
+        between, *within = (
+            float(distances[np.ix_(a, b)].mean()) for a, b in ((one, other), (one, one), (other, other))
+        )
+        return 2 * between - sum(within)
+
+    orders = [rng.permutation(len(pooled)) for _ in range(99)]
+    draws = [energy_distance(order[:n], order[n:]) for order in orders]
+    found = energy_distance(np.arange(n), np.arange(n, len(pooled)))
+    return (found - float(np.mean(draws))) / float(np.std(draws))
 
 
 # A weighted sum of centred chi-squares exceeds 12 standard deviations with probability below the check's level.

@@ -34,8 +34,8 @@ PLAN = AuditPlan(
     claims=(CertifiedClaim(method="exact"), Claim(guarantee=EpsilonDelta(epsilon=0.0, delta=1e-3))),
     forget=((3,), (5,)),
     attacks=(ATTACKS["likelihood_ratio"], ATTACKS["target_loss"]),
-    trials=1500,
-    control_trials=200,
+    trials=600,
+    control_trials=100,
     seed=4,
 )
 MECHANISM = RidgeLangevin(n_learn=20, n_unlearn=2, sigma_unlearn=0.001, sampler="closed_form")

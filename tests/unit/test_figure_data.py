@@ -21,10 +21,9 @@ from mechanisms.claim import Direction
 from reports.audits import distributions, html, markdown
 from reports.audits.pictures.figure_data import FOLDER, HEADS, as_csv, figure_data
 from reports.audits.view import page
+from tests.conftest import without_pictures
 from tests.unit.page_checks import check_html
 from tests.unit.report_cases import finding, hostile_collection, make_collection, profile_claim, result
-
-pytestmark = pytest.mark.pictures
 
 LINKED = re.compile(r'href="(report-data/[a-z]+\.csv)"')
 
@@ -89,6 +88,7 @@ def test_the_history_is_written_look_by_look() -> None:
     assert [(row["pairs"], row["lower_bound"]) for row in read] == [("10", "0.0"), ("20", "0.1"), ("40", "0.4")]
 
 
+@pytest.mark.pictures
 def test_pages_link_to_the_data_of_every_figure(tmp_path: Path) -> None:
     written = reports.write(alone(), tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -98,8 +98,9 @@ def test_pages_link_to_the_data_of_every_figure(tmp_path: Path) -> None:
         assert f"({FOLDER}/{name})" in markdown_text
         assert tmp_path / FOLDER / name in written
     assert len(LINKED.findall(text)) == text.count('role="img"') + 2  # both pictures of rates name two files
-    check_html(html.render(alone()))
-    reports.write(alone(), tmp_path / "bare", formats=("html", "md"))
+    with without_pictures():
+        check_html(html.render(alone()))
+        reports.write(alone(), tmp_path / "bare", formats=("html", "md"))
     for path in (tmp_path / "bare").iterdir():
         assert FOLDER not in path.read_text(encoding="utf-8")
 
@@ -155,6 +156,7 @@ def test_a_far_outlier_does_not_flatten_the_picture() -> None:
     assert made.unlearned[-1] >= 1
 
 
+@pytest.mark.pictures
 def test_the_report_names_what_fired_and_draws_it(collection: AuditCollection) -> None:
     refuted, kept = collection.results[1].findings
     assert distributions.fired(refuted) == "Fired: likelihood_ratio, target_loss, influence and lda (chose krylov_lda)."
@@ -170,6 +172,7 @@ def test_the_report_names_what_fired_and_draws_it(collection: AuditCollection) -
     assert "stroke-dasharray" in drawn
 
 
+@pytest.mark.pictures
 def test_results_without_histograms_are_reported_as_before(tmp_path: Path) -> None:
     made = finding(profile_claim(0.14), 5, "", shown=0.1, true=None, verdict=Verdict.NOT_REFUTED, histograms=())
     old = result("Old", (made,))
@@ -177,6 +180,7 @@ def test_results_without_histograms_are_reported_as_before(tmp_path: Path) -> No
     details = page(old).audits[0].findings[0].details
     assert details is not None
     assert details.histograms is None
-    assert "Scores in both worlds" not in html.render(old) + markdown.render(old)
-    reports.write(old, tmp_path)
+    with without_pictures():
+        assert "Scores in both worlds" not in html.render(old) + markdown.render(old)
+        reports.write(old, tmp_path)
     assert not (tmp_path / FOLDER / "histograms.csv").exists()

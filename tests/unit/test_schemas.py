@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import re
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.unit.report_cases import point_claim, promising_nothing, result
 ROOT = Path(reports.__file__).parents[1]
 
 
+@functools.cache
 def validator(name: str) -> jsonschema.Draft202012Validator:
     schema = json.loads((schemas.FOLDER / name).read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -33,11 +36,12 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 def test_published_schemas_are_those_of_the_dataclasses(tmp_path: Path) -> None:
-    assert {path.name for path in schemas.FOLDER.iterdir()} == set(schemas.schemas())
-    for name, text in schemas.schemas().items():
+    made = schemas.schemas()
+    assert {path.name for path in schemas.FOLDER.iterdir()} == set(made)
+    for name, text in made.items():
         published = json.loads((schemas.FOLDER / name).read_text(encoding="utf-8"))
         assert published == json.loads(text), "run python -m reports.page.schemas"
-    assert [path.name for path in schemas.write_schemas(tmp_path / "new")] == list(schemas.schemas())
+    assert [path.name for path in schemas.write_schemas(tmp_path / "new")] == list(made)
 
 
 def test_everything_that_is_written_has_a_schema() -> None:
@@ -50,7 +54,7 @@ def test_everything_that_is_written_has_a_schema() -> None:
 @pytest.mark.parametrize("redact", [False, True])
 def test_written_results_are_valid(collection: AuditCollection, tmp_path: Path, redact: bool) -> None:
     for value, name in (
-        (collection, "collection-1.json"),
+        (dataclasses.replace(collection, results=collection.results[2:]), "collection-1.json"),
         *((made, "result-1.json") for made in collection.results),
         (result("One", (promising_nothing(),)), "result-1.json"),
     ):
@@ -59,12 +63,12 @@ def test_written_results_are_valid(collection: AuditCollection, tmp_path: Path, 
 
 
 def test_written_certificates_comparisons_and_forecasts_are_valid(tmp_path: Path) -> None:
-    data, mechanism = load_named("digits", rows=100), RidgeLangevin(n_learn=10, n_unlearn=3, sigma_unlearn=0.01)
+    data, mechanism = load_named("digits", rows=40), RidgeLangevin(n_learn=6, n_unlearn=3, sigma_unlearn=0.01)
     certification = certify(mechanism, data, make_request(records="3", routes="exact", target=None))
     (path,) = write_certification(certification, tmp_path, formats=("json",))
     validator("certification-1.json").validate(json.loads(path.read_text(encoding="utf-8")))
     plan = AuditPlan(
-        claims=(point_claim(1.0, 1e-5),), forget=((3,),), attacks=(LinearDiscriminant(),), trials=200, seed=1
+        claims=(point_claim(1.0, 1e-5),), forget=((3,),), attacks=(LinearDiscriminant(),), trials=60, seed=1
     )
     compared = audit.compare(certification, certification)
     validator("comparison-1.json").validate(json.loads(compared.to_json()))
@@ -86,7 +90,10 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def test_the_schema_notices_what_does_not_belong(collection: AuditCollection) -> None:
     check, free = validator("result-1.json"), {"failures", "parameters", "libraries", "log_deltas"}
-    stored = json.loads(collection.results[0].to_json())
+    # Every finding has the same places.
+    stored = json.loads(
+        dataclasses.replace(collection.results[0], findings=collection.results[0].findings[:1]).to_json()
+    )
     places = [path for path in paths(stored) if not free & set(path)]
     assert len(places) > 20
     for path in places:
