@@ -18,7 +18,7 @@ from mechanisms.claim import Direction
 from mechanisms.errors import InvalidInputError
 from mechanisms.protocol import GaussianLaw
 
-BOUNDED = settings(max_examples=35, deadline=None, derandomize=True)
+BOUNDED = settings(max_examples=20, deadline=None, derandomize=True)
 
 # Ratios across [.01, 100], near 1, exactly 1, and nearer to 1 than any arithmetic resolves.
 RATIO = st.one_of(
@@ -213,7 +213,7 @@ def test_renyi_divergences_increase_with_the_order_up_to_the_largest_loss(pair):
     assert values[-1] == pair.max_loss
 
 
-@settings(BOUNDED, max_examples=25)
+@settings(BOUNDED, max_examples=12)
 @given(pairs())
 def test_the_profile_covers_and_rounds_outward(pair):
     table = pair.profile()

@@ -24,7 +24,7 @@ def state_of(cells: tuple[int, int, int, int], delta: float, past: Cells | None 
     return make_e_process(epsilons=grid, delta=delta, past=past).update(x1, x0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(cells=st.tuples(counts, counts, counts, counts), delta=deltas)
 def test_capital_grows_with_the_event_on_the_left_and_shrinks_with_it_on_the_right(
     cells: tuple[int, int, int, int], delta: float
@@ -38,7 +38,7 @@ def test_capital_grows_with_the_event_on_the_left_and_shrinks_with_it_on_the_rig
         assert np.all(less <= here + 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cells=st.tuples(counts, counts, counts, counts), delta=deltas, times=st.integers(2, 5))
 def test_more_pairs_at_equal_rates_never_lower_a_capital_above_its_start(
     cells: tuple[int, int, int, int], delta: float, times: int
@@ -49,7 +49,7 @@ def test_more_pairs_at_equal_rates_never_lower_a_capital_above_its_start(
     assert np.all(more[here > 1e-6] >= here[here > 1e-6])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=80), delta=deltas)
 def test_bound_never_falls_over_time_and_never_exceeds_the_ceiling(data: list[tuple[bool, bool]], delta: float) -> None:
     state, last = make_e_process(epsilons=epsilon_grid(0.5, 6.0, 40), delta=delta), 0.0

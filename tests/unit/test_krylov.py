@@ -222,7 +222,7 @@ def test_vanishing_unlearning_noise_tends_to_no_unlearning(digits: Dataset) -> N
     assert epsilons[-1] == pytest.approx(limit, rel=EXACT)
 
 
-SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20, 24)
+SIZES = (1, 2, 4, 8, 12, 16, 20, 24)
 
 
 @pytest.mark.parametrize("forget", [(17,), (3, 250)], ids=str)
@@ -360,7 +360,9 @@ def test_slack_for_a_shift_alone_or_many_columns() -> None:
         assert truth.log_delta(float(scaled.slack(odds))) <= -odds
 
 
-@pytest.mark.parametrize(("size", "scale"), [(1e-4, 1.0), (1e-2, 1.0), (2e-4, 1e-3)])
+@pytest.mark.parametrize(
+    ("size", "scale"), [pytest.param(1e-4, 1.0, marks=pytest.mark.slow), (1e-2, 1.0), (2e-4, 1e-3)]
+)
 def test_raised_epsilons_cover_every_law_within_the_error(size: float, scale: float) -> None:
     c, b = 1 + scale * np.array([0.3, -0.2, 0.0]), scale**2 * np.array([0.3, 0.1, 0.4])
     bounded = BoundedPair(
