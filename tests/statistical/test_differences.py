@@ -10,7 +10,9 @@ from audit.regression.differences import compare_means, detectable_rise, rate_in
 from tests.statistical.budget import binomial_limits
 
 
-@pytest.mark.parametrize(("n1", "n0", "level"), [(8, 8, 0.05), (12, 5, 0.05), (9, 14, 0.002)])
+@pytest.mark.parametrize(
+    ("n1", "n0", "level"), [pytest.param(8, 8, 0.05, marks=pytest.mark.slow), (12, 5, 0.05), (9, 14, 0.002)]
+)
 def test_rate_intervals_cover_by_enumeration(n1: int, n0: int, level: float) -> None:
     """Every outcome counted, no simulation: each end is wrong with probability at most level / 2, and not far below."""
     ends = np.array([[rate_interval(k1, n1, k0, n0, level=level) for k0 in range(n0 + 1)] for k1 in range(n1 + 1)])

@@ -49,7 +49,10 @@ class TestRecursion:
         by_hand = 2 * ((c - a) * (d - c) + d * (b - c) - (b * b - c * c) / 2)
         assert coverage(2, level) == pytest.approx(by_hand, abs=1e-14)
 
-    @pytest.mark.parametrize(("n", "level"), [(3, 0.2), (7, 0.05), (20, 0.01), (21, 0.3), (45, 1e-3), (70, 1e-5)])
+    @pytest.mark.parametrize(
+        ("n", "level"),
+        [(3, 0.2), (7, 0.05), (20, 0.01), (21, 0.3), (45, 1e-3), pytest.param(70, 1e-5, marks=pytest.mark.slow)],
+    )
     def test_against_a_determinant_in_high_precision(self, n: int, level: float) -> None:
         assert coverage(n, level) == pytest.approx(determinant(n, level), abs=3e-14)
         assert crossing(n, level) >= 1 - determinant(n, level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -290,7 +291,9 @@ def test_reading_the_plan_imports_no_torch() -> None:
 
 
 @needs_torch
-def test_an_audit_of_a_network_says_that_it_is_all_that_there_is(digits: Dataset, tmp_path: Path) -> None:
+def test_an_audit_of_a_network_says_that_it_is_all_that_there_is(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     claim = Claim(guarantee=EpsilonDelta(epsilon=0.5, delta=1e-5))
     attacks = [ATTACKS[name] for name in ("lda", "u_lira")]
     result = audit.run(SMALL, digits, forget=3, claim=claim, trials=40, attacks=attacks, seed=1)
@@ -304,7 +307,7 @@ def test_an_audit_of_a_network_says_that_it_is_all_that_there_is(digits: Dataset
     assert "The learning noise may do all of it." not in headings
     (path := tmp_path / "report.json").write_text(result.to_json(), encoding="utf-8")
     script, picture = ROOT / "examples" / "network_difficulty.py", tmp_path / "picture.svg"
-    done = subprocess.run([sys.executable, script, path, picture], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["record", "3", "3"]
+    monkeypatch.setattr(sys, "argv", [str(script), str(path), str(picture)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["record", "3", "3"]
     assert picture.stat().st_size > 1000
