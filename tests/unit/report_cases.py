@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from typing import Any
@@ -36,6 +37,7 @@ FORWARD = Direction.UNLEARNED_FROM_RETRAINED
 HOSTILE = '<script>alert("x")</script>&|`$_$`[a](javascript:b)\x1b\n# x'
 
 
+@functools.cache
 def profile_claim(mu: float, provenance: Any = "exact") -> Claim:
     points = GaussianDP(mu=mu).points(FORWARD)
     log_deltas = tuple(math.log(max(p.delta, 1e-300)) for p in points)
@@ -48,6 +50,7 @@ def profile_claim(mu: float, provenance: Any = "exact") -> Claim:
     )
 
 
+@functools.cache
 def roc(attack: str, mu: float, n: int = N) -> Roc:
     thresholds = np.linspace(-3, 3.5 + mu, 40)
     return Roc(
@@ -113,11 +116,13 @@ def certificates(mu: float, without: float) -> tuple[Certificate, ...]:
     )
 
 
+@functools.cache
 def estimate_of(attack: str, mu: float) -> Estimate:
     rng = np.random.default_rng(round(100 * mu))
     return estimate(attack, rng.normal(mu, 1, 120), rng.normal(0, 1, 90), rng=rng)
 
 
+@functools.cache
 def histogram(attack: str, mu: float) -> ScoreHistogram:
     rng = np.random.default_rng(round(100 * mu))
     member = "krylov_lda" if attack == "lda" else None
@@ -244,6 +249,7 @@ def result(title: str, findings: tuple[Finding, ...], **changes: Any) -> AuditRe
     return AuditResult(**(values | changes))
 
 
+@functools.cache
 def make_collection() -> AuditCollection:
     claim = profile_claim(0.1422)
     good = tuple(
@@ -329,6 +335,7 @@ def promising_nothing() -> Finding:
     )
 
 
+@functools.cache
 def hostile_collection() -> AuditCollection:
     """The collection with every free text replaced."""
     loaded = json.loads(make_collection().to_json())
@@ -353,6 +360,7 @@ def hostile_collection() -> AuditCollection:
     return made
 
 
+@functools.cache
 def many(n: int) -> AuditResult:
     """Return an audit of n records, every seventh refuted."""
     refuted = finding(profile_claim(0.14), 0, "", shown=1.5, true=2.0, verdict=Verdict.REFUTED)

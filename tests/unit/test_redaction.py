@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -26,6 +27,7 @@ from tests.unit.report_cases import finding, make_collection, profile_claim, res
 pytestmark = pytest.mark.pictures
 
 
+@functools.cache
 def audit_of(n: int, *, provenance: Any = "exact", refuted: tuple[int, ...] = ()) -> AuditResult:
     """An audit of records 9001, 9002, ..., each with an epsilon and noise of its own."""
     made = []
