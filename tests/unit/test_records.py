@@ -140,7 +140,7 @@ def test_an_audit_of_texts_end_to_end(tmp_path: Path, stop: bool) -> None:
     fair = from_functions(learn=_learn, unlearn=_unlearn, release=(2,), name="fair")
     lost = from_functions(learn=_learn, unlearn=_lose, release=(2,), name="lost")
     found = [
-        audit.run(service, texts(), forget=(5, 8), claim=CLAIM, trials=600, seed=1, stop_when_decided=stop)
+        audit.run(service, texts(), forget=(5, 8), claim=CLAIM, trials=300, seed=1, stop_when_decided=stop)
         for service in (fair, lost)
     ]
     assert [result.verdict.value for result in found] == ["not_refuted", "refuted"]
@@ -161,7 +161,7 @@ def test_an_audit_of_files_with_the_users_digest(tmp_path: Path) -> None:
         unlearn=lambda model, retained, forget, rng: model,
         release=1,
     )
-    result = audit.run(mechanism, records, forget=11, claim=CLAIM, trials=400, attacks=("lda",), seed=1)
+    result = audit.run(mechanism, records, forget=11, claim=CLAIM, trials=200, attacks=("lda",), seed=1)
     assert result.verdict.value == "refuted"
     assert result.data.sha256 == "sha256:of-the-archive"
 
