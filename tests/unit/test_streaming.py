@@ -50,7 +50,7 @@ BLANK = Environment(started="", seconds=0.0, python="", platform="", libraries={
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_named("digits", rows=60)
+    return load_named("diabetes", rows=60)
 
 
 @pytest.fixture(scope="module")
