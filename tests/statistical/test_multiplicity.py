@@ -10,7 +10,7 @@ from audit.plan.audit_plan import Bonferroni, Correction, FixedSequence, Holm
 from audit.statistics.multiplicity import MemberKey, average_e_values, decide_family, ledger
 from tests.statistical.budget import binomial_limits
 
-SIGNIFICANCE, REPLICATES = 0.1, 4000
+SIGNIFICANCE, REPLICATES = 0.1, 1500
 # Claims by position: which of them hold, and how many attacks test each.
 HOLDS = (False, True, False, True)
 ATTACKS = (3, 1, 2, 2)
