@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -311,7 +312,8 @@ class RidgeDeletion:
     release: ReleaseSpec
     reference: Reference
     public: Mapping[str, int | float | str]
-    stated: tuple[Certificate, ...]
+    routes: RidgeRoutes
+    first: Route
 
     @staticmethod
     def of(
@@ -334,7 +336,8 @@ class RidgeDeletion:
             release=release,
             reference=process.reference,
             public=public,
-            stated=_certificates(routes, laws, first=route),
+            routes=routes,
+            first=route,
         )
         return StepwiseRidgeDeletion(**vars(deletion), stages=stages) if sampler == "stepwise" else deletion
 
@@ -361,7 +364,12 @@ class RidgeDeletion:
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Return the certificate of the route that calibrated the noise first."""
-        return self.stated
+        return self._stated
+
+    @cached_property
+    def _stated(self) -> tuple[Certificate, ...]:
+        # They take most of the time of a binding, and many a deletion is only sampled.
+        return _certificates(self.routes, self.laws, first=self.first)
 
     def parameters(self) -> Mapping[str, int | float | str]:
         """Return the public hyper-parameters; ``sigma_unlearn`` depends on the deleted record and leaks."""

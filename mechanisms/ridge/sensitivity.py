@@ -100,16 +100,16 @@ class ResidualPaths:
         whose upper end reaches the ``count``-th largest lower end.
         """
         m = len(self.scale)
-        if count >= m:
-            return np.asarray(self.bounds(tail).sum(axis=0))
+        if count >= m or self.distance.size <= len(_TABLE):
+            # All bounds cost no more than the table.
+            return _sum_of_largest(self.bounds(tail), count)
         upper = length_excess(_TABLE, self.n_targets, tail)
         lower = np.append(upper[1:] - 4 * SAFETY * (1 + np.abs(upper[1:])), -float(ndtri(tail)))
         scale = self.scale[:, None]
         floor = scale * (self.distance + self.deviation * lower[self.cell])
         bar = np.partition(floor, m - count, axis=0)[m - count]
         kept = scale * (self.distance + self.deviation * upper[self.cell]) >= bar
-        candidates = self._bounds(tail, kept)
-        return np.asarray(np.partition(candidates, m - count, axis=0)[m - count :].sum(axis=0))
+        return _sum_of_largest(self._bounds(tail, kept), count)
 
     def _bounds(self, tail: float, where: NDArray[np.bool_]) -> Array:
         random = where & (self.deviation > 0)
@@ -117,6 +117,12 @@ class ResidualPaths:
         if random.any():
             length[random] += self.deviation[random] * length_excess(self.ratio[random], self.n_targets, tail)
         return np.asarray(self.scale[:, None] * length)
+
+
+def _sum_of_largest(bounds: Array, count: int) -> Array:
+    """Return for each step, a column, the sum of its ``count`` largest bounds."""
+    rest = len(bounds) - count
+    return np.asarray((np.partition(bounds, rest, axis=0)[rest:] if rest > 0 else bounds).sum(axis=0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
