@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from audit.cli import guarded
+from tests.e2e.command_line import run as run_here
 
 COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
 PLAN = """
@@ -18,22 +19,24 @@ schema = "unlearn-audit/plan/1"
 seed = {seed}
 trials = 400
 [data]
-name = "digits"
-rows = 100
+name = "diabetes"
+rows = 60
 [mechanism]
 name = "ridge_langevin"
-n_learn = 30
-n_unlearn = 5
-sigma_unlearn = {{ calibrate = "exact", epsilon = {epsilon}, delta = 1e-5 }}
+n_learn = 6
+n_unlearn = 2
+sigma_unlearn = {noise}
 sampler = "closed_form"
 [records]
 forget = [[3]]
 [[claims]]
-kind = "profile"
-from = "exact"
+kind = "epsilon_delta"
+epsilon = 1.0
+delta = 1e-5
 [[attacks]]
 name = "lda"
 """
+CALIBRATED = '{ calibrate = "exact", epsilon = 0.5, delta = 1e-5 }'
 OWN_PLAN = """
 schema = "unlearn-audit/plan/1"
 seed = 1
@@ -73,9 +76,9 @@ unfinished = Unfinished()
 """
 
 
-def plan(folder: Path, name: str = "plan.toml", *, epsilon: float = 0.5, seed: int = 3) -> Path:
+def plan(folder: Path, name: str = "plan.toml", *, noise: str = CALIBRATED, seed: int = 3) -> Path:
     path = folder / name
-    path.write_text(PLAN.format(epsilon=epsilon, seed=seed))
+    path.write_text(PLAN.format(noise=noise, seed=seed))
     return path
 
 
@@ -94,10 +97,10 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Certificates as a user commits them."""
-    folder = tmp_path_factory.mktemp("certified")
-    options = ["--records", "3,17", "--routes", "exact,uniform", "--jobs", "1", "--out", str(folder)]
-    assert guarded(["certify", str(plan(folder)), *options]) == 0
-    return (folder / "certificates.json").read_text(encoding="utf-8")
+    options = ("--records", "3,17", "--routes", "exact,uniform", "--jobs", "1", "--json")
+    done = run_here("certify", plan(tmp_path_factory.mktemp("certified")), *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -125,8 +128,10 @@ def test_a_plan_is_compared_with_its_own_certificates(
 def test_a_looser_calibration_is_a_regression_only_where_asked_to_fail(
     baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looser = plan(tmp_path, "looser.toml", epsilon=1.0)
-    assert run("compare", baseline, looser) == 0
+    plan(tmp_path, "looser.toml", noise=CALIBRATED.replace("0.5", "1.0"))
+    # As a plan once; what it certifies is then compared as a file.
+    looser = tmp_path / "looser.json"
+    assert run("compare", baseline, tmp_path / "looser.toml", "--write-baseline", looser) == 0
     assert "REGRESSION SHOWN" in capsys.readouterr().out
     markdown = tmp_path / "comment.md"
     assert run("compare", baseline, looser, "--fail-on-regression", "--markdown", markdown) == 1
@@ -152,10 +157,11 @@ def test_audits_are_compared_at_frozen_events_when_the_plan_is_at_hand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = tmp_path / "audit.json"
-    stored.write_text(printed(capsys, "run", plan(tmp_path), "--jobs", "1", "--json", "--trials", "300"))
-    again = plan(tmp_path, "again.toml", seed=4)
+    given = plan(tmp_path, noise="0.01")
+    stored.write_text(printed(capsys, "run", given, "--jobs", "1", "--json", "--trials", "300"))
+    again = plan(tmp_path, "again.toml", noise="0.01", seed=4)
     arguments = ("compare", stored, again, "--rate-margin", "0.5", "--fail-on-regression", "--allow-inconclusive")
-    assert run(*arguments, "--baseline-plan", tmp_path / "plan.toml") == 0
+    assert run(*arguments, "--baseline-plan", given) == 0
     shown = capsys.readouterr().out
     assert "frozen" in shown
     assert "this attack" in shown
@@ -164,7 +170,7 @@ def test_audits_are_compared_at_frozen_events_when_the_plan_is_at_hand(
     # Too few trials to decide within the usual margin: that is no pass.
     assert run("compare", stored, stored, "--fail-on-regression") == 3
     assert "NOT DECIDED" in capsys.readouterr().out
-    wrong = plan(tmp_path, "wrong.toml", epsilon=0.9)
+    wrong = plan(tmp_path, "wrong.toml", noise="0.02")
     assert run("compare", stored, again, "--baseline-plan", wrong) == 2
     assert "the plan and mechanism that made it" in capsys.readouterr().err
 
