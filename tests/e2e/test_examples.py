@@ -1,24 +1,35 @@
-"""The examples run as a user runs them."""
+"""The examples run as a user runs them: the long ones in processes of their own, the others in this one."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+Run = Callable[..., str]
 
 
-def test_given_scores_are_refuted_and_say_how() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "audit_given_scores.py"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    chosen, declared, estimates, *controls = done.stdout.splitlines()
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs an example in this process, which has loaded everything already, and returns what it prints."""
+
+    def run(name: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_given_scores_are_refuted_and_say_how(run_here: Run) -> None:
+    chosen, declared, estimates, *controls = run_here("audit_given_scores.py").splitlines()
     assert " REFUTED" in chosen
     n_unlearned, n_retrained = (int(word) for word in chosen.replace("(", " ").split() if word.isdigit())
     assert 180 < n_unlearned < 360
@@ -90,11 +101,8 @@ def test_the_claims_of_the_pytest_example_pass_and_are_printed() -> None:
     assert "at most 0.01 (budget 0.01, base seed 0)" in done.stdout
 
 
-def test_a_stream_of_releases_is_refuted_after_requests_were_lost() -> None:
-    example = ROOT / "examples" / "deletion_stream.py"
-    done = subprocess.run([sys.executable, example], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    careful, careless = done.stdout.split("loses requests from release 4 on")
+def test_a_stream_of_releases_is_refuted_after_requests_were_lost(run_here: Run) -> None:
+    careful, careless = run_here("deletion_stream.py").split("loses requests from release 4 on")
     assert careful.count("NOT REFUTED") == 8
     assert careless.count("NOT REFUTED") >= 3
     assert "release 8" in careless.splitlines()[-1]
@@ -102,13 +110,10 @@ def test_a_stream_of_releases_is_refuted_after_requests_were_lost() -> None:
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="needs torch")
-@pytest.mark.parametrize("size", [pytest.param(("--records", "60", "--epochs", "20"), id="small"),
+@pytest.mark.parametrize("size", [pytest.param(("--records", "20", "--epochs", "12"), id="small"),
                                   pytest.param((), id="whole", marks=pytest.mark.slow)])  # fmt: skip
-def test_one_language_model_tells_who_deletes(size: tuple[str, ...]) -> None:
-    example = ROOT / "examples" / "one_training_run.py"
-    done = subprocess.run([sys.executable, example, *size], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    retrains, ignores = done.stdout.split("A service that ignores the request")
+def test_one_language_model_tells_who_deletes(size: tuple[str, ...], run_here: Run) -> None:
+    retrains, ignores = run_here("one_training_run.py", *size).split("A service that ignores the request")
     assert "NOT REFUTED" in retrains
     assert "NOT REFUTED" not in ignores
     assert " REFUTED" in ignores
