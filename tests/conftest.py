@@ -17,27 +17,13 @@ import pytest
 from audit.controls import learning, replay
 from audit.power import trials_planned
 from audit.trials.workers.fresh import Unasked, copy_of
-from reports.audits import distributions
-from reports.audits.pictures import figures, forest, history_figure
-
-DRAWN = (
-    (forest, "forest"),
-    (figures, "sandwich"),
-    (figures, "trade_off"),
-    (figures, "rare_events"),
-    (history_figure, "over_time"),
-    (distributions, "picture"),
-)
+from tests.e2e.plain_pages import DRAWN, nothing
 
 
 def pytest_collection_finish() -> None:
     """Let the garbage collector pass by what every test shares: it took three seconds of a hundred."""
     gc.collect()
     gc.freeze()
-
-
-def _nothing(*_: object) -> str:
-    return ""
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +40,7 @@ def without_pictures() -> Iterator[None]:
     """Leave out what takes most of a page's time."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in DRAWN:
-            patch.setattr(module, name, _nothing)
+            patch.setattr(module, name, nothing)
         yield
 
 

@@ -12,6 +12,13 @@ from pathlib import Path
 from audit.cli import guarded
 
 COMMAND = [sys.executable, "-c", "from audit.cli import entry_point; entry_point()"]
+ROOT = Path(__file__).parents[2]
+# The same without pictures, after everything else where modules are looked for.
+PLAIN = [
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.append({str(ROOT)!r}); from tests.e2e.plain_pages import main; main()",
+]
 Done = subprocess.CompletedProcess[str]
 
 

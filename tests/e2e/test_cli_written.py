@@ -18,7 +18,7 @@ import audit
 from audit.cli import guarded
 from audit.commands.output import saying
 from reports.page import files
-from tests.e2e.command_line import COMMAND
+from tests.e2e.command_line import COMMAND, PLAIN
 
 SCORES = ["scores", "U.npy", "R.npy", "--epsilon", "1"]
 PAGES = {"report.html", "report.json", "report.md", "report-data", "manifest.json"}
@@ -37,7 +37,7 @@ def alone(*words: str, stdout: IO[Any] | int | None = None, **options: Any) -> s
     """Run a command in a process of its own."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)} | options.pop("env", {})
     return subprocess.run(
-        [*COMMAND, *SCORES, *words],
+        [*PLAIN, *SCORES, *words],
         stdout=subprocess.PIPE if stdout is None else stdout,
         stderr=options.pop("stderr", subprocess.PIPE),
         encoding=options.pop("encoding", "utf-8"),
@@ -235,7 +235,7 @@ def test_json_is_there_before_anything_is_said_or_rendered(folder: Path, monkeyp
 def test_two_writers_leave_whole_files(folder: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [
-        subprocess.Popen([*COMMAND, *SCORES, "--seed", str(seed), "--out", "out"], env=env, stdout=subprocess.DEVNULL,
+        subprocess.Popen([*PLAIN, *SCORES, "--seed", str(seed), "--out", "out"], env=env, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL)
         for seed in (1, 2)
     ]  # fmt: skip
