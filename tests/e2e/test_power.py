@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command_line import run, run_alone
-
-pytestmark = pytest.mark.all_rehearsals
+from tests.e2e.command_line import run
 
 PLAN = """
 schema = "unlearn-audit/plan/1"
@@ -47,7 +45,7 @@ def write_plan(folder: Path, *, epsilon: float = 1.0, attack: str = "likelihood_
 
 
 def test_power_of_numbers() -> None:
-    done = run("power", "--epsilon", "1", "--delta", "1e-5", "--trials", "20000", "--tests", "4")
+    done = run("power", "--epsilon", "1", "--delta", "1e-5", "--trials", "2000", "--tests", "4")
     assert done.returncode == 0, done.stderr
     text = words(done.stdout)
     assert "4 tests, 0.05 together: 0.0125 each" in text
@@ -69,9 +67,13 @@ def test_power_of_a_plan_as_json(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"plan.toml"}
 
 
-def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.all_rehearsals
+def test_dry_run_says_loudly_what_cannot_be_refuted_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     plan = write_plan(tmp_path, epsilon=12.0)
-    done = run_alone("run", plan, "--dry-run", "--out", tmp_path / "out", "--jobs", "1", cwd=tmp_path)
+    done = run("run", plan, "--dry-run", "--out", tmp_path / "out", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     text = words(done.stdout)
     assert "NOT AUDITABLE at this number of trials" in text
