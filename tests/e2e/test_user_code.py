@@ -138,12 +138,17 @@ def test_neither_does_any_other_end_pass_for_a_verdict(tmp_path: Path, place: st
     assert command(tmp_path, "--jobs", "1", place=place, what=what).returncode == 4
 
 
-@pytest.mark.parametrize("what", ["os.chdir('/'); os.close(0); os.close(1)", slow("os.dup2(2, 1)")])
+SAYS = "print('said by a body', flush=True); "
+
+
+@pytest.mark.parametrize("what", [SAYS + "os.chdir('/'); os.close(0); os.close(1)", slow(SAYS + "os.dup2(2, 1)")])
 def test_what_a_module_does_to_its_process_changes_neither_output_nor_place(tmp_path: Path, what: str) -> None:
-    done = command(tmp_path, "--jobs", "1", "--json", "--out", "out", place="body", what=what)
+    done = command(tmp_path, "--jobs", "1", "--json", "--junit", "j.xml", place="body", what=what)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
-    assert (tmp_path / "out" / "report.json").exists()
+    assert (tmp_path / "j.xml").exists()
+    assert "said by a body" in done.stderr
+    assert "said by a mechanism" in done.stderr
 
 
 @pytest.mark.slow
@@ -190,7 +195,7 @@ def test_a_hanging_trial_is_given_up(tmp_path: Path) -> None:
     assert "still at work after 2 seconds" in lost["message"]
 
 
-@pytest.mark.parametrize("jobs", ["1", slow("2")])
+@pytest.mark.parametrize("jobs", [slow("1"), slow("2")])
 def test_what_user_code_prints_is_not_in_the_result(tmp_path: Path, jobs: str) -> None:
     done = command(tmp_path, "--jobs", jobs, "--json")
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
