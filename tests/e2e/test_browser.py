@@ -138,8 +138,9 @@ def made(noise: float, *, stop_when_decided: bool = False) -> AuditResult:
         *(mechanism, load_named("digits", rows=200)),
         forget=3,
         claim=CertifiedClaim(method="exact"),
-        trials=300,
+        trials=200,
         seed=1,
+        attacks=("lda", "likelihood_ratio"),
         stop_when_decided=stop_when_decided,
     )
 
@@ -237,7 +238,7 @@ def on_paper(browser: Browser, page: Path, paper: str) -> list[str]:
     return page_texts(base64.b64decode(printed["data"]))
 
 
-@pytest.mark.parametrize(("n", "most"), [(1, 3), (30, 5), (MOST_NAMED, 5)])
+@pytest.mark.parametrize(("n", "most"), [(1, 3), pytest.param(30, 5, marks=pytest.mark.slow), (MOST_NAMED, 5)])
 def test_a_report_for_the_file_is_short_on_paper(browser: Browser, tmp_path: Path, n: int, most: int) -> None:
     """Page one has what a file is read for and the picture of all records, below a case with every field."""
     made = dataclasses.replace(many(n), case=CASE)

@@ -16,6 +16,7 @@ import pytest
 from audit.commands.output.filing.evidence import Evidence, digest_of, read_manifest
 from audit.records.filing.manifest import Manifest
 from reports.writing import write_texts
+from tests.conftest import without_pictures
 from tests.e2e.command_line import Done, run
 
 CLAIM = ("--epsilon", "1")
@@ -42,7 +43,7 @@ def scores(*more: str) -> Done:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A filed folder and what it was made from, once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, without_pictures():
         patch.chdir(tmp_path_factory.mktemp("made"))
         write_inputs()
         done = scores("--case", "case.toml", "--junit", "out/ci/a.xml")

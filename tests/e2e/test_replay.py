@@ -20,6 +20,7 @@ from audit.trials.store import rows_of
 from audit.trials.storing.inspection import stores_below
 from audit.trials.storing.opening import database
 from mechanisms import Claim, GaussianDP, from_arrays, from_functions
+from tests.conftest import without_pictures
 from tests.e2e.command_line import run, run_alone
 from tests.e2e.test_going_on import write_plan
 from tests.e2e.test_user_code import MODULE, PLAN
@@ -35,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_plan(folder, trials=60)
     (folder / "mine.toml").write_text(PLAN)
     (folder / "replayed.py").write_text(MODULE.format(place="chunk 6", what="raise ValueError('a bad batch')"))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, without_pictures():
         patch.chdir(folder)
         patch.setattr(sys, "path", [*sys.path, str(folder)])
         assert run("run", "plan.toml", "--out", "whole", "--jobs", "1").returncode == 0
