@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,47 +19,31 @@ from audit.errors import TrialError
 from audit.trials.engines import Engine, SetUp, results, setup_limit
 from audit.trials.workers.cores import usable_cores
 from audit.trials.workers.pool import POOL, Failure, Worker
+from tests.unit.calls_of_workers import (
+    BAD,
+    HARM,
+    One,
+    disturbing,
+    doubled,
+    exits_at_0,
+    flaky,
+    hangs,
+    harmed,
+    one_raises_late_others_end,
+    slowly,
+    stamped,
+    where,
+)
 
 TWO = Engine(n_jobs=2)
 ONE = Engine(isolated=True)
-BAD = 3
 
 
-def where(i: int) -> tuple[int, str]:
-    return i, os.getcwd()
+# Ends of which the next test has one, or that differ in a number.
+ALIKE = ("exits with 3", "is killed")
 
 
-def _leave_a_child() -> None:
-    if os.fork() == 0:
-        time.sleep(5)
-    os._exit(0)
-
-
-HARM: dict[str, Callable[[], Any]] = {
-    "exits with 0": lambda: os._exit(0),
-    "exits with 3": lambda: os._exit(3),
-    "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "segfaults": lambda: ctypes.string_at(0),
-    "closes everything": lambda: os.closerange(0, 256),
-    "leaves a child that holds its pipe": _leave_a_child,
-    "hangs": lambda: time.sleep(600),
-    "raises KeyboardInterrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt("mine")),
-    "raises SystemExit": lambda: sys.exit(0),
-}
-
-
-@dataclass(frozen=True)
-class One:
-    n_trials: int = 1
-
-
-def harmed(how: str, i: int, task: One | None = None) -> tuple[int, str]:
-    if i == BAD:
-        HARM[how]()
-    return where(i)
-
-
-@pytest.mark.parametrize("how", HARM)
+@pytest.mark.parametrize("how", [pytest.param(how, marks=pytest.mark.slow) if how in ALIKE else how for how in HARM])
 def test_what_ends_a_worker_costs_its_call_and_no_other(how: str) -> None:
     calls = [(how, i) for i in range(8)]
     began = time.monotonic()
@@ -78,7 +59,7 @@ def test_what_ends_a_worker_costs_its_call_and_no_other(how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("exits with 0", "ended by itself with exit code 0"),
+        pytest.param("exits with 0", "ended by itself with exit code 0", marks=pytest.mark.slow),
         ("is killed", "ended by SIGKILL"),
         ("hangs", "still at work after 0.5 seconds"),
     ],
@@ -89,14 +70,6 @@ def test_one_worker_says_how_it_was_lost(how: str, said: str) -> None:
     assert position == 0
     assert isinstance(failure, Failure)
     assert said in failure.message
-
-
-def flaky(marker: str, i: int) -> int:
-    """Ends its process at the first try of one call."""
-    if i == BAD and not Path(marker).exists():
-        Path(marker).touch()
-        os._exit(0)
-    return i
 
 
 @pytest.mark.parametrize("engine", [ONE, TWO])
@@ -121,12 +94,6 @@ def test_a_worker_that_ends_before_its_next_call_is_sent_loses_none(monkeypatch:
     assert found == {i: i for i in range(1, 8)}
 
 
-def exits_at_0(i: int) -> int:
-    if i == 0:
-        os._exit(0)
-    return i
-
-
 @pytest.mark.parametrize("engine", [ONE, TWO])
 def test_workers_that_end_before_their_first_call_lose_none(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
     send, ended = Worker.send, []
@@ -140,22 +107,6 @@ def test_workers_that_end_before_their_first_call_lose_none(monkeypatch: pytest.
 
     monkeypatch.setattr(Worker, "send", late)
     assert dict(engine.stream(where, [(i,) for i in range(4)])) == {i: (i, os.getcwd()) for i in range(4)}
-
-
-def disturbing(i: int) -> tuple[str, list[bool]]:
-    seen = os.getcwd(), [_is_open(descriptor) for descriptor in range(3)]
-    os.chdir("/")
-    for descriptor in range(3):
-        os.close(descriptor)
-    return seen
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def test_the_next_call_finds_its_directory_and_its_descriptors() -> None:
@@ -184,13 +135,6 @@ def test_a_failure_carries_its_traceback() -> None:
 def test_what_cannot_be_sent_is_named_with_a_way_out() -> None:
     with pytest.raises(TrialError, match=r"cannot be sent to a worker.*Engine\(n_jobs=1\)"):
         dict(TWO.stream(print, [(threading.Lock(),), (threading.Lock(),)]))
-
-
-def doubled(array: np.ndarray, i: int) -> tuple[float, bool, bool]:
-    total, frozen = float(array.sum()), not array.flags.writeable
-    if not frozen:
-        array *= 2
-    return total, frozen, bool(array.flags.owndata)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -225,11 +169,6 @@ def test_results_are_taken_a_few_at_a_time() -> None:
     assert sum(when < asked for when in began if isinstance(when, float)) <= 6
 
 
-def stamped(i: int) -> float:
-    time.sleep(0.005)
-    return time.time()
-
-
 def test_a_stream_that_is_left_leaves_no_worker_at_work() -> None:
     stream = TWO.stream(harmed, [("hangs", i) for i in (0, 1, 2, BAD, BAD, BAD)])
     next(stream)
@@ -241,11 +180,6 @@ def test_a_stream_that_is_left_leaves_no_worker_at_work() -> None:
     ]
     assert {child.pid for child in asleep} == {worker.process.pid for worker in POOL._idle}
     assert dict(TWO.stream(where, [(0,), (1,)])) == {0: (0, os.getcwd()), 1: (1, os.getcwd())}
-
-
-def slowly(i: int) -> int:
-    time.sleep(0.1)
-    return os.getpid()
 
 
 def test_a_thread_that_ends_takes_no_others_workers_with_it() -> None:
@@ -357,18 +291,13 @@ def test_cores_that_this_process_may_not_use_are_not_counted(monkeypatch: pytest
     assert usable_cores() == 1
 
 
-def test_a_second_try_is_made_also_by_a_crew_of_one() -> None:
+def test_a_second_try_is_made_also_by_a_crew_of_one(tmp_path: Path) -> None:
     """The last worker that is left failed a call itself: another process has it once more, and nothing is lost."""
-    outcomes = dict(Engine(n_jobs=2).stream(_one_raises_late_others_end, [(0,), (1,)]))
+    tried = tmp_path / "tried"
+    outcomes = dict(Engine(n_jobs=2).stream(one_raises_late_others_end, [(str(tried), 0), (str(tried), 1)]))
     assert sorted(outcomes) == [0, 1]
     assert all(isinstance(outcome, Failure) for outcome in outcomes.values())
-
-
-def _one_raises_late_others_end(i: int) -> None:
-    if i == 0:
-        time.sleep(3)
-        raise ValueError("zero")
-    os._exit(3)
+    assert len(set(tried.read_text().split())) == 2
 
 
 def test_calls_that_prepare_trials_have_a_limit_of_their_own() -> None:
@@ -385,7 +314,3 @@ def test_calls_that_prepare_trials_have_a_limit_of_their_own() -> None:
     ((_, outcome),) = engine.stream(hangs, [(SetUp(index=0),)])
     assert isinstance(outcome, Failure)
     assert "it was still at work after 0.2 seconds" in outcome.message
-
-
-def hangs(which: SetUp) -> None:
-    time.sleep(600)
