@@ -7,6 +7,8 @@ namespace. A text block is the output of the command before it, with ``...`` for
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import runpy
@@ -67,6 +69,8 @@ LONGER = (
     "unlearn-audit run plan.toml --out out/plan",
     # These read what it wrote.
     "unlearn-audit replay out/plan",
+    # What it says and how it exits: tests/e2e/test_cli_same_randomness.py.
+    "unlearn-audit same-randomness own.toml",
     "unlearn-audit store ls out/plan",
     "unlearn-audit report out/plan/report.json",
     "unlearn-audit run small.toml",
@@ -126,6 +130,20 @@ def is_plain(line: str) -> bool:
     return words[0] == "unlearn-audit" and "--mechanism" not in words and not set(line) & set("|<>&;$")
 
 
+def is_example(line: str) -> bool:
+    """Return whether a line is one of our examples, without arguments."""
+    return re.fullmatch(r"python examples/\w+\.py", line) is not None
+
+
+def run_within(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a plain command or an example in this process, which has loaded everything already."""
+    if is_plain(line):
+        return run_here(*shlex.split(line)[1:])
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(str(folder / line.split()[1]), run_name="__main__")
+    return subprocess.CompletedProcess(args=line, returncode=0, stdout=out.getvalue(), stderr="")
+
+
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     binaries = str(Path(sys.executable).parent)
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "CI", "PYTEST_ADDOPTS")}
@@ -156,7 +174,7 @@ def plain(text: str) -> str:
 
 
 def perform(steps: list[Command | Block], folder: Path, page: str, *, here: bool = False) -> list[str]:
-    """Run the steps in order, plain commands in this process where asked to; return the commands that were run."""
+    """Run the steps in order, plain commands and examples in this process where asked to; return what was run."""
     (folder / "examples").symlink_to(ROOT / "examples")
     for block in blocks("README.md"):
         save(block, folder)
@@ -168,7 +186,8 @@ def perform(steps: list[Command | Block], folder: Path, page: str, *, here: bool
                 assert step.language == "python", f"{page}:{step.line}: {step.language} is not run"
                 exec(compile(step.text, f"{page}:{step.line}", "exec"), namespace)
             continue
-        done = run_here(*shlex.split(step.line)[1:]) if here and is_plain(step.line) else run(step.line, folder)
+        within_this = here and (is_plain(step.line) or is_example(step.line))
+        done = run_within(step.line, folder) if within_this else run(step.line, folder)
         performed.append(step.line)
         assert done.returncode in (0, 1), f"{step.line}\n{done.stderr}"
         assert "Traceback" not in done.stderr, f"{step.line}\n{done.stderr}"
@@ -214,10 +233,7 @@ QUICK = (*SLOW, *AFTER_SLOW, *LONGER)
 def test_a_page_runs_as_it_is_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     steps = within(page, QUICK)
-    # The front door is opened as its reader does; on other pages this process has loaded everything already.
-    assert len(perform(steps, tmp_path, page, here=page != "README.md")) == sum(
-        isinstance(step, Command) for step in steps
-    )
+    assert len(perform(steps, tmp_path, page, here=True)) == sum(isinstance(step, Command) for step in steps)
 
 
 @pytest.mark.slow

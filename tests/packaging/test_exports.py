@@ -127,7 +127,8 @@ def code_of(page: str) -> Iterator[str]:
         yield from (t.content for t in MarkdownIt().parse(text) if t.type == "fence" and t.info == "python")
     elif page in EXAMPLES:
         yield text
-    else:
+    # To look for examples where there are none takes seconds.
+    elif ">>>" in text:
         yield "".join(example.source for example in doctest.DocTestParser().get_examples(text))
 
 

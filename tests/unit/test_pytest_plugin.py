@@ -240,7 +240,7 @@ def test_levels_above_the_budget_stop_the_session(suite: pytest.Pytester) -> Non
     assert said in result.stderr.str()
     assert "0.017 for each would fit" in result.stderr.str()
     run(suite, *settings, "-k", "0 or 1").assert_outcomes(passed=2, deselected=1)
-    workers = suite.runpytest_subprocess(*PLUGIN, *settings, "-p", "xdist", "-n", "2")
+    workers = suite.runpytest_subprocess(*PLUGIN, *settings, "-p", "xdist", "-n", "1")
     workers.assert_outcomes(errors=3)
     workers.stdout.fnmatch_lines([f"*{said}*"])
 
