@@ -17,7 +17,11 @@ import pytest
 from audit.controls import learning, replay
 from audit.power import trials_planned
 from audit.trials.workers.fresh import Unasked, copy_of
+from reports.certificates import figures as of_certificates
+from reports.models import figures as of_models
 from tests.e2e.plain_pages import DRAWN, nothing
+
+OF_OTHER_PAGES = ((of_certificates, "distribution"), (of_certificates, "difficulty"), (of_models, "ranks"))
 
 
 def pytest_collection_finish() -> None:
@@ -39,7 +43,7 @@ def few_rehearsals(request: pytest.FixtureRequest) -> Iterator[None]:
 def without_pictures() -> Iterator[None]:
     """Leave out what takes most of a page's time."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in DRAWN:
+        for module, name in (*DRAWN, *OF_OTHER_PAGES):
             patch.setattr(module, name, nothing)
         yield
 

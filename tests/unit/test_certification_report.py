@@ -24,6 +24,9 @@ from reports.certificates.view import page
 from reports.certificates.writing import certification_summary, write_certification
 from reports.page.numbers import as_float, up
 
+# What is drawn of odd numbers and names is looked at too.
+pytestmark = pytest.mark.pictures
+
 HOSTILE = '<script>alert("x")</script>&|`$_$`[a](javascript:b)\x1b\n# x'
 BREAKING = str.maketrans({"\N{NO-BREAK SPACE}": " ", "\N{NON-BREAKING HYPHEN}": "-"})
 FACTORS = {"exact": 1.0, "repaired": 3.6, "published": 4.93, "uniform": 20.4}

@@ -18,6 +18,9 @@ from mechanisms import Claim, EpsilonDelta
 from reports.page import schemas
 from tests.unit.page_checks import check_html
 
+# What is drawn of odd numbers and names is looked at too.
+pytestmark = pytest.mark.pictures
+
 CLAIM = Claim(guarantee=EpsilonDelta(epsilon=1.0, delta=1e-5))
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
 
