@@ -137,19 +137,29 @@ def test_an_audit_that_stops_when_decided_goes_on(tmp_path: Path) -> None:
     assert result_in(out) == expected
 
 
+def others_are_told_who_writes(plan: Path, out: Path, writer: int) -> None:
+    for words in (("run", plan, "--out", out, "--jobs", "1"), ("store", "purge", out)):
+        refused = run(*words)
+        assert refused.returncode == 2
+        assert f"another run writes to (process {writer} on " in refused.stderr
+    assert f"written to by process {writer} on " in run("store", "ls", out).stdout
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)]
 )
-def test_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
+def test_others_are_told_who_writes_and_a_signal_ends_a_run_with_what_is_stored_and_how_to_go_on(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     plan = write_plan(tmp_path, trials=50_000, steps=100, sampler="stepwise", chunk=20)
     out, junit = tmp_path / "out", tmp_path / "ci" / "audit.xml"
     with started("run", plan, "--out", out, "--jobs", "1", "--junit", junit, "--fresh") as process:
         wait_for(out, 3, process)
+        others_are_told_who_writes(plan, out, process.pid)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == code
+    assert "written to by" not in run("store", "ls", out).stdout
     stored = summary_of(out)
     assert stored.n_stored >= 3
     assert stored.holder is None
@@ -203,22 +213,6 @@ def test_without_a_folder_an_interrupted_run_says_that_nothing_was_kept(tmp_path
     assert process.returncode == 143
     assert "Interrupted by SIGTERM: nothing was kept; with --out a run goes on where it was stopped." in said
     assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
-
-
-def test_a_second_run_is_told_who_writes(tmp_path: Path) -> None:
-    plan = write_plan(tmp_path, trials=50_000, steps=100, sampler="stepwise", chunk=20)
-    out = tmp_path / "out"
-    words = ("run", plan, "--out", out, "--jobs", "1")
-    with started(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(out, 1, process)
-        for words in (("run", plan, "--out", out, "--jobs", "1"), ("store", "purge", out)):
-            second = run(*words)
-            assert second.returncode == 2
-            assert f"another run writes to (process {process.pid} on " in second.stderr
-        assert f"written to by process {process.pid} on " in run("store", "ls", out).stdout
-    # It was killed, and holds nothing.
-    assert "written to by" not in run("store", "ls", out).stdout
-    assert run("store", "purge", out).returncode == 0
 
 
 def test_the_store_is_listed_verified_exported_and_purged(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from audit.trials.storing.inspection import damage_in, summary_of
-from tests.e2e.command_line import Done, hear_interruptions
+from tests.e2e.command_line import Done, hear_interruptions, run
 from tests.e2e.test_going_on import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -288,3 +288,5 @@ def test_a_killed_command_leaves_no_process_behind_and_a_store_that_goes_on(tmp_
     found = summary_of(tmp_path / "out")
     assert (found.n_stored >= 3, found.holder) == (True, None)
     assert damage_in(tmp_path / "out") == ()
+    assert "written to by" not in run("store", "ls", tmp_path / "out").stdout
+    assert run("store", "purge", tmp_path / "out").returncode == 0
