@@ -13,9 +13,7 @@ from audit.records.ledger import Trainings
 from mechanisms.protocol import Deletion, HasStages, World
 
 
-def trainings_of(
-    plan: AuditPlan, deletions: Sequence[Deletion], *, reference_control: bool = True
-) -> Trainings | None:
+def trainings_of(plan: AuditPlan, deletions: Sequence[Deletion], *, reference_control: bool = True) -> Trainings | None:
     """Return the trainings of a plan's trials and controls; ``None`` where a mechanism shows no learning.
 
     Parameters
