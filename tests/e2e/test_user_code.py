@@ -138,7 +138,7 @@ def test_neither_does_any_other_end_pass_for_a_verdict(tmp_path: Path, place: st
     assert command(tmp_path, "--jobs", "1", place=place, what=what).returncode == 4
 
 
-SAYS = "print('said by a body', flush=True); "
+SAYS = "print('said by a body', flush=True); os.write(1, b'said past Python '); "
 
 
 @pytest.mark.parametrize("what", [SAYS + "os.chdir('/'); os.close(0); os.close(1)", slow(SAYS + "os.dup2(2, 1)")])
@@ -147,8 +147,8 @@ def test_what_a_module_does_to_its_process_changes_neither_output_nor_place(tmp_
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["schema"] == "unlearn-audit/result/1"
     assert (tmp_path / "j.xml").exists()
-    assert "said by a body" in done.stderr
-    assert "said by a mechanism" in done.stderr
+    for words in ("said by a body", "said past Python", "said by a mechanism"):
+        assert words in done.stderr
 
 
 @pytest.mark.slow
