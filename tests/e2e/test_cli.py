@@ -370,7 +370,7 @@ CALIBRATED = '{ calibrate = "exact", epsilon = 0.5, delta = 1e-5 }'
 
 def test_certify_writes_every_record_and_every_route(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, noise=CALIBRATED)
-    smaller = plan.read_text().replace('"digits"\nrows = 200', '"diabetes"\nrows = 4').replace("= 30", "= 6")
+    smaller = plan.read_text().replace('"digits"\nrows = 200', '"diabetes"\nrows = 4').replace("= 30", "= 3")
     plan.write_text(smaller)
     done = run("certify", plan, "--records", "all", "--jobs", "2", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
