@@ -57,7 +57,7 @@ selftest: $(INSTALLED)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
 $(DOCS): $(STAMP)
