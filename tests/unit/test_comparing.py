@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ import pytest
 import audit
 from attacks.linear.discriminant import LinearDiscriminant
 from audit.certificates.certification import Certification, RecordRow, RouteRow
+from audit.commands.baselines import write_baseline
 from audit.errors import InconclusiveError, RegressionError, SchemaError
 from audit.plan.audit_plan import AuditPlan
+from audit.records.evidence import Preview
 from audit.records.ledger import DataRecord, Environment
 from audit.records.result import AuditResult
 from audit.regression.comparison import Comparison, Margins, Outcome
@@ -470,3 +474,16 @@ def test_what_models_are_good_for_stands_beside_and_decides_nothing() -> None:
         assert str(worth.baseline[0]) in text
     assert Comparison.from_json(found.to_json()) == found
     assert found.outcome is audit.compare(replace(good, controls=()), replace(bad, controls=())).outcome
+
+
+def test_what_records_look_like_is_in_no_file_for_version_control(tmp_path: Path) -> None:
+    seen = Preview(record=3, target="a secret target", image_shape=None, values=(1.25,))
+    shown = replace(certificates(), previews=(seen,))
+    audited = scores(0.0, seed=1)
+    found = replace(audited.findings[0], preview=(seen,))
+    for value in (shown, replace(audited, findings=(found,))):
+        assert "a secret target" in value.to_json()
+        write_baseline(value, tmp_path / "kept.json")
+        written = (tmp_path / "kept.json").read_text(encoding="utf-8")
+        assert "a secret target" not in written
+        assert json.loads(written)["environment"]["started"] == ""
