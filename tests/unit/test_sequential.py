@@ -98,7 +98,7 @@ def test_capital_never_reaches_zero_or_overflows() -> None:
 def test_bound_is_the_end_of_the_run_from_zero_and_never_the_largest_refuted() -> None:
     # Ville: twenty times the capital refutes at the level 1/20, and less does not.
     top, below = math.log(20) + 1e-6, math.log(20) - 1e-6
-    peaks = np.array([[top, top, 0, top], [0, top, top, top], [top] * 4, [below, 0, 0, 0]])
+    peaks = np.array([[top, top, 0, top], [0, top, top, top], [top] * 4, [below, below, 0, 0]])
     assert bounds_of(peaks, (0.0, 0.5, 1.0, 2.0), 0.05).tolist() == [0.5, 0.0, 2.0, 0.0]
 
 
