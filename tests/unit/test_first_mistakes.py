@@ -288,3 +288,22 @@ def test_a_calibration_with_one_mistake_is_told_one_in_words_of_the_plan(tmp_pat
     assert "1 problem(s)" in first
     assert len(lines) == 1
     assert f"mechanism.logistic_langevin.sigma_unlearn.{said}" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            '[mechanism]\nimport = "mine:mechanism"\n',
+            'mechanism: expected a name that says which kind it is, got none; add it, say name = "ridge_langevin", or',
+        ),
+        ('[mechanism]\nname = "exact_downdate"\n[[claims]]\nmu = 1.0\n', "claims.0: expected a kind that says which"),
+    ],
+)
+def test_a_table_that_says_no_kind_is_told_what_lacks(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(f'schema = "unlearn-audit/plan/1"\n[data]\nname = "diabetes"\n[records]\nforget = [[3]]\n{table}')
+    with pytest.raises(PlanError) as caught:
+        read_plan(path)
+    assert said in str(caught.value)
+    assert "discriminator" not in str(caught.value)

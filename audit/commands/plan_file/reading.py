@@ -178,7 +178,7 @@ _FIXES = {
     "missing": "add it",
     "extra_forbidden": "remove it, or check the spelling",
     "union_tag_invalid": "choose one of the listed names",
-    "union_tag_not_found": "add the name that says which kind it is",
+    "union_tag_not_found": "add it",
     "literal_error": "choose one of the listed values",
     "string_type": "put it in quotes",
     "int_type": "write a whole number without quotes",
@@ -195,6 +195,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         fix = _FIXES.get(problem["type"], "mend the value")
         if problem["type"] == "missing" and problem["loc"] == ("mechanism",):
             fix = "add [mechanism], or audit an object of your own by --mechanism module:object"
+        if problem["type"] == "union_tag_not_found" and problem["loc"] == ("mechanism",):
+            fix = 'add it, say name = "ridge_langevin", or leave the table out for an object of your own: --mechanism'
         lines.append(f"  {where}: {_message(problem)}; {fix}")
     if len(problems) > MOST_PROBLEMS:
         lines.append(f"  and {len(problems) - MOST_PROBLEMS} more")
@@ -215,6 +217,8 @@ def _is_other_alternative(problem: Any, problems: Sequence[Any]) -> bool:
 
 def _message(problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "union_tag_not_found":
+        message = f"Expected a {problem['ctx']['discriminator'].strip(chr(39))} that says which kind it is, got none"
     message = _LONG.sub(lambda number: f"{float(number[0]):g}", message)
     message = message[:1].lower() + message[1:]
     got = problem.get("input")
