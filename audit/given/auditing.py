@@ -20,11 +20,12 @@ from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import Event, PreparedAttack
 from audit.gathering.testing import run_test
 from audit.given.controls import given_controls
+from audit.given.judging import judge
 from audit.given.models import one_row_a_model
 from audit.given.options import Options
 from audit.given.order import sorted_column
 from audit.given.precision import LARGEST, precision_control
-from audit.given.rows import GivenRows, gather_rows, n_fit, no_data
+from audit.given.rows import GivenRows, gather_rows, n_fit
 from audit.plan.audit_plan import AuditPlan
 from audit.plan.split import Split
 from audit.records.estimates import estimates_of
@@ -40,8 +41,8 @@ from audit.records.ledger import (
 )
 from audit.records.provenance import environment_of, plan_record
 from audit.records.result import AuditResult
-from audit.running.findings import make_finding, roles_of, settle
-from audit.statistics.multiplicity import MemberKey, ledger, role_levels
+from audit.running.findings import roles_of
+from audit.statistics.multiplicity import MemberKey, ledger
 from audit.trials.chunks import Stream, make_generator
 from audit.trials.engines import Engine
 from mechanisms.claim import Claim, Direction, EpsilonDelta
@@ -222,24 +223,17 @@ def audit_rows(
         name = plan.attackers[0].name
         ordered = ({name: given.unlearned[:, 0]}, {name: given.retrained[:, 0]})
     controls = (*given_controls(given, ordered, plan, continuous=options.continuous), precision)
-    n_counted = (sizes[0].n_counted, sizes[1].n_counted)
-    finding = make_finding(
-        claim=claim,
-        forget=(),
-        label="",
-        evidence=evidence,
-        delta=plan.delta,
-        levels=role_levels(family, claim=0, forget=()),
-        reproducible=not any(control.spoils_verdicts for control in controls),
-        n_counted=n_counted,
-        certificates=(),
-        parameters={},
-        data=no_data(),
+    findings, family = judge(
+        claim,
+        evidence,
+        plan,
+        family,
+        controls,
+        n_counted=(sizes[0].n_counted, sizes[1].n_counted),
         estimates=estimates_of(*ordered, rng=make_generator(plan.seed, Stream.ESTIMATES, 0)),
         tests=tests,
         independence_checked=not sorted_column(given),
     )
-    findings, family = settle([finding], family, n_counted=n_counted)
     result = AuditResult(
         title=title or f"Audit of {names[0]} against {names[1]}",
         mechanism="not run: its output was given",

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audit.models.outputs import Outputs
-from audit.plan.split import Split
 from audit.power.ceilings import ceiling
 from mechanisms.claim import Claim, Reference
 from mechanisms.errors import InvalidInputError, require
@@ -17,15 +16,6 @@ from mechanisms.reading.scalars import flag
 
 # Fewest models of a kind.
 LEAST = 16
-# With fewer models to fit on than this, chosen members are chosen by chance: small numbers fit on half of them.
-_LEAST_FIT, _FIT_FRACTION = 16, 0.3
-
-
-def counting_of(n: int, counting: Split | None) -> Split:
-    """Return how models are split where nothing was said: 30 % fit, and half of them where there are few."""
-    if counting is not None:
-        return counting
-    return Split(fit_fraction=min(0.5, max(_FIT_FRACTION, _LEAST_FIT / n)))
 
 
 def check_enough(n: int, kind: str, *, significance: float, delta: float) -> None:

@@ -14,10 +14,10 @@ from audit.gathering.measuring import measures_of
 from audit.gathering.selection import PreparedAttack
 from audit.given.auditing import Started
 from audit.given.controls import given_controls
-from audit.given.options import Options
 from audit.given.precision import LARGEST, precision_control
 from audit.given.rows import GivenRows, gather_rows, n_fit, split_rows
-from audit.models.checks import LEAST, alike, check_enough, counting_of, names_of, sampled_columns
+from audit.models.checks import LEAST, alike, check_enough, names_of, sampled_columns
+from audit.models.options import options_of
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.stacks import Stack
 from audit.models.telling import N_DETAILS, checked_details
@@ -90,16 +90,14 @@ def measure_models(
     sides = [Outputs.of(values, kind, labels, name) for values, name in zip((unlearned, retrained), names, strict=True)]
     alike(sides[0], sides[1])
     shown = names_of(records, sides[0].n_records)
-    options = Options(
+    options = options_of(
+        min(side.n_models for side in sides),
         # Asked of nobody: options have one.
         claim=Claim(guarantee=EpsilonDelta(epsilon=0.0, delta=delta)),
         significance=significance,
         seed=seed,
         delta=delta,
-        attacks=(OUTPUTS,),
-        threshold=None,
-        counting=counting_of(min(side.n_models for side in sides), counting),
-        releases=True,
+        counting=counting,
         names=names,
         continuous=continuous,
     )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.portfolio import OUTPUTS
 from audit.gathering.contrast import Evidence, Kind
 from audit.gathering.selection import claim_rows
 from audit.given.auditing import RowsAudit, Started, audit_rows
@@ -22,12 +21,12 @@ from audit.models.checks import (
     check_enough,
     check_reference,
     check_seeds,
-    counting_of,
     n_distinct_models,
     names_of,
     sampled_columns,
 )
 from audit.models.examining import Rows, Sides, Tests, examine, few_points
+from audit.models.options import options_of
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.stacks import Stack
 from audit.models.telling import N_DETAILS, checked_details, columns_of, details_of
@@ -133,15 +132,13 @@ def from_models(
     alike(sides[0], sides[1])
     check_reference(reference, claim)
     shown = names_of(records, sides[0].n_records)
-    options = Options(
+    options = options_of(
+        n_distinct_models(sides, model_ids),
         claim=claim,
         significance=significance,
         seed=seed,
         delta=delta,
-        attacks=(OUTPUTS,),
-        threshold=None,
-        counting=counting_of(n_distinct_models(sides, model_ids), counting),
-        releases=True,
+        counting=counting,
         names=names,
         continuous=continuous,
     )

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.portfolio import OUTPUTS
 from audit.gathering.contrast import Kind
 from audit.gathering.selection import claim_rows
 from audit.given.auditing import Started
 from audit.given.controls import given_controls
-from audit.given.options import Options
 from audit.given.precision import precision_control
 from audit.given.rows import GivenRows, gather_rows, n_fit, split_rows
 from audit.models.assigning import Status
 from audit.models.band import null_band
-from audit.models.checks import check_enough, check_seeds, counting_of, names_of, sampled_columns, seeds_of
+from audit.models.checks import check_enough, check_seeds, names_of, sampled_columns, seeds_of
 from audit.models.examining import Rows, Sides, Tests, examine, few_points
+from audit.models.options import options_of
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.stacks import Stack
 from audit.models.status import checked_kinds, checked_status, note_on_coins
@@ -122,15 +121,13 @@ def from_status(
     known = checked_status(status, is_deletion, given.n_records, drawn_by_coins=drawn_by_coins)
     shown = names_of(records, given.n_records)
     few = min(int(is_deletion.sum()), int((~is_deletion).sum()))
-    options = Options(
+    options = options_of(
+        few,
         claim=claim,
         significance=significance,
         seed=seed,
         delta=None,
-        attacks=(OUTPUTS,),
-        threshold=None,
-        counting=counting_of(few, counting),
-        releases=True,
+        counting=counting,
         names=NAMES,
         continuous=continuous,
     )

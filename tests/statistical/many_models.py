@@ -21,11 +21,11 @@ from audit.gathering.selection import choose_event, claim_rows
 from audit.given.options import Options
 from audit.given.rows import GivenRows, gather_rows
 from audit.models.assigning import Status
-from audit.models.checks import counting_of
 from audit.models.examining import Rows, Sides, Tests, examine
 from audit.models.following.betting import Bets, SoFar, bets_of
 from audit.models.following.deletion import ModelsStream
 from audit.models.following.records import BATCH, FIRST_FIT
+from audit.models.options import counting_of
 from audit.models.outputs import Outputs
 from audit.plan.split import Split
 from audit.records.counts import Counts

@@ -25,8 +25,9 @@ from audit.gathering.following import Hypothesis, Question, ask, choose_again, f
 from audit.gathering.selection import PreparedAttack, claim_rows, plan_delta_points, prepare
 from audit.given.auditing import Started
 from audit.given.controls import given_controls
+from audit.given.judging import judge
 from audit.given.precision import LARGEST, precision_control
-from audit.given.rows import GivenRows, no_context, no_data
+from audit.given.rows import GivenRows, no_context
 from audit.models.checks import alike, check_reference
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.stacks import Stack
@@ -36,7 +37,7 @@ from audit.records import json_text
 from audit.records.ledger import Family, WorldTrials, tally
 from audit.records.provenance import plan_record
 from audit.records.result import AuditResult
-from audit.running.findings import make_finding, roles_of, settle
+from audit.running.findings import roles_of
 from audit.statistics.multiplicity import MemberKey, ledger, role_levels
 from audit.trials.chunks import Stream, make_generator, score
 from mechanisms.claim import JSON_CONFIG, Claim, Reference
@@ -409,21 +410,7 @@ def _result(
     given = replace(rows, unlearned=rows.unlearned[:used], retrained=rows.retrained[:used])
     ordered = evidence.unlearned, evidence.retrained
     controls = (*given_controls(given, ordered, plan, continuous=continuous), precision_control(given))
-    n_counted = (pairs, pairs)
-    finding = make_finding(
-        claim=claim,
-        forget=(),
-        label="",
-        evidence=evidence,
-        delta=plan.delta,
-        levels=role_levels(family, claim=0, forget=()),
-        reproducible=not any(control.spoils_verdicts for control in controls),
-        n_counted=n_counted,
-        certificates=(),
-        parameters={},
-        data=no_data(),
-    )
-    findings, family = settle([finding], family, n_counted=n_counted)
+    findings, family = judge(claim, evidence, plan, family, controls, n_counted=(pairs, pairs))
     sizes = WorldTrials(trials=plan.n_fit + pairs, n_fit=plan.n_fit, n_counted=pairs)
     record = replace(
         plan_record(plan), trials=sizes.trials, n_fit=sizes.n_fit, n_counted=sizes.n_counted, retrained=sizes

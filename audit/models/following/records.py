@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.portfolio import OUTPUTS
 from audit.gathering.selection import claim_rows
 from audit.given.auditing import Started
 from audit.given.options import Options
 from audit.models.band import null_band
-from audit.models.checks import check_enough, check_seeds, counting_of, names_of, seeds_of
+from audit.models.checks import check_enough, check_seeds, names_of, seeds_of
 from audit.models.examining import few_points
 from audit.models.following.betting import Bets, SoFar, bets_of
 from audit.models.following.deletion import GROWN, ModelsStream, going_on, remember
+from audit.models.options import options_of
 from audit.models.outputs import Outputs, OutputsKind
 from audit.models.per_record import LARGEST_LOG, NAMES, Decided, controls_of, sample_of, shares_of
 from audit.models.stacks import Stack
@@ -217,15 +217,13 @@ def _note(n: int, used: int, stream: ModelsStream) -> str:
 
 def _options(stream: ModelsStream, is_deletion: Flags, *, continuous: bool) -> Options:
     few = min(int(is_deletion.sum()), int((~is_deletion).sum()))
-    return Options(
+    return options_of(
+        few,
         claim=stream.claim,
         significance=stream.significance,
         seed=stream.seed,
         delta=None,
-        attacks=(OUTPUTS,),
-        threshold=None,
-        counting=counting_of(few, None),
-        releases=True,
+        counting=None,
         names=NAMES,
         continuous=continuous,
     )
